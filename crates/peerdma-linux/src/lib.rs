@@ -1,0 +1,1 @@
+//! Where peerdma meets Linux.

@@ -1,0 +1,15 @@
+//! Addresses that cannot be mistaken for one another.
+//!
+//! - [`Bdf`]: where a function sits (domain, bus, device, function);
+//! - [`PhysAddr`], [`BusAddr`], [`Iova`]: the three spaces in which a byte can be named;
+//! - [`Span`]: an inclusive range in one of them, so that the last byte of a space is reachable.
+//!
+//! There is no conversion between the spaces and no unchecked arithmetic.
+
+mod bdf;
+mod space;
+mod span;
+
+pub use bdf::{Bdf, ParseBdfError};
+pub use space::{Address, BusAddr, Iova, PhysAddr};
+pub use span::{Span, SpanError};

@@ -1,0 +1,24 @@
+//! The core of peerdma: PCIe peer-to-peer DMA as pure data and pure decisions.
+//!
+//! The way data takes through this crate:
+//!
+//! ```text
+//! config-space bytes, dumps, sysfs        (readers live in `peerdma-linux`)
+//!     -> snapshot::Snapshot                a machine as pure data, each fact known or unknown
+//!     -> topology::Topology                who sits below whom
+//!     -> route::linux                      what Linux decides for a pair, and on what evidence
+//! ```
+//!
+//! Nothing here performs I/O, and nothing here is `unsafe`. The crate needs `alloc`; the optional
+//! feature `serde` makes snapshots and verdicts serialisable.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod addr;
+pub mod fact;
+pub mod pci;
+pub mod route;
+pub mod snapshot;
+pub mod topology;

@@ -1,0 +1,77 @@
+//! Who a function is: vendor and device, class, command register.
+
+use core::fmt;
+
+/// A vendor and device number (also: of a subsystem).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Id {
+    /// Vendor, assigned by the PCI-SIG.
+    pub vendor: u16,
+    /// Device, assigned by the vendor.
+    pub device: u16,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.device)
+    }
+}
+
+/// Base class, sub-class and programming interface, 24 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct ClassCode(u32);
+
+impl ClassCode {
+    /// Base class and sub-class of a host bridge.
+    pub const HOST_BRIDGE: u16 = 0x0600;
+    /// Base class and sub-class of a PCI-to-PCI bridge (and of every PCIe port).
+    pub const PCI_BRIDGE: u16 = 0x0604;
+    /// Base class and sub-class of an NVMe (non-volatile memory) controller.
+    pub const NVM: u16 = 0x0108;
+
+    /// The class with these 24 bits; higher ones are dropped.
+    pub const fn new(bits: u32) -> Self {
+        Self(bits & 0x00ff_ffff)
+    }
+
+    /// All 24 bits.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Base class and sub-class, 16 bits, as `lspci -n` prints them.
+    pub const fn class(self) -> u16 {
+        (self.0 >> 8) as u16
+    }
+
+    /// Base class.
+    pub const fn base(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Programming interface.
+    pub const fn interface(self) -> u8 {
+        self.0 as u8
+    }
+}
+
+/// The command register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Command(pub u16);
+
+impl Command {
+    /// Does the function answer at its memory BARs (a bridge: forward downstream)?
+    pub const fn memory_enabled(self) -> bool {
+        self.0 & 0x2 != 0
+    }
+
+    /// May the function issue requests (a bridge: forward upstream)?
+    pub const fn bus_master(self) -> bool {
+        self.0 & 0x4 != 0
+    }
+}

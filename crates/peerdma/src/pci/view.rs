@@ -1,0 +1,66 @@
+//! A window on configuration-space bytes that may end early.
+
+/// Up to 4096 bytes of configuration space. Every access is checked; reading past the end yields
+/// nothing, never a panic.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigView<'a> {
+    bytes: &'a [u8],
+    extent: Extent,
+}
+
+/// Is there more configuration space than the bytes at hand?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The function has no more than these bytes.
+    Whole,
+    /// The source may have stopped early (an unprivileged reader gets 64 bytes, `lspci -xxx` 256).
+    MayGoOn,
+}
+
+impl<'a> ConfigView<'a> {
+    /// Size of the whole configuration space.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// A view of at most the first [`Self::MAX_BYTES`] of `bytes`.
+    pub fn new(bytes: &'a [u8], extent: Extent) -> Self {
+        Self {
+            bytes: &bytes[..bytes.len().min(Self::MAX_BYTES)],
+            extent,
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many bytes there are.
+    pub fn len_bytes(self) -> u16 {
+        self.bytes.len() as u16
+    }
+
+    /// Whether there is more than these bytes.
+    pub fn extent(self) -> Extent {
+        self.extent
+    }
+
+    /// The byte at `offset`.
+    pub fn u8(self, offset: u16) -> Option<u8> {
+        self.bytes.get(usize::from(offset)).copied()
+    }
+
+    /// The little-endian 16-bit word at `offset`.
+    pub fn u16(self, offset: u16) -> Option<u16> {
+        self.array(offset).map(u16::from_le_bytes)
+    }
+
+    /// The little-endian 32-bit word at `offset`.
+    pub fn u32(self, offset: u16) -> Option<u32> {
+        self.array(offset).map(u32::from_le_bytes)
+    }
+
+    fn array<const N: usize>(self, offset: u16) -> Option<[u8; N]> {
+        let start = usize::from(offset);
+        self.bytes.get(start..start + N)?.try_into().ok()
+    }
+}
