@@ -1,1 +1,7 @@
 //! Where peerdma meets Linux.
+
+mod keep;
+pub mod sysfs;
+pub mod tree;
+
+pub use keep::KeepConfig;
