@@ -1,2 +1,48 @@
-//! The command line of peerdma.
-fn main() {}
+//! `peerdma`: who may reach whose memory over PCIe, on which route, and why not.
+//!
+//! ```text
+//! args      what the command line says
+//! input     the machine it is about (capture: where it is read from; processor: what can be inferred)
+//! select    which functions a word means; names: what functions are called
+//! topo, matrix, route, check, snapshot     the commands
+//! report, style    where output goes and how it looks; error: how a run fails
+//! ```
+
+mod args;
+mod capture;
+mod describe;
+mod error;
+mod input;
+mod matrix;
+mod names;
+mod processor;
+mod report;
+mod select;
+mod style;
+
+use args::{Args, Command};
+use clap::Parser;
+use error::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Bad input or usage.
+const BAD_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let json = args.command.wants_json();
+    let ended = match &args.command {
+        Command::Matrix(args) => matrix::run(args).map(|()| ExitCode::SUCCESS),
+        _ => Ok(ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Err(Failure::Bad(problem)) => {
+            let text = if json { problem.to_json() + "\n" } else { problem.to_string() };
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}

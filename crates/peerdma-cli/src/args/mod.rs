@@ -1,0 +1,274 @@
+//! What the command line can say, as types.
+//!
+//! One file holds the options that commands share ([`shared`]); the commands' own options are here.
+//! Values that deserve a long explanation when they are wrong (`--cpu`, `--kernel`, selectors) stay
+//! text here and are read where they are used.
+
+mod shared;
+
+pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
+
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use peerdma::route::TlpClass;
+use std::path::PathBuf;
+
+/// Who may reach whose memory over PCIe, on which route, and why not
+#[derive(Debug, Parser)]
+#[command(name = "peerdma", version, about, max_term_width = 100, after_help = MAIN_EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the tree of PCI functions: links, ACS, BARs, IOMMU groups, drivers
+    #[command(after_help = TOPO_EXAMPLES)]
+    Topo(TopoArgs),
+    /// Show who may reach whose memory, for all pairs at once
+    #[command(after_help = MATRIX_EXAMPLES)]
+    Matrix(MatrixArgs),
+    /// Explain one pair: the way hop by hop, what decides, what would change it
+    #[command(after_help = ROUTE_EXAMPLES)]
+    Route(RouteArgs),
+    /// Test pairs that must reach each other, for scripts and CI
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Write the machine into one file that every command takes with --from
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one page a command into a folder
+    Man(ManArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopoArgs {
+    /// Add addresses of BARs, possible BAR sizes, packet sizes, subsystems
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MatrixArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Show bridges and host bridges too, not only endpoints
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Which functions a matrix shows; all given conditions must hold.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which functions")]
+pub(crate) struct FilterArgs {
+    /// nvme, gpu, net, accel, storage, bridge, or hexadecimal digits of the class code
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// Vendor: hexadecimal number, or a part of its name
+    #[arg(long, value_name = "VENDOR")]
+    pub(crate) vendor: Option<String>,
+    /// Name of the bound driver
+    #[arg(long, value_name = "NAME")]
+    pub(crate) driver: Option<String>,
+    /// Addresses, separated by commas; `*` and `?` stand for anything
+    #[arg(long, value_name = "BDF,...")]
+    pub(crate) bdf: Option<String>,
+    /// Only these functions' memory (a selector: name, address, class:C, vendor:V, driver:D, all)
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) provider: Option<String>,
+    /// Only access by these functions (a selector)
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) client: Option<String>,
+}
+
+/// How a matrix is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For reading: short codes and a legend
+    Table,
+    /// As data, with what was read of the machine
+    Json,
+    /// One line a pair, with a header and names
+    Csv,
+    /// One line a pair, every ordered pair, without header: provider, client, distance, map type, raw distance
+    Tsv,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RouteArgs {
+    /// Who reads and writes: an address or a kernel name (3b:00.0, nvme0, mlx5_0)
+    pub(crate) client: String,
+    /// Whose memory: an address or a kernel name
+    pub(crate) provider: String,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Pairs: A B [A B ...], addresses or kernel names
+    #[arg(value_name = "A B", num_args = 0.., conflicts_with_all = ["pairs", "between"])]
+    pub(crate) functions: Vec<String>,
+    /// A file with two names a line; # starts a comment
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "between")]
+    pub(crate) pairs: Option<PathBuf>,
+    /// Every function of one kind with every function of another: `class:nvme class:gpu`
+    #[arg(long, num_args = 2, value_names = ["SELECTOR", "SELECTOR"])]
+    pub(crate) between: Option<Vec<String>>,
+    /// A must reach B's memory; B need not reach A's
+    #[arg(long)]
+    pub(crate) one_way: bool,
+    /// Which route a pair must have
+    #[arg(long, value_enum, default_value_t = Requirement::Any)]
+    pub(crate) require: Requirement,
+    /// Count a pair as OK that is reached for sure though the route is unknown
+    #[arg(long, conflicts_with = "require")]
+    pub(crate) any_route: bool,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Which route a checked pair must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Requirement {
+    /// Any that Linux allows
+    Any,
+    /// Through a switch, not through the root complex (BUS_ADDR)
+    Direct,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    /// The file to write; standard output without it
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite the file if it exists
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+    /// Leave out serial numbers
+    #[arg(long)]
+    pub(crate) blank_serials: bool,
+    /// Leave out the raw bytes of configuration space; their meaning stays
+    #[arg(long)]
+    pub(crate) no_config: bool,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) look: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// The folder; without it the main page goes to standard output
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// The packet class as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tlp {
+    /// Untranslated requests, completions in order: a device without special settings
+    Strict,
+    /// Completions with relaxed ordering
+    Relaxed,
+    /// Requests with addresses that the device translated before (ATS)
+    Translated,
+    /// Both
+    TranslatedRelaxed,
+}
+
+impl From<Tlp> for TlpClass {
+    fn from(tlp: Tlp) -> Self {
+        match tlp {
+            Tlp::Strict => Self::Strict,
+            Tlp::Relaxed => Self::Relaxed,
+            Tlp::Translated => Self::Translated,
+            Tlp::TranslatedRelaxed => Self::TranslatedRelaxed,
+        }
+    }
+}
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  peerdma matrix                       who may reach whose memory on this machine
+  sudo peerdma route nvme0 gpu0        why, for one pair (root can read ACS registers)
+  peerdma matrix --from dump.txt       the same for `sudo lspci -D -nn -vvvxxxx > dump.txt` of another
+  peerdma check --between class:nvme class:gpu
+
+Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown.";
+
+const TOPO_EXAMPLES: &str = "\
+Examples:
+  peerdma topo
+  peerdma topo -v --from machine.json
+  peerdma topo --json | jq '.functions[] | select(.class.kind == \"gpu\")'";
+
+const MATRIX_EXAMPLES: &str = "\
+Examples:
+  peerdma matrix
+  peerdma matrix --provider class:gpu --client class:nvme
+  peerdma matrix --from dump.txt --cpu GenuineIntel:6 --kernel 6.8
+  peerdma matrix --format tsv | awk '$4 == \"BUS_ADDR\"'";
+
+const ROUTE_EXAMPLES: &str = "\
+Examples:
+  sudo peerdma route nvme0 3b:00.0     may nvme0 reach the memory of 3b:00.0 (and the way back)
+  peerdma route 41:00.0 42:00.0 --from dump.txt --kernel 6.12";
+
+const CHECK_EXAMPLES: &str = "\
+Each line: OK, FAIL or UNKNOWN, client, provider, map type, distance, reason; separated by tabs.
+Exit code: 2 bad input, else 1 something is blocked, else 5 something is unknown, else 0.
+
+Examples:
+  sudo peerdma check nvme0 gpu0 nvme1 gpu1
+  peerdma check --between class:nvme class:gpu --require direct --from machine.json
+  peerdma check --pairs pairs.txt --one-way";
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  sudo peerdma snapshot --blank-serials -o machine.json
+  peerdma snapshot --from dump.txt -o machine.json";
+
+impl Command {
+    /// Shall errors be JSON too?
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Topo(args) => args.output.json,
+            Self::Matrix(args) => args.output.json,
+            Self::Route(args) => args.output.json,
+            Self::Check(args) => args.output.json,
+            Self::Snapshot(args) => args.look.json,
+            Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
+}

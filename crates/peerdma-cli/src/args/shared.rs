@@ -1,0 +1,73 @@
+//! Options that several commands share.
+
+use super::Tlp;
+use clap::{ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Which machine, and what is known of it beside its source.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The machine")]
+pub(crate) struct MachineArgs {
+    /// A capture instead of this machine: peerdma snapshot, lspci -vvv or -xxxx, sysfs tree or archive; - is stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, conflicts_with = "sysfs")]
+    pub(crate) from: Option<PathBuf>,
+    /// Another root folder of sysfs than /sys
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) sysfs: Option<PathBuf>,
+    /// The processor as /proc/cpuinfo names it: AuthenticAMD:0x19, GenuineIntel:6
+    #[arg(long, value_name = "VENDOR:FAMILY")]
+    pub(crate) cpu: Option<String>,
+    /// The Linux release that is asked: 6.1 to 7.3, or `next` for the posted rewrite
+    #[arg(long, value_name = "X.Y|next")]
+    pub(crate) kernel: Option<String>,
+    /// What the IOMMU does: on (translating), pt (passthrough), off
+    #[arg(long, value_name = "on|pt|off")]
+    pub(crate) iommu: Option<String>,
+    /// No warnings and notes
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Who decides, and about which packets.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Who decides")]
+pub(crate) struct VerdictArgs {
+    /// linux: the release of the machine or of --kernel; next: the same as --kernel next
+    #[arg(long, value_enum, default_value_t = Policy::Linux)]
+    pub(crate) policy: Policy,
+    /// The class of packets; only `--kernel next` tells them apart
+    #[arg(long, value_enum, default_value_t = Tlp::Strict)]
+    pub(crate) tlp: Tlp,
+}
+
+/// Whose rules decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// A release of Linux
+    Linux,
+    /// The posted rewrite that tells packet classes apart
+    Next,
+}
+
+/// How output looks.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Print JSON (schemas: docs/json.md); errors are JSON too
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Colours
+    #[arg(long, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into pipes and files
+    Always,
+    /// Nowhere
+    Never,
+}

@@ -1,0 +1,87 @@
+//! How the command line fails: what went wrong, why, and what to do.
+
+use serde::Serialize;
+use std::fmt;
+use std::io;
+
+/// A run that ended without its answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Bad input; told on stderr, exit code 2.
+    Bad(Problem),
+    /// Nobody reads our output any more (`| head`): quiet.
+    NobodyReads,
+}
+
+/// What went wrong, why, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    pub(crate) error: String,
+    pub(crate) why: String,
+    pub(crate) fix: String,
+}
+
+impl Problem {
+    pub(crate) fn new(error: impl fmt::Display, why: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self {
+            error: error.to_string(),
+            why: why.to_string(),
+            fix: fix.to_string(),
+        }
+    }
+
+    /// The same as an object that scripts can tell from an answer.
+    pub(crate) fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Object<'a> {
+            schema: &'a str,
+            #[serde(flatten)]
+            problem: &'a Problem,
+        }
+        let object = Object {
+            schema: "peerdma.error/1",
+            problem: self,
+        };
+        serde_json::to_string(&object).unwrap_or_else(|_| self.error.clone())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (label, text) in [("error", &self.error), ("why", &self.why), ("fix", &self.fix)] {
+            for (index, line) in text.lines().enumerate() {
+                match index {
+                    0 => writeln!(f, "{:<7}{line}", format_args!("{label}:").to_string())?,
+                    _ => writeln!(f, "       {line}")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Bad(problem)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Only for writing to standard output: other errors know more and say it.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::NobodyReads;
+        }
+        Self::Bad(Problem::new(
+            "the answer could not be written",
+            error,
+            "look at the disk or the program that standard output leads to",
+        ))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}

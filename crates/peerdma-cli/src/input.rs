@@ -1,0 +1,171 @@
+//! The machine that a command is about: read, completed by options, and its trees built.
+
+use crate::args::{MachineArgs, Policy};
+use crate::error::Problem;
+use crate::{capture, processor};
+use peerdma::fact::Fact;
+use peerdma::route::linux::Kernel;
+use peerdma::snapshot::{Cpu, IommuMode, KernelVersion, Snapshot, Warnings};
+use peerdma::topology::Topology;
+use peerdma_linux::KeepConfig;
+use serde::Serialize;
+
+/// A machine with its trees, and which kernel is asked about it.
+pub(crate) struct Machine {
+    pub(crate) topology: Topology,
+    pub(crate) kernel: Kernel,
+    pub(crate) source: Source,
+    pub(crate) warnings: Warnings,
+    /// What was concluded or left out, in sentences.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Where a machine comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "name")]
+pub(crate) enum Source {
+    /// The machine that runs us.
+    Live,
+    /// A sysfs folder that was given.
+    Sysfs(String),
+    /// A file, `-` for standard input.
+    File(String),
+}
+
+impl Source {
+    /// In words.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Live => "this machine",
+            Self::File(name) if name == "-" => "standard input",
+            Self::Sysfs(name) | Self::File(name) => name,
+        }
+    }
+}
+
+impl Machine {
+    /// Reads the machine that the options name, for a command that asks what Linux decides.
+    ///
+    /// # Errors
+    /// A [`Problem`] where the source cannot be read or an option makes no sense.
+    pub(crate) fn open(args: &MachineArgs, policy: Policy) -> Result<Self, Problem> {
+        let asked = asked_kernel(args.kernel.as_deref(), policy)?;
+        let mut notes = Vec::new();
+        let (snapshot, source, mut warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        let captured = snapshot.host.kernel;
+        let kernel = asked.unwrap_or_else(|| {
+            if let Fact::Known(version) = captured
+                && !Kernel::is_checked(version)
+            {
+                notes.push(unchecked(version));
+            }
+            Kernel::of_machine(captured)
+        });
+        let topology = Topology::new(snapshot, &mut warnings);
+        Ok(Self {
+            topology,
+            kernel,
+            source,
+            warnings,
+            notes,
+        })
+    }
+}
+
+/// Reads a machine and puts what the options say in the place of what its source says.
+///
+/// # Errors
+/// A [`Problem`] where the source cannot be read or an option makes no sense.
+pub(crate) fn read(
+    args: &MachineArgs,
+    keep: KeepConfig,
+    notes: &mut Vec<String>,
+) -> Result<(Snapshot, Source, Warnings), Problem> {
+    let cpu = args.cpu.as_deref().map(parse_cpu).transpose()?;
+    let iommu = args.iommu.as_deref().map(parse_iommu).transpose()?;
+    let mut warnings = Warnings::default();
+    let (mut snapshot, source) = capture::read(args, keep, &mut warnings)?;
+    let host = &mut snapshot.host;
+    if let Some(iommu) = iommu {
+        host.iommu = Fact::Known(iommu);
+    }
+    if let Some(cpu) = cpu {
+        host.cpu = Fact::Known(cpu);
+    } else if !host.cpu.is_known()
+        && let Some((cpu, id)) = processor::inferred(&snapshot)
+    {
+        notes.push(format!(
+            "the processor is not in the source; its host bridge {id} at 0000:00:00.0 is Intel's, \
+             so it is taken for Intel's (--cpu overrides)"
+        ));
+        snapshot.host.cpu = Fact::Known(cpu);
+    }
+    Ok((snapshot, source, warnings))
+}
+
+/// The kernel that the options name, if they do.
+fn asked_kernel(kernel: Option<&str>, policy: Policy) -> Result<Option<Kernel>, Problem> {
+    let asked = match kernel {
+        None => None,
+        Some("next") => Some(Kernel::Next),
+        Some(text) => Some(Kernel::Release(parse_kernel(text)?)),
+    };
+    match (policy, asked) {
+        (Policy::Linux, asked) => Ok(asked),
+        (Policy::Next, None | Some(Kernel::Next)) => Ok(Some(Kernel::Next)),
+        (Policy::Next, Some(release)) => Err(Problem::new(
+            format_args!("--policy next and --kernel {release} contradict each other"),
+            "the posted rewrite is in no release",
+            "give one of the two",
+        )),
+    }
+}
+
+fn parse_kernel(text: &str) -> Result<KernelVersion, Problem> {
+    let fix = "give a release from 6.1 to 7.3 such as `--kernel 6.8` or `--kernel 7.2.12`, or `--kernel next`";
+    let version: KernelVersion = text
+        .parse()
+        .map_err(|why| Problem::new(format_args!("--kernel {text} is not a release of Linux"), why, fix))?;
+    if !Kernel::is_checked(version) {
+        return Err(Problem::new(
+            format_args!("--kernel {text} is not among the releases that peerdma knows"),
+            "its list of host bridges was checked for Linux 6.1 to 7.3, and lists differ from release to release",
+            fix,
+        ));
+    }
+    Ok(version)
+}
+
+fn parse_cpu(text: &str) -> Result<Cpu, Problem> {
+    text.parse().map_err(|why| {
+        Problem::new(
+            format_args!("--cpu {text} is not a processor"),
+            why,
+            "look at `vendor_id` and `cpu family` in /proc/cpuinfo of that machine",
+        )
+    })
+}
+
+fn parse_iommu(text: &str) -> Result<IommuMode, Problem> {
+    text.parse().map_err(|why| {
+        Problem::new(
+            format_args!("--iommu {text} is not a mode of an IOMMU"),
+            why,
+            "give one of the three, or leave the option out",
+        )
+    })
+}
+
+fn unchecked(version: KernelVersion) -> String {
+    if version > Kernel::NEWEST {
+        format!(
+            "the machine runs Linux {version}; peerdma knows releases up to 7.3 and answers as 7.3 does \
+             (--kernel asks another)"
+        )
+    } else {
+        format!(
+            "the machine runs Linux {version}; peerdma knows releases from 6.1 on, so answers are given only \
+             where all of them agree (--kernel asks one of them)"
+        )
+    }
+}

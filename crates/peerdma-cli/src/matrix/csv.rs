@@ -1,0 +1,66 @@
+//! Every pair as a line with a header, names, and reading and writing apart (RFC 4180).
+
+use super::Pairs;
+use crate::error::Failure;
+use crate::names;
+use peerdma::route::linux::Row;
+use peerdma::route::{Access, Answer, Verdict};
+use std::io::Write;
+
+const HEADER: &str = "provider,provider_name,provider_device,client,client_name,client_device,\
+                      read,read_distance,write,write_distance,raw_distance\n";
+
+pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let topology = pairs.judge.topology();
+    let cells: Vec<String> = topology
+        .nodes()
+        .map(|node| {
+            let function = topology.function(node);
+            let name = names::kernel_name(function).unwrap_or_default();
+            let device = names::device(function.id());
+            format!("{},{},{}", function.bdf, quoted(name), quoted(&device))
+        })
+        .collect();
+    let mut row = Row::default();
+    let mut buffer = String::from(HEADER);
+    for &provider in &pairs.providers {
+        pairs.judge.row(provider, &mut row);
+        for &client in &pairs.clients {
+            let verdict = &row.verdicts()[client.index()];
+            let (read, write) = (
+                verdict.answer(Access::Read, pairs.class),
+                verdict.answer(Access::Write, pairs.class),
+            );
+            let raw = verdict.raw_distance().map_or_else(|| "?".into(), |raw| raw.to_string());
+            buffer.push_str(&cells[provider.index()]);
+            buffer.push(',');
+            buffer.push_str(&cells[client.index()]);
+            buffer.push_str(&format!(
+                ",{read},{},{write},{},{raw}\n",
+                distance(verdict, read),
+                distance(verdict, write)
+            ));
+        }
+        if buffer.len() > 1 << 18 {
+            out.write_all(buffer.as_bytes())?;
+            buffer.clear();
+        }
+        pairs.progress.advance();
+    }
+    out.write_all(buffer.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+fn distance(verdict: &Verdict, answer: Answer) -> String {
+    verdict.distance(answer).map_or_else(|| "?".into(), |distance| distance.to_string())
+}
+
+/// A field, in quotes where it has to be.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,80 @@
+//! The matrix as data, schema `peerdma.matrix/1` (docs/json.md). Pairs are written as they are judged:
+//! memory does not grow with their number.
+
+use super::Pairs;
+use crate::describe::{FunctionLine, MachineLine};
+use crate::error::Failure;
+use peerdma::addr::Bdf;
+use peerdma::route::linux::Row;
+use peerdma::route::{Access, Answer, MapType, TlpClass, Verdict};
+use serde::Serialize;
+use std::io::{BufWriter, Write};
+
+/// One pair.
+#[derive(Serialize)]
+struct Pair {
+    provider: Bdf,
+    client: Bdf,
+    read: AnswerLine,
+    write: AnswerLine,
+    raw_distance: Option<u32>,
+}
+
+/// One answer of a pair.
+#[derive(Serialize)]
+pub(crate) struct AnswerLine {
+    /// Nothing where it is unknown.
+    map_type: Option<MapType>,
+    /// All map types that are possible given what is known.
+    possible: Vec<MapType>,
+    /// -1 where refused, nothing where unknown.
+    distance: Option<i64>,
+}
+
+impl AnswerLine {
+    pub(crate) fn new(verdict: &Verdict, access: Access, class: TlpClass) -> Self {
+        let answer: Answer = verdict.answer(access, class);
+        Self {
+            map_type: answer.map_type(),
+            possible: answer.possible().collect(),
+            distance: verdict.distance(answer),
+        }
+    }
+}
+
+pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let topology = pairs.judge.topology();
+    let mut out = BufWriter::with_capacity(1 << 18, out);
+    let shown: std::collections::BTreeSet<_> = pairs.providers.iter().chain(&pairs.clients).copied().collect();
+    let functions: Vec<FunctionLine<'_>> = shown
+        .into_iter()
+        .map(|node| FunctionLine::new(topology.function(node)))
+        .collect();
+    out.write_all(b"{\"schema\":\"peerdma.matrix/1\",\"machine\":")?;
+    serde_json::to_writer(&mut out, &MachineLine::new(pairs.machine))?;
+    write!(out, ",\"tlp\":\"{}\",\"functions\":", pairs.class.name())?;
+    serde_json::to_writer(&mut out, &functions)?;
+    out.write_all(b",\"pairs\":[")?;
+    let mut row = Row::default();
+    let mut separator: &[u8] = b"\n";
+    for &provider in &pairs.providers {
+        pairs.judge.row(provider, &mut row);
+        for &client in &pairs.clients {
+            let verdict = &row.verdicts()[client.index()];
+            out.write_all(separator)?;
+            let pair = Pair {
+                provider: topology.function(provider).bdf,
+                client: topology.function(client).bdf,
+                read: AnswerLine::new(verdict, Access::Read, pairs.class),
+                write: AnswerLine::new(verdict, Access::Write, pairs.class),
+                raw_distance: verdict.raw_distance(),
+            };
+            serde_json::to_writer(&mut out, &pair)?;
+            separator = b",\n";
+        }
+        pairs.progress.advance();
+    }
+    out.write_all(b"\n]}\n")?;
+    out.flush()?;
+    Ok(())
+}

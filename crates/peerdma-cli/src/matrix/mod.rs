@@ -1,0 +1,110 @@
+//! `peerdma matrix`: who may reach whose memory, all pairs at once.
+//!
+//! This file chooses the pairs; [`table`], [`tsv`], [`csv`] and [`json`] write them.
+
+mod csv;
+mod json;
+mod progress;
+mod table;
+mod tsv;
+
+use crate::args::{FilterArgs, Format, MatrixArgs};
+use crate::error::{Failure, Problem};
+use crate::input::Machine;
+use crate::report::Out;
+use crate::select::{self, Selector};
+use peerdma::route::TlpClass;
+use peerdma::route::linux::Judge;
+use peerdma::topology::{NodeId, Topology};
+use progress::Progress;
+
+/// The pairs that a matrix shows, and who judges them.
+struct Pairs<'m> {
+    machine: &'m Machine,
+    judge: Judge<'m>,
+    class: TlpClass,
+    /// Whose memory, in the order of addresses.
+    providers: Vec<NodeId>,
+    /// Who reads and writes it, likewise.
+    clients: Vec<NodeId>,
+    progress: Progress,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`] where the machine cannot be read or the filters leave nothing.
+pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
+    let machine = Machine::open(&args.machine, args.verdict.policy)?;
+    let mut out = Out::new(args.output);
+    out.tell(&machine, &args.machine);
+    let format = if args.output.json { Format::Json } else { args.format };
+    let (providers, clients) = choose(&machine.topology, args, format)?;
+    let pairs = Pairs {
+        judge: Judge::new(&machine.topology, machine.kernel),
+        class: args.verdict.tlp.into(),
+        progress: Progress::new(providers.len(), clients.len()),
+        machine: &machine,
+        providers,
+        clients,
+    };
+    match format {
+        Format::Tsv => tsv::write(&pairs, &mut out.raw()),
+        Format::Csv => csv::write(&pairs, &mut out.raw()),
+        Format::Json => json::write(&pairs, &mut out.raw()),
+        Format::Table => table::write(&pairs, &mut out),
+    }
+}
+
+/// The providers and clients that the options leave.
+fn choose(
+    topology: &Topology,
+    args: &MatrixArgs,
+    format: Format,
+) -> Result<(Vec<NodeId>, Vec<NodeId>), Problem> {
+    let conditions = conditions(&args.filter)?;
+    let side = |selector: &Option<String>| -> Result<Vec<NodeId>, Problem> {
+        let selector = selector.as_deref().map(|text| Selector::parse(topology, text)).transpose()?;
+        // Who names bridges wants bridges; a table without a wish shows what has memory of interest.
+        let names_bridges = selector.is_some() || args.filter.class.is_some() || args.filter.bdf.is_some();
+        let endpoints_only = format == Format::Table && !args.all && !names_bridges;
+        let wanted = |node: &NodeId| {
+            conditions
+                .iter()
+                .chain(&selector)
+                .all(|condition| condition.means(topology, *node))
+                && (!endpoints_only || select::is_endpoint(topology.function(*node)))
+        };
+        Ok(topology.nodes().filter(wanted).collect())
+    };
+    let chosen = (side(&args.filter.provider)?, side(&args.filter.client)?);
+    if chosen.0.is_empty() || chosen.1.is_empty() {
+        let which = if chosen.0.is_empty() { "provider" } else { "client" };
+        return Err(Problem::new(
+            format_args!("no function is left as a {which}"),
+            format_args!(
+                "the machine has {} functions, and the filters take all of them out",
+                topology.nodes().len()
+            ),
+            "loosen the filters; `peerdma topo` lists classes, vendors and drivers, --all takes bridges in",
+        ));
+    }
+    Ok(chosen)
+}
+
+fn conditions(filter: &FilterArgs) -> Result<Vec<Selector>, Problem> {
+    let mut conditions = Vec::new();
+    if let Some(class) = &filter.class {
+        conditions.push(Selector::class(class)?);
+    }
+    if let Some(vendor) = &filter.vendor {
+        conditions.push(Selector::Vendor(vendor.to_lowercase()));
+    }
+    if let Some(driver) = &filter.driver {
+        conditions.push(Selector::Driver(driver.clone()));
+    }
+    if let Some(patterns) = &filter.bdf {
+        conditions.push(Selector::addresses(patterns));
+    }
+    Ok(conditions)
+}

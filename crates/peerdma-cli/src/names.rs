@@ -1,0 +1,108 @@
+//! What functions are called: by the kernel, by their class, by the database of PCI ids.
+
+use pci_ids::FromId;
+use peerdma::fact::Fact;
+use peerdma::pci::{ClassCode, Id};
+use peerdma::snapshot::Function;
+use std::borrow::Cow;
+
+/// Classes that have a short word, as the class code's digits begin: longer digits first.
+const KINDS: [(&str, &str); 17] = [
+    ("0108", "nvme"),
+    ("0600", "host-bridge"),
+    ("0604", "pci-bridge"),
+    ("0880", "system"),
+    ("0c03", "usb"),
+    ("0c05", "smbus"),
+    ("1200", "accel"),
+    ("01", "storage"),
+    ("02", "net"),
+    ("03", "gpu"),
+    ("04", "media"),
+    ("05", "memory"),
+    ("06", "bridge"),
+    ("08", "system"),
+    ("0b", "cpu"),
+    ("12", "accel"),
+    ("10", "crypto"),
+];
+
+/// A word for a class: `nvme`, `gpu`; its four digits where there is none.
+pub(crate) fn kind(class: Option<ClassCode>) -> Cow<'static, str> {
+    let Some(class) = class else {
+        return "?".into();
+    };
+    let digits = format!("{:04x}", class.class());
+    match KINDS.iter().find(|(start, _)| digits.starts_with(start)) {
+        Some((_, word)) => Cow::Borrowed(word),
+        None => digits.into(),
+    }
+}
+
+/// Vendor and device as the database names them, else as numbers.
+pub(crate) fn device(id: Option<Id>) -> String {
+    let Some(id) = id else {
+        return "unknown device".into();
+    };
+    match pci_ids::Device::from_vid_pid(id.vendor, id.device) {
+        Some(device) => format!("{} {}", short(device.vendor().name()), device.name()),
+        None => match vendor(id.vendor) {
+            Some(vendor) => format!("{} {:04x}", short(vendor), id.device),
+            None => id.to_string(),
+        },
+    }
+}
+
+/// A vendor's name.
+pub(crate) fn vendor(vendor: u16) -> Option<&'static str> {
+    pci_ids::Vendor::from_id(vendor).map(pci_ids::Vendor::name)
+}
+
+/// A class's name.
+pub(crate) fn class(class: Option<ClassCode>) -> Cow<'static, str> {
+    let Some(class) = class else {
+        return "class unknown".into();
+    };
+    let (base, sub) = (class.base(), (class.class() & 0xff) as u8);
+    if let Some(found) = pci_ids::Subclass::from_cid_sid(base, sub) {
+        return found.name().into();
+    }
+    match pci_ids::Class::from_id(base) {
+        Some(found) => found.name().into(),
+        None => format!("class {:04x}", class.class()).into(),
+    }
+}
+
+/// A function's first kernel name: `nvme0`.
+pub(crate) fn kernel_name(function: &Function) -> Option<&str> {
+    function.os.names.first().map(String::as_str)
+}
+
+/// What to call a function in a sentence: `nvme0 (0000:3b:00.0)`, else its kind and address.
+pub(crate) fn spoken(function: &Function) -> String {
+    match kernel_name(function) {
+        Some(name) => format!("{name} ({})", function.bdf),
+        None => match &kind(function.class())[..] {
+            "?" => function.bdf.to_string(),
+            kind => format!("{kind} {}", function.bdf),
+        },
+    }
+}
+
+/// The bound driver, if it is known that there is one.
+pub(crate) fn driver(function: &Function) -> Option<&str> {
+    match &function.os.driver {
+        Fact::Known(driver) => driver.as_deref(),
+        Fact::Unknown(_) => None,
+    }
+}
+
+/// A vendor's name without what companies append to theirs.
+fn short(name: &str) -> &str {
+    let name = name.split(" [").next().unwrap_or(name);
+    let mut name = name.split(',').next().unwrap_or(name);
+    for tail in [" Corporation", " Technologies", " Inc.", " Co.", " Ltd.", " Electronics"] {
+        name = name.strip_suffix(tail).unwrap_or(name);
+    }
+    name
+}

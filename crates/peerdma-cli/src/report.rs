@@ -1,0 +1,93 @@
+//! Where output goes: answers to standard output, warnings and notes to standard error.
+
+use crate::args::{MachineArgs, OutputArgs};
+use crate::error::Failure;
+use crate::input::Machine;
+use crate::style::Palette;
+use peerdma::snapshot::Warnings;
+use std::fmt::Write as _;
+use std::io::{self, StdoutLock, Write};
+
+/// Warnings shown in full; further ones are counted.
+const MOST_SHOWN: usize = 12;
+
+/// Columns where no terminal tells its own.
+const DEFAULT_WIDTH: usize = 100;
+
+/// How this run prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Out {
+    pub(crate) palette: Palette,
+    /// Columns that a line may have.
+    pub(crate) width: usize,
+    json: bool,
+}
+
+impl Out {
+    pub(crate) fn new(args: OutputArgs) -> Self {
+        Self {
+            palette: Palette::new(args.color),
+            width: width(),
+            json: args.json,
+        }
+    }
+
+    /// Standard output, for writers that gather their own chunks.
+    pub(crate) fn raw(&self) -> StdoutLock<'static> {
+        io::stdout().lock()
+    }
+
+    /// Prints a whole answer at once.
+    ///
+    /// # Errors
+    /// [`Failure`] where it cannot be written.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut out = self.raw();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Prints a whole answer as JSON.
+    ///
+    /// # Errors
+    /// [`Failure`] where it cannot be written.
+    pub(crate) fn print_json(&self, answer: &impl serde::Serialize) -> Result<(), Failure> {
+        let mut text = serde_json::to_string_pretty(answer)?;
+        text.push('\n');
+        self.print(&text)
+    }
+
+    /// Tells the reader's warnings and our notes, unless they are part of a JSON answer or unwanted.
+    pub(crate) fn tell(&self, machine: &Machine, args: &MachineArgs) {
+        if !self.json {
+            tell(&machine.warnings, &machine.notes, args);
+        }
+    }
+}
+
+/// Tells warnings and notes on stderr.
+pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
+    if args.quiet {
+        return;
+    }
+    let mut text = String::new();
+    for warning in warnings.list().iter().take(MOST_SHOWN) {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    let more = warnings.list().len().saturating_sub(MOST_SHOWN) as u64 + warnings.left_out();
+    if more > 0 {
+        let _ = writeln!(text, "warning: {more} more like these; `peerdma topo --json` holds them");
+    }
+    for note in notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    // Nobody can be told that stderr is gone.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    told.or_else(asked).unwrap_or(DEFAULT_WIDTH).clamp(40, 1000)
+}
