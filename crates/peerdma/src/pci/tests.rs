@@ -3,8 +3,10 @@
 
 use super::strategy;
 use super::{
-    Acs, AcsFlags, Bridge, ClassCode, Config, ConfigDefect, ConfigView, EmitError, Express, Extent, Id,
+    Acs, AcsFlags, Bridge, ClassCode, Config, ConfigDefect, ConfigView, EmitError, Express, Extent, Id, Link,
+    LinkRate, LinkState, Payload, PortType, Windows,
 };
+use crate::addr::{Address, BusAddr, Span};
 use crate::fact::{Fact, Unread};
 use alloc::string::ToString;
 use alloc::vec;
@@ -130,6 +132,72 @@ fn the_registers_lie_where_the_specification_has_them() {
     };
     assert_eq!(config.acs, Fact::Known(Some(acs)));
     assert_eq!(config.ats, Fact::Known(None));
+}
+
+#[test]
+fn a_bridge_forwards_what_its_windows_say() {
+    let windows = |bytes: &[u8]| {
+        let bridge = parse(bytes, Extent::Whole).0.bridge.known().flatten();
+        bridge.and_then(|bridge| bridge.windows.known()).unwrap()
+    };
+    let span = |first, last| Span::new(BusAddr::from_u64(first), BusAddr::from_u64(last)).ok();
+    let mut bytes = root_port();
+    // 16-bit ports, memory, 64-bit prefetchable memory.
+    bytes[0x18..0x1b].copy_from_slice(&[0x00, 0x3b, 0x41]);
+    bytes[0x1c..0x1e].copy_from_slice(&[0x20, 0x30]);
+    bytes[0x20..0x24].copy_from_slice(&[0x10, 0xfe, 0x30, 0xfe]);
+    bytes[0x24..0x28].copy_from_slice(&[0x01, 0x00, 0xf1, 0xff]);
+    bytes[0x28..0x30].copy_from_slice(&[0x40, 0, 0, 0, 0x47, 0, 0, 0]);
+    let open = Windows {
+        io: span(0x2000, 0x3fff),
+        memory: span(0xfe10_0000, 0xfe3f_ffff),
+        prefetchable: span(0x40_0000_0000, 0x47_ffff_ffff),
+    };
+    assert_eq!(windows(&bytes), open);
+    // 32-bit ports; the other two closed.
+    bytes[0x1c..0x1e].copy_from_slice(&[0x21, 0x31]);
+    bytes[0x30..0x34].copy_from_slice(&[0x01, 0, 0x02, 0]);
+    bytes[0x20..0x28].copy_from_slice(&[0xf0, 0xff, 0, 0, 0xf0, 0xff, 0, 0]);
+    let mostly_closed = Windows {
+        io: span(0x1_2000, 0x2_3fff),
+        ..Windows::default()
+    };
+    assert_eq!(windows(&bytes), mostly_closed);
+}
+
+#[test]
+fn a_port_has_the_link_and_the_payload_of_its_registers() {
+    let express = |bytes: &[u8]| parse(bytes, Extent::Whole).0.express.known().flatten();
+    let mut bytes = root_port();
+    bytes[0x44] = 0x02;
+    bytes[0x48..0x4a].copy_from_slice(&[0x20, 0x50]);
+    bytes[0x4c..0x50].copy_from_slice(&[0x04, 0x3d, 0x7a, 0x00]);
+    bytes[0x52..0x54].copy_from_slice(&[0x83, 0x70]);
+    let state = |rate, width| LinkState {
+        rate: LinkRate(rate),
+        width,
+    };
+    let link = Link {
+        max: state(4, 16),
+        now: state(3, 8),
+    };
+    let payload = Payload {
+        max_supported_bytes: 512,
+        max_payload_bytes: 256,
+        max_read_request_bytes: 4096,
+    };
+    let expected = Express {
+        port_type: PortType::ROOT_PORT,
+        link: Fact::Known(Some(link)),
+        payload: Fact::Known(payload),
+    };
+    assert_eq!(express(&bytes), Some(expected));
+
+    bytes[0x49] = 0x60;
+    let (config, defects) = parse(&bytes, Extent::Whole);
+    let payload = config.express.map(|express| express.unwrap().payload);
+    assert_eq!(payload, Fact::Known(Fact::Unknown(Unread::Contradictory)));
+    assert_eq!(defects, [ConfigDefect::ReservedValue { offset: 0x48 }]);
 }
 
 #[test]
@@ -272,7 +340,7 @@ fn what_cannot_be_written_is_refused_by_name() {
         ..whole.clone()
     };
     assert_eq!(bars.emit().unwrap_err(), EmitError::BarPlace { index: 1 });
-    bar.address = crate::addr::Address::from_u64(0x1008);
+    bar.address = BusAddr::from_u64(0x1008);
     let bars = Config {
         bars: Fact::Known(vec![bar]),
         ..whole
