@@ -5,8 +5,7 @@ use crate::error::Problem;
 use crate::input::Source;
 use peerdma::snapshot::{Snapshot, Warnings};
 use peerdma_linux::KeepConfig;
-use peerdma_linux::tree::LiveTree;
-use std::io::Read;
+use peerdma_linux::source::{self, SourceError};
 use std::path::Path;
 
 /// Reads the machine that the options name.
@@ -18,57 +17,41 @@ pub(crate) fn read(
     keep: KeepConfig,
     warnings: &mut Warnings,
 ) -> Result<(Snapshot, Source), Problem> {
-    let read = |path: &Path| from_file(path, keep, warnings);
-    if let Some(path) = &args.from {
-        let name = path.display().to_string();
-        return if path.is_dir() {
-            Ok((from_sysfs(path, keep, warnings)?, Source::Sysfs(name)))
-        } else {
-            Ok(({ read }(path)?, Source::File(name)))
-        };
-    }
-    match &args.sysfs {
-        Some(root) => {
-            let snapshot = from_sysfs(root, keep, warnings)?;
-            Ok((snapshot, Source::Sysfs(root.display().to_string())))
+    let (read, source) = match (&args.from, &args.sysfs) {
+        (Some(path), _) => {
+            let name = path.display().to_string();
+            let source = if path.is_dir() { Source::Sysfs(name) } else { Source::File(name) };
+            (source::open(path, keep, warnings), source)
         }
-        None => Ok((from_sysfs(Path::new("/"), keep, warnings)?, Source::Live)),
+        (None, Some(root)) => {
+            let source = Source::Sysfs(root.display().to_string());
+            (source::live(root, keep, warnings), source)
+        }
+        (None, None) => (source::live(Path::new("/"), keep, warnings), Source::Live),
+    };
+    match read {
+        Ok(snapshot) => Ok((snapshot, source)),
+        Err(error) => Err(Problem::new(
+            format_args!("no machine could be read from {}", source.name()),
+            &error,
+            fix(&error, &source),
+        )),
     }
 }
 
-fn from_sysfs(root: &Path, keep: KeepConfig, warnings: &mut Warnings) -> Result<Snapshot, Problem> {
-    let fix = "name the root folder of a sysfs tree, the one that holds bus/pci/devices";
-    let failed = |why: &dyn std::fmt::Display| {
-        Problem::new(
-            format_args!("no machine could be read from {}", root.display()),
-            why,
-            fix,
-        )
-    };
-    let tree = LiveTree::open(root).map_err(|gap| failed(&gap))?;
-    peerdma_linux::sysfs::read(&tree, warnings, keep).map_err(|error| failed(&error))
-}
-
-fn from_file(path: &Path, keep: KeepConfig, warnings: &mut Warnings) -> Result<Snapshot, Problem> {
-    let failed = |why: &dyn std::fmt::Display| {
-        Problem::new(
-            format_args!("no machine could be read from {}", path.display()),
-            why,
-            "name a file that peerdma snapshot, lspci -vvv or lspci -xxxx wrote",
-        )
-    };
-    let mut text = Vec::new();
-    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::MultiGzDecoder::new(&bytes[..])
-            .read_to_end(&mut text)
-            .map_err(|error| failed(&error))?;
-    } else {
-        text = bytes;
+fn fix(error: &SourceError, source: &Source) -> &'static str {
+    match (error, source) {
+        (_, Source::Live) => {
+            "peerdma reads /sys of Linux; name a capture of another machine with --from, or another root folder with \
+             --sysfs"
+        }
+        (SourceError::Open { .. }, _) => "check the path and who may read it",
+        (SourceError::Sysfs { .. }, _) => {
+            "name a folder or archive that holds sys/bus/pci/devices or bus/pci/devices; copy it with its symbolic links"
+        }
+        _ => {
+            "capture the machine again: `sudo peerdma snapshot -o FILE`, or `sudo lspci -D -nn -vvvxxxx > FILE` where \
+             peerdma is not at hand"
+        }
     }
-    let keep = match keep {
-        KeepConfig::Keep => peerdma_linux::lspci::KeepConfig::Keep,
-        KeepConfig::Drop => peerdma_linux::lspci::KeepConfig::Drop,
-    };
-    peerdma_linux::lspci::read(&text, keep, warnings).map_err(|error| failed(&error))
 }

@@ -39,19 +39,41 @@ impl<T> Shown<T> {
         }
     }
 
-    /// Completes what was named; what is complete stays as it is.
+    /// Takes the value; what was read before stays. Nothing where it makes no sense.
     fn read(&mut self, value: Option<T>) -> Option<()> {
-        if matches!(self, Shown::Not | Shown::Named) {
-            *self = match value {
-                Some(value) => Shown::Read(value),
-                None => Shown::Odd,
-            };
+        if !matches!(self, Shown::Not | Shown::Named) {
+            return Some(());
         }
-        matches!(self, Shown::Read(_)).then_some(())
+        let taken = value.is_some();
+        *self = value.map_or(Shown::Odd, Shown::Read);
+        taken.then_some(())
     }
 
-    fn is_read(&self) -> bool {
-        matches!(self, Shown::Read(_))
+    /// Both together: read where both were read, odd where one is.
+    fn with<U>(self, other: Shown<U>) -> Shown<(T, U)> {
+        match (self, other) {
+            (Shown::Read(first), Shown::Read(second)) => Shown::Read((first, second)),
+            (Shown::Odd, _) | (_, Shown::Odd) => Shown::Odd,
+            (Shown::Not, Shown::Not) => Shown::Not,
+            _ => Shown::Named,
+        }
+    }
+
+    /// This; where nothing was read, at least the name.
+    fn named(self, name: Shown<()>) -> Self {
+        match (self, name) {
+            (Shown::Not, Shown::Named) => Shown::Named,
+            (this, _) => this,
+        }
+    }
+
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Shown<U> {
+        match self {
+            Shown::Not => Shown::Not,
+            Shown::Named => Shown::Named,
+            Shown::Read(value) => Shown::Read(f(value)),
+            Shown::Odd => Shown::Odd,
+        }
     }
 }
 
@@ -77,20 +99,32 @@ pub(super) struct Capabilities {
     pub(super) extended: Option<Extended>,
     pub(super) pci_x: Shown<()>,
     pub(super) subsystem: Shown<Id>,
-    pub(super) acs: Shown<Acs>,
     pub(super) ats: Shown<Ats>,
-    pub(super) sriov: Shown<Sriov>,
     pub(super) serial_number: Shown<u64>,
     port_type: Shown<PortType>,
     max_link: Shown<LinkState>,
     link: Shown<LinkState>,
-    supported: Shown<u16>,
-    payload: Shown<(u16, u16)>,
+    max_supported_bytes: Shown<u16>,
+    payload_and_request_bytes: Shown<(u16, u16)>,
+    acs: Shown<()>,
     acs_capable: Shown<AcsFlags>,
+    acs_control: Shown<AcsFlags>,
     rebar: Shown<()>,
     rebars: Vec<Rebar>,
+    sriov: Shown<()>,
     sriov_enabled: Shown<bool>,
     sriov_counts: Shown<(u16, u16)>,
+    sriov_layout: Shown<(u16, u16, u16)>,
+    section: Section,
+}
+
+/// The capability that is being described, where its lines look like those of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Section {
+    #[default]
+    Other,
+    /// Not that of the virtual functions.
+    Rebar,
 }
 
 /// A capability in the extended space was shown.
@@ -141,6 +175,7 @@ impl Capabilities {
     }
 
     fn name_extended(&mut self, name: &str) -> Option<()> {
+        self.section = Section::Other;
         if name.starts_with("Access Control Services") {
             self.acs.name();
         } else if name.starts_with("Address Translation Service") {
@@ -148,6 +183,9 @@ impl Capabilities {
         } else if name.starts_with("Single Root I/O Virtualization") {
             self.sriov.name();
         } else if name.starts_with("Physical Resizable BAR") || name.starts_with("Resizable BAR") {
+            if self.rebar == Shown::Not {
+                self.section = Section::Rebar;
+            }
             self.rebar.name();
         } else if let Some(text) = after(name, "Device Serial Number ") {
             return self.serial_number.read(serial_number(text));
@@ -161,32 +199,22 @@ impl Capabilities {
         if let Some(text) = after(line, "ACSCap:") {
             return self.acs_capable.read(acs_flags(text));
         } else if let Some(text) = after(line, "ACSCtl:") {
-            let capable = match self.acs_capable {
-                Shown::Read(capable) => Some(capable),
-                _ => None,
-            };
-            let control = acs_flags(text);
-            return self.acs.read(
-                capable
-                    .zip(control)
-                    .map(|(capable, control)| Acs { capable, control }),
-            );
+            return self.acs_control.read(acs_flags(text));
         } else if let Some(text) = after(line, "ATSCtl:") {
             return self.ats.read(flag(text, "Enable").map(|enabled| Ats { enabled }));
         } else if let Some(text) = after(line, "LnkCap:") {
             return self.max_link.read(link_state(text));
         } else if let Some(text) = after(line, "LnkSta:") {
             return self.link.read(link_state(text));
-        } else if let Some(text) = behind(line, "MaxPayload ") {
-            let bytes = decimal(text).and_then(|bytes| u16::try_from(bytes).ok());
-            return match behind(text, "MaxReadReq ") {
-                Some(request) => {
-                    let request = decimal(request).and_then(|bytes| u16::try_from(bytes).ok());
-                    self.payload.read(bytes.zip(request))
-                }
-                None => self.supported.read(bytes),
+        } else if line.contains("MaxPayload ") {
+            let payload = number(line, "MaxPayload ");
+            return match line.contains("MaxReadReq ") {
+                true => self
+                    .payload_and_request_bytes
+                    .read(payload.zip(number(line, "MaxReadReq "))),
+                false => self.max_supported_bytes.read(payload),
             };
-        } else if let Some(text) = after(line, "BAR ").filter(|_| self.rebar == Shown::Named) {
+        } else if let Some(text) = after(line, "BAR ").filter(|_| self.section == Section::Rebar) {
             return self.describe_rebar(text);
         } else if let Some(text) = after(line, "IOVCtl:") {
             return self.sriov_enabled.read(flag(text, "Enable"));
@@ -194,25 +222,9 @@ impl Capabilities {
             let counts = number(line, "Total VFs:").zip(number(line, "Number of VFs:"));
             return self.sriov_counts.read(counts);
         } else if line.starts_with("VF offset:") {
-            let sriov = self.sriov_of(line);
-            return self.sriov.read(sriov);
+            return self.sriov_layout.read(sriov_layout(line));
         }
         Some(())
-    }
-
-    fn sriov_of(&self, line: &str) -> Option<Sriov> {
-        let (Shown::Read(enabled), Shown::Read((total, count))) = (&self.sriov_enabled, &self.sriov_counts)
-        else {
-            return None;
-        };
-        Some(Sriov {
-            enabled: *enabled,
-            total: *total,
-            count: *count,
-            first_offset: number(line, "VF offset:")?,
-            stride: number(line, "stride:")?,
-            device: hexadecimal(behind(line, "Device ID:")?)?.try_into().ok()?,
-        })
     }
 
     /// `0: current size: 16GB, supported: 256MB 512MB 1GB`
@@ -233,6 +245,32 @@ impl Capabilities {
             Shown::Odd => Fact::Unknown(Unread::Contradictory),
             _ => Fact::NOT_IN_SOURCE,
         }
+    }
+
+    /// Access Control Services, where `absence` is what silence proves. Known only where both what it can
+    /// and what is switched on were read.
+    pub(super) fn acs(&self, absence: Fact<()>) -> Fact<Option<Acs>> {
+        let registers = self.acs_capable.clone().with(self.acs_control.clone());
+        let acs = registers.map(|(capable, control)| Acs { capable, control });
+        acs.named(self.acs.clone()).fact(absence)
+    }
+
+    /// SR-IOV, where `absence` is what silence proves.
+    pub(super) fn sriov(&self, absence: Fact<()>) -> Fact<Option<Sriov>> {
+        let registers = (self.sriov_enabled.clone())
+            .with(self.sriov_counts.clone())
+            .with(self.sriov_layout.clone());
+        let sriov = registers.map(
+            |((enabled, (total, count)), (first_offset, stride, device))| Sriov {
+                enabled,
+                total,
+                count,
+                first_offset,
+                stride,
+                device,
+            },
+        );
+        sriov.named(self.sriov.clone()).fact(absence)
     }
 
     /// Is an Express capability shown?
@@ -268,15 +306,18 @@ impl Capabilities {
     }
 
     fn payload(&self) -> Fact<Payload> {
-        if !self.supported.is_read() || !self.payload.is_read() {
-            return Fact::NOT_IN_SOURCE;
-        }
-        let (Shown::Read(max_supported_bytes), Shown::Read((max_payload_bytes, max_read_request_bytes))) =
-            (self.supported.clone(), self.payload.clone())
-        else {
-            return Fact::NOT_IN_SOURCE;
+        let sizes = self
+            .max_supported_bytes
+            .clone()
+            .with(self.payload_and_request_bytes.clone());
+        let Shown::Read((max_supported_bytes, (max_payload_bytes, max_read_request_bytes))) = sizes else {
+            return match sizes {
+                Shown::Odd => Fact::Unknown(Unread::Contradictory),
+                _ => Fact::NOT_IN_SOURCE,
+            };
         };
         let all = [max_supported_bytes, max_payload_bytes, max_read_request_bytes];
+        // Larger ones are codes that the specification reserves, printed as if they went on.
         if all
             .iter()
             .all(|bytes| bytes.is_power_of_two() && (128..=4096).contains(bytes))
@@ -351,6 +392,16 @@ fn rebar(text: &str) -> Option<Rebar> {
         possible,
         current: exponent(behind(text, "current size:")?.split(',').next()?)?,
     })
+}
+
+/// `VF offset: 1, stride: 1, Device ID: 1014`
+fn sriov_layout(line: &str) -> Option<(u16, u16, u16)> {
+    let device = hexadecimal(behind(line, "Device ID:")?)?;
+    Some((
+        number(line, "VF offset:")?,
+        number(line, "stride:")?,
+        device.try_into().ok()?,
+    ))
 }
 
 /// `00-11-22-33-44-55-66-77`, the highest byte first.

@@ -20,20 +20,12 @@ mod region;
 mod scan;
 mod text;
 
+pub use crate::keep::KeepConfig;
 pub use error::LspciError;
 
 use line::Lines;
 use listing::Listing;
 use peerdma::snapshot::{Snapshot, Warnings};
-
-/// What becomes of the bytes of configuration space after they were understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepConfig {
-    /// They stay in [`raw_config`](peerdma::snapshot::Function::raw_config).
-    Keep,
-    /// They are dropped; a large dump needs little memory.
-    Drop,
-}
 
 /// Does a file that starts like this look like a listing of `lspci`?
 ///

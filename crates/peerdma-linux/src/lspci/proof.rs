@@ -114,10 +114,10 @@ impl Proof {
             command: details.command.map_or(Fact::NOT_IN_SOURCE, Fact::Known),
             bridge,
             express: capabilities.express(conventional),
-            acs: capabilities.acs.clone().fact(extended),
+            acs: capabilities.acs(extended),
             ats: capabilities.ats.clone().fact(extended),
             rebar: capabilities.rebars(extended),
-            sriov: capabilities.sriov.clone().fact(extended),
+            sriov: capabilities.sriov(extended),
             serial_number: capabilities.serial_number.clone().fact(extended),
             ..Config::default()
         }
