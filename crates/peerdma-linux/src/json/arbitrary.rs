@@ -43,7 +43,11 @@ fn span<A: Address>() -> impl Strategy<Value = Span<A>> {
 }
 
 fn kind() -> impl Strategy<Value = BarKind> + Clone {
-    prop_oneof![Just(BarKind::Io), Just(BarKind::Memory32), Just(BarKind::Memory64)]
+    prop_oneof![
+        Just(BarKind::Io),
+        Just(BarKind::Memory32),
+        Just(BarKind::Memory64)
+    ]
 }
 
 fn id() -> impl Strategy<Value = Id> {
@@ -89,27 +93,29 @@ fn express() -> impl Strategy<Value = Express> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let bar = (0..6u8, kind(), any::<bool>(), any::<u64>()).prop_map(|(index, kind, prefetchable, address)| Bar {
-        index,
-        kind,
-        prefetchable,
-        address: BusAddr::from_u64(address),
-    });
-    let flags = || any::<u16>().prop_map(AcsFlags::from_bits);
+    let bar =
+        (0..6u8, kind(), any::<bool>(), any::<u64>()).prop_map(|(index, kind, prefetchable, address)| Bar {
+            index,
+            kind,
+            prefetchable,
+            address: BusAddr::from_u64(address),
+        });
+    let flags = || any::<u16>().prop_map(AcsFlags::from_register);
     let acs = (flags(), flags()).prop_map(|(capable, control)| Acs { capable, control });
     let rebar = any::<(u8, u64, u8)>().prop_map(|(bar, possible, current)| Rebar {
         bar,
         possible,
         current,
     });
-    let sriov = any::<(bool, [u16; 5])>().prop_map(|(enabled, [total, count, first, stride, device])| Sriov {
-        enabled,
-        total,
-        count,
-        first_offset: first,
-        stride,
-        device,
-    });
+    let sriov =
+        any::<(bool, [u16; 5])>().prop_map(|(enabled, [total, count, first, stride, device])| Sriov {
+            enabled,
+            total,
+            count,
+            first_offset: first,
+            stride,
+            device,
+        });
     let header = (
         fact(id()),
         fact(any::<u32>().prop_map(ClassCode::new)),
@@ -150,15 +156,16 @@ fn config() -> impl Strategy<Value = Config> {
 
 fn os() -> impl Strategy<Value = Os> {
     let place = (fact(span::<PhysAddr>()), fact(any::<u64>()));
-    let resource = (0..6u8, kind(), any::<bool>(), place).prop_map(
-        |(index, kind, prefetchable, (span, size_bytes))| Resource {
-            index,
-            kind,
-            prefetchable,
-            span,
-            size_bytes,
-        },
-    );
+    let resource =
+        (0..6u8, kind(), any::<bool>(), place).prop_map(|(index, kind, prefetchable, (span, size_bytes))| {
+            Resource {
+                index,
+                kind,
+                prefetchable,
+                span,
+                size_bytes,
+            }
+        });
     let group = (any::<u32>(), fact(any::<String>()))
         .prop_map(|(number, domain_type)| IommuGroup { number, domain_type });
     let p2pmem = any::<(u64, u64, bool)>().prop_map(|(size_bytes, available_bytes, published)| P2pmem {
@@ -178,7 +185,17 @@ fn os() -> impl Strategy<Value = Os> {
         fact(of(bdf())),
     )
         .prop_map(
-            |(resources, link, port_type, numa_node, iommu_group, driver, names, p2pmem, physical_function)| Os {
+            |(
+                resources,
+                link,
+                port_type,
+                numa_node,
+                iommu_group,
+                driver,
+                names,
+                p2pmem,
+                physical_function,
+            )| Os {
                 resources,
                 link,
                 port_type,
@@ -206,8 +223,7 @@ fn function() -> impl Strategy<Value = Function> {
 
 fn host() -> impl Strategy<Value = Host> {
     let cpu = (any::<String>(), any::<u32>()).prop_map(|(vendor, family)| Cpu { vendor, family });
-    let kernel =
-        any::<[u16; 3]>().prop_map(|[major, minor, patch]| KernelVersion::new(major, minor, patch));
+    let kernel = any::<[u16; 3]>().prop_map(|[major, minor, patch]| KernelVersion::new(major, minor, patch));
     let mode = prop_oneof![
         Just(IommuMode::Off),
         Just(IommuMode::Passthrough),

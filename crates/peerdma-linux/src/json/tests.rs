@@ -32,9 +32,10 @@ proptest! {
 
 #[test]
 fn another_version_is_named_and_so_is_the_one_that_is_read() {
-    let error = read_text(r#"{"snapshot": {"machine": 7}, "peerdma_snapshot": 2, "captured_by": "peerdma 9"}"#)
-        .unwrap_err()
-        .to_string();
+    let error =
+        read_text(r#"{"snapshot": {"machine": 7}, "peerdma_snapshot": 2, "captured_by": "peerdma 9"}"#)
+            .unwrap_err()
+            .to_string();
     assert!(error.contains("version 2"), "{error}");
     assert!(error.contains("reads version 1"), "{error}");
     assert!(error.contains("peerdma 9"), "{error}");

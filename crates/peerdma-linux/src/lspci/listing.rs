@@ -1,10 +1,11 @@
 //! A listing as a whole: its functions, and what it proves by what it shows elsewhere.
 
+use super::LspciError;
 use super::header::Header;
 use super::hex::{Dump, State};
 use super::proof::{Proof, is_bus_bridge};
 use super::text::Details;
-use super::{KeepConfig, LspciError};
+use crate::keep::KeepConfig;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::{ClassCode, Config, ConfigView, Extent};

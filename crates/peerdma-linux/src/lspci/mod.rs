@@ -23,6 +23,7 @@ mod text;
 pub use crate::keep::KeepConfig;
 pub use error::LspciError;
 
+use crate::keep::KeepConfig;
 use line::Lines;
 use listing::Listing;
 use peerdma::snapshot::{Snapshot, Warnings};

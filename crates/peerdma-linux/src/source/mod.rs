@@ -15,7 +15,7 @@ use crate::tree::{ArchiveError, ArchiveLimits, ArchiveTree, Gap, LiveTree};
 use kind::{HEAD_BYTES, Kind};
 use peerdma::snapshot::{Snapshot, Warnings};
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use text::TextError;
 
@@ -31,14 +31,14 @@ pub enum SourceError {
         source: io::Error,
     },
     /// Reading it fails, or it is damaged where it is compressed.
-    #[error("{name}: reading fails after {offset} bytes{}: {source}{}", unpacked(.kind), advice(.source))]
+    #[error("{name}: reading fails after {offset} bytes{}: {source}{}", unpacked(.how), advice(.source))]
     Read {
         /// What was read.
         name: String,
         /// How many bytes were read, after decompression.
         offset: u64,
         /// How it was compressed, if it was.
-        kind: Option<&'static str>,
+        how: Option<&'static str>,
         /// What failed.
         source: io::Error,
     },
@@ -63,14 +63,14 @@ pub enum SourceError {
         limit_bytes: u64,
     },
     /// It starts as a text and goes on with something else.
-    #[error("{name}: a zero byte at offset {offset}, where {kind} was expected")]
+    #[error("{name}: a zero byte at offset {offset}, where {expected} was expected")]
     NotText {
         /// What was read.
         name: String,
         /// Where the byte is, after decompression.
         offset: u64,
         /// What its start looked like.
-        kind: &'static str,
+        expected: &'static str,
     },
     /// It is a sysfs tree that holds no machine.
     #[error("{name}: {source}")]
@@ -150,118 +150,118 @@ pub fn live(root: &Path, keep: KeepConfig, warnings: &mut Warnings) -> Result<Sn
 /// # Errors
 /// As [`open`].
 pub fn read(
-    mut input: impl Read,
+    input: impl Read,
     name: &str,
     length_hint: u64,
     keep: KeepConfig,
     warnings: &mut Warnings,
 ) -> Result<Snapshot, SourceError> {
-    let head = take_head(&mut input, name, None)?;
-    let kind = kind::recognise(&head);
-    let input = Cursor::new(head.clone()).chain(input);
-    match kind {
+    let plain = Opened::new(input, name, length_hint, None)?;
+    match plain.kind {
         Kind::Gzip => {
-            let input = flate2::read::MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, input));
-            unpacked_read(input, name, "gzip", keep, warnings)
+            let input = flate2::read::MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, plain.input));
+            Opened::new(input, name, 0, Some("gzip"))?.read(keep, warnings)
         }
         Kind::Bzip2 => {
-            let input = bzip2::read::MultiBzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, input));
-            unpacked_read(input, name, "bzip2", keep, warnings)
+            let input = bzip2::read::MultiBzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, plain.input));
+            Opened::new(input, name, 0, Some("bzip2"))?.read(keep, warnings)
         }
-        kind => content(kind, input, &head, name, length_hint, None, keep, warnings),
+        _ => plain.read(keep, warnings),
     }
 }
 
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Reads what was compressed once; what is compressed twice is not recognised.
-fn unpacked_read(
-    mut input: impl Read,
-    name: &str,
-    how: &'static str,
-    keep: KeepConfig,
-    warnings: &mut Warnings,
-) -> Result<Snapshot, SourceError> {
-    let head = take_head(&mut input, name, Some(how))?;
-    let kind = kind::recognise(&head);
-    let input = Cursor::new(head.clone()).chain(input);
-    content(kind, input, &head, name, 0, Some(how), keep, warnings)
+/// A stream of which the start was looked at.
+struct Opened<'a, R> {
+    name: &'a str,
+    length_hint: u64,
+    /// How it was compressed, if it was.
+    how: Option<&'static str>,
+    kind: Kind,
+    head: Vec<u8>,
+    input: Chain<Cursor<Vec<u8>>, R>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the last step of one way, split off only for its two callers")]
-fn content(
-    kind: Kind,
-    input: impl Read,
-    head: &[u8],
-    name: &str,
-    length_hint: u64,
-    how: Option<&'static str>,
-    keep: KeepConfig,
-    warnings: &mut Warnings,
-) -> Result<Snapshot, SourceError> {
-    let text = |expected| {
-        text::read(input, length_hint).map_err(|error| match error {
-            TextError::Zero { offset } => SourceError::NotText {
+impl<'a, R: Read> Opened<'a, R> {
+    fn new(
+        mut input: R,
+        name: &'a str,
+        length_hint: u64,
+        how: Option<&'static str>,
+    ) -> Result<Self, SourceError> {
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        if let Err(source) = input.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head) {
+            return Err(SourceError::Read {
                 name: name.into(),
-                offset,
-                kind: expected,
-            },
-            TextError::TooLarge { limit_bytes } => SourceError::TooLarge {
-                name: name.into(),
-                limit_bytes,
-            },
-            TextError::Read { offset, source } => SourceError::Read {
-                name: name.into(),
-                offset,
-                kind: how,
+                offset: head.len() as u64,
+                how,
                 source,
-            },
+            });
+        }
+        Ok(Self {
+            name,
+            length_hint,
+            how,
+            kind: kind::recognise(&head),
+            input: Cursor::new(head.clone()).chain(input),
+            head,
         })
-    };
-    match kind {
-        Kind::Tar => {
-            let tree = ArchiveTree::read(input, ArchiveLimits::default(), warnings).map_err(|source| {
-                SourceError::Archive {
-                    name: name.into(),
-                    source,
-                }
-            })?;
-            sysfs::read(&tree, warnings, keep).map_err(|source| SourceError::Sysfs {
-                name: name.into(),
-                source,
-            })
+    }
+
+    /// Reads the machine; what is compressed once more is not recognised.
+    fn read(self, keep: KeepConfig, warnings: &mut Warnings) -> Result<Snapshot, SourceError> {
+        let name = || self.name.into();
+        match self.kind {
+            Kind::Tar => {
+                let tree = ArchiveTree::read(self.input, ArchiveLimits::default(), warnings)
+                    .map_err(|source| SourceError::Archive { name: name(), source })?;
+                sysfs::read(&tree, warnings, keep)
+                    .map_err(|source| SourceError::Sysfs { name: name(), source })
+            }
+            Kind::Json => {
+                let text = text::read(self.input, self.length_hint)
+                    .map_err(|error| error.named(self.name, self.how, "JSON"))?;
+                json::read(&text, warnings).map_err(|source| SourceError::Json { name: name(), source })
+            }
+            Kind::Lspci => {
+                let text = text::read(self.input, self.length_hint)
+                    .map_err(|error| error.named(self.name, self.how, "the output of lspci"))?;
+                lspci::read(&text, keep, warnings)
+                    .map_err(|source| SourceError::Lspci { name: name(), source })
+            }
+            kind => {
+                let found = kind.describe(&self.head);
+                Err(SourceError::Unrecognised {
+                    name: name(),
+                    found: match self.how {
+                        None => found,
+                        Some(how) => format!("is {how}, the content of which {found}"),
+                    },
+                })
+            }
         }
-        Kind::Json => json::read(&text("JSON")?, warnings).map_err(|source| SourceError::Json {
-            name: name.into(),
-            source,
-        }),
-        Kind::Lspci => {
-            lspci::read(&text("the output of lspci")?, keep, warnings).map_err(|source| SourceError::Lspci {
-                name: name.into(),
-                source,
-            })
-        }
-        kind => Err(SourceError::Unrecognised {
-            name: name.into(),
-            found: match how {
-                None => kind.describe(head),
-                Some(how) => format!("is {how}, of which the content {}", kind.describe(head)),
-            },
-        }),
     }
 }
 
-/// The first bytes of a source.
-fn take_head(input: &mut impl Read, name: &str, how: Option<&'static str>) -> Result<Vec<u8>, SourceError> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    match input.take(HEAD_BYTES as u64).read_to_end(&mut head) {
-        Ok(_) => Ok(head),
-        Err(source) => Err(SourceError::Read {
-            name: name.into(),
-            offset: head.len() as u64,
-            kind: how,
-            source,
-        }),
+impl TextError {
+    /// The same, of this source, where `expected` was to be read.
+    fn named(self, name: &str, how: Option<&'static str>, expected: &'static str) -> SourceError {
+        let name = name.into();
+        match self {
+            TextError::Zero { offset } => SourceError::NotText {
+                name,
+                offset,
+                expected,
+            },
+            TextError::TooLarge { limit_bytes } => SourceError::TooLarge { name, limit_bytes },
+            TextError::Read { offset, source } => SourceError::Read {
+                name,
+                offset,
+                how,
+                source,
+            },
+        }
     }
 }
 
@@ -273,7 +273,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn unpacked(kind: &Option<&'static str>) -> String {
-    kind.map(|kind| format!(" of {kind}-compressed content"))
+fn unpacked(how: &Option<&'static str>) -> String {
+    how.map(|how| format!(" of {how}-compressed content"))
         .unwrap_or_default()
 }

@@ -27,11 +27,9 @@ pub(super) fn read(mut input: impl Read, length_hint: u64) -> Result<Vec<u8>, Te
     }
     // A sparse file claims any length: memory that is never written costs nothing until it is.
     let mut bytes = Vec::new();
-    bytes
-        .try_reserve(hint + 1)
-        .map_err(|_| TextError::TooLarge {
-            limit_bytes: LIMIT_BYTES as u64,
-        })?;
+    bytes.try_reserve(hint + 1).map_err(|_| TextError::TooLarge {
+        limit_bytes: LIMIT_BYTES as u64,
+    })?;
     loop {
         let start = bytes.len();
         match input.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut bytes) {

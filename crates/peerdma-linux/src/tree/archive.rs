@@ -107,7 +107,8 @@ impl ArchiveTree {
             let mut entries = entries.iter();
             match (entries.next(), entries.next()) {
                 (Some((name, only)), None)
-                    if !STARTS.contains(&&**name) && matches!(self.node(*only), Some(Node::Folder { .. })) =>
+                    if !STARTS.contains(&&**name)
+                        && matches!(self.node(*only), Some(Node::Folder { .. })) =>
                 {
                     self.root = *only;
                 }

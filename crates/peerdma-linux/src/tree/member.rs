@@ -87,7 +87,11 @@ fn in_place(parts: &[&[u8]]) -> bool {
             .iter()
             .position(|part| *part == b"devices")
             .and_then(|at| parts.get(at..))
-            .is_some_and(|below| below.iter().any(|part| part.starts_with(b"pci") && part.contains(&b':')))
+            .is_some_and(|below| {
+                below
+                    .iter()
+                    .any(|part| part.starts_with(b"pci") && part.contains(&b':'))
+            })
 }
 
 #[cfg(test)]
@@ -106,9 +110,16 @@ mod tests {
             "sys/devices/platform/4000.pcie/pci0000:00/0000:00:00.0/class",
             "sys/kernel/iommu_groups/3/type",
         ] {
-            assert_eq!(ask(path, MemberKind::File), Interest::Content(SMALL_BYTES), "{path}");
+            assert_eq!(
+                ask(path, MemberKind::File),
+                Interest::Content(SMALL_BYTES),
+                "{path}"
+            );
         }
-        assert_eq!(ask("box/proc/cpuinfo", MemberKind::File), Interest::Content(PROC_BYTES));
+        assert_eq!(
+            ask("box/proc/cpuinfo", MemberKind::File),
+            Interest::Content(PROC_BYTES)
+        );
         for path in [
             "box/proc/self/cmdline",
             "box/sys/devices/system/cpu/cpu0/type",

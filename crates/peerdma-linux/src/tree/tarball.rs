@@ -45,8 +45,10 @@ pub enum ArchiveError {
         source: io::Error,
     },
     /// It is larger than is ever taken in.
-    #[error("the tar archive holds more than {limit} {unit}; pack only sys/bus/pci, sys/devices/pci*, \
-             sys/kernel/iommu_groups and proc/cpuinfo, proc/version, proc/cmdline")]
+    #[error(
+        "the tar archive holds more than {limit} {unit}; pack only sys/bus/pci, sys/devices/pci*, \
+             sys/kernel/iommu_groups and proc/cpuinfo, proc/version, proc/cmdline"
+    )]
     TooLarge {
         /// How much is taken in.
         limit: u64,
@@ -142,7 +144,10 @@ fn read_members<R: Read>(
         let Longer { path, target } = std::mem::take(&mut longer);
         let path = path.unwrap_or_else(|| entry.path_bytes().into_owned());
         let Some(parts) = parts(&path) else {
-            warnings.push(Shown(&path), "a member of the archive that leads out of it; skipped");
+            warnings.push(
+                Shown(&path),
+                "a member of the archive that leads out of it; skipped",
+            );
             continue;
         };
         let leaf = match interest(&parts, kind) {
@@ -210,7 +215,10 @@ impl Longer {
     fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, warnings: &mut Warnings) -> io::Result<()> {
         let kind = entry.header().entry_type();
         let mut bytes = Vec::new();
-        entry.by_ref().take(PATH_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        entry
+            .by_ref()
+            .take(PATH_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)?;
         if bytes.len() > PATH_BYTES {
             warnings.push(
                 "tar archive",
