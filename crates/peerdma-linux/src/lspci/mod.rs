@@ -20,7 +20,6 @@ mod region;
 mod scan;
 mod text;
 
-pub use crate::keep::KeepConfig;
 pub use error::LspciError;
 
 use crate::keep::KeepConfig;
