@@ -166,6 +166,8 @@ fn two_functions_at_one_address_are_both_distrusted() {
     ]);
     assert!(says(&warnings, "00:01.0", "two functions"));
     assert_eq!(topology.place(topology.at("00:01.0")), Place::Unknown);
+    assert!(says(&warnings, "00:01.0", "bus numbers are unknown"));
+    assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
 }
 
 #[test]
