@@ -7,7 +7,7 @@
 use super::claims_buses;
 use crate::addr::Bdf;
 use crate::fact::Fact;
-use crate::snapshot::{Snapshot, Warnings};
+use crate::snapshot::{Function, Snapshot, Warnings};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -120,13 +120,42 @@ impl Buses {
                 buses.above[bus] = Upstream::Unknown;
             }
         }
+        buses.doubt_orphans(functions, warnings);
         buses.doubt_cut_listings(functions, warnings);
         buses
     }
 
+    /// A bridge whose bus numbers nobody knows may lead to any higher bus that no other bridge claims.
+    fn doubt_orphans(&mut self, functions: &[Function], warnings: &mut Warnings) {
+        let silent = functions.iter().find(|function| {
+            let may_be_bridge = function.class().is_none_or(|class| class.is_bridge_to_buses());
+            may_be_bridge && !function.config.bridge.is_known() && !function.upstream.is_known()
+        });
+        let Some(silent) = silent else {
+            return;
+        };
+        let own = silent.bdf.bus();
+        let orphan = |function: &&Function| {
+            let bus = function.bdf.bus();
+            bus > own && self.above[usize::from(bus)] == Upstream::RootBus && !function.upstream.is_known()
+        };
+        if functions.iter().any(|function| orphan(&function)) {
+            warnings.push(
+                silent.bdf,
+                "its bus numbers are unknown, if it is a bridge; what lies on higher buses that no other bridge \
+                 claims has no known place",
+            );
+        }
+        for above in &mut self.above[usize::from(own) + 1..] {
+            if *above == Upstream::RootBus {
+                *above = Upstream::Unknown;
+            }
+        }
+    }
+
     /// A PCIe endpoint or switch port cannot sit on a root bus of a physical machine; virtual machines
     /// put them on bus 0. On a higher bus to which no bridge leads, the listing was cut.
-    fn doubt_cut_listings(&mut self, functions: &[crate::snapshot::Function], warnings: &mut Warnings) {
+    fn doubt_cut_listings(&mut self, functions: &[Function], warnings: &mut Warnings) {
         let mut last_bus = None;
         for function in functions {
             let bus = function.bdf.bus();

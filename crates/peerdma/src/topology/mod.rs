@@ -7,6 +7,8 @@
 
 mod buses;
 mod path;
+#[cfg(test)]
+mod tests;
 
 pub use path::Path;
 
@@ -149,6 +151,11 @@ impl Topology {
     /// The root buses, in the order of their addresses.
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// The ids of the root buses, in the same order.
+    pub fn root_ids(&self) -> impl ExactSizeIterator<Item = RootId> + use<> {
+        (0..self.roots.len() as u32).map(RootId)
     }
 
     /// Where a function sits; [`Place::Unknown`] also for whatever is below such a function.

@@ -6,7 +6,7 @@ use super::gate::Gates;
 use super::junction::{Junction, Junctions};
 use super::{Kernel, mainline, next};
 use crate::route::{Answer, Verdict};
-use crate::topology::{NodeId, Topology};
+use crate::topology::{NodeId, RootId, Topology};
 use alloc::vec::Vec;
 
 /// Answers for the functions of one topology as one Linux would.
@@ -22,6 +22,8 @@ pub struct Judge<'t> {
 #[derive(Debug, Clone, Default)]
 pub struct Row {
     junctions: Junctions,
+    /// The answer of the root complex for clients below each root bus.
+    through_host_bridge: Vec<Answer>,
     verdicts: Vec<Verdict>,
 }
 
@@ -55,21 +57,27 @@ impl<'t> Judge<'t> {
 
     /// May `client` read and write memory of `provider`?
     pub fn verdict(&self, provider: NodeId, client: NodeId) -> Verdict {
-        self.decide(
-            provider,
-            client,
-            Junction::of_pair(self.topology, provider, client),
-        )
+        let junction = Junction::of_pair(self.topology, provider, client);
+        self.decide(provider, client, junction, |provider, client| {
+            self.gates.answer(provider, client)
+        })
     }
 
     /// The same for every client of one provider, in constant time for each.
     pub fn row(&self, provider: NodeId, row: &mut Row) {
         row.junctions.descend(self.topology, provider);
+        row.through_host_bridge.clear();
+        if let Some(root) = self.topology.root(provider) {
+            let clients = self.topology.root_ids();
+            let answers = clients.map(|client| self.gates.answer(root, client));
+            row.through_host_bridge.extend(answers);
+        }
         row.verdicts.clear();
-        let verdicts = self
-            .topology
-            .nodes()
-            .map(|client| self.decide(provider, client, row.junctions.with(client)));
+        let verdicts = self.topology.nodes().map(|client| {
+            self.decide(provider, client, row.junctions.with(client), |_, client| {
+                row.through_host_bridge[client.index()]
+            })
+        });
         row.verdicts.extend(verdicts);
     }
 
@@ -86,13 +94,20 @@ impl<'t> Judge<'t> {
         &self.gates
     }
 
-    fn decide(&self, provider: NodeId, client: NodeId, junction: Option<Junction>) -> Verdict {
+    #[inline]
+    fn decide(
+        &self,
+        provider: NodeId,
+        client: NodeId,
+        junction: Option<Junction>,
+        through_host_bridge: impl FnOnce(RootId, RootId) -> Answer,
+    ) -> Verdict {
         let (Some(provider_root), Some(client_root)) =
             (self.topology.root(provider), self.topology.root(client))
         else {
             return Verdict::per_class([Answer::ANY; 4], None);
         };
-        let through_host_bridge = self.gates.answer(provider_root, client_root);
+        let through_host_bridge = through_host_bridge(provider_root, client_root);
         let answers = match self.kernel {
             Kernel::Release(_) | Kernel::Unknown => {
                 [mainline::answer(&self.acs, provider, client, junction, through_host_bridge); 4]

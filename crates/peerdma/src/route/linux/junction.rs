@@ -27,44 +27,63 @@ impl Junction {
     }
 }
 
-/// The junctions of one provider with every client, by one descent.
+/// The junctions of one provider with every client, by one descent from its root bus. Clients that
+/// share no bridge with the provider are never visited: on a large machine those are nearly all.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Junctions {
     of_client: Vec<Option<Junction>>,
+    /// The clients that have a junction: what the next descent has to clear.
+    met: Vec<NodeId>,
 }
 
 impl Junctions {
     /// Computes the junctions of `provider`; memory is kept from one provider to the next.
     pub(super) fn descend(&mut self, topology: &Topology, provider: NodeId) {
-        self.of_client.clear();
+        for node in self.met.drain(..) {
+            if let Some(junction) = self.of_client.get_mut(node.index()) {
+                *junction = None;
+            }
+        }
         self.of_client.resize(topology.nodes().len(), None);
         let mut provider_child = None;
         for node in topology.climb(provider) {
-            self.of_client[node.index()] = Some(Junction {
-                common: node,
-                provider_child,
-                client_child: None,
-            });
+            self.meet(
+                node,
+                Junction {
+                    common: node,
+                    provider_child,
+                    client_child: None,
+                },
+            );
             provider_child = Some(node);
         }
-        for &node in topology.top_down() {
-            if self.of_client[node.index()].is_some() {
-                continue;
-            }
-            let Some(above) = topology
-                .upstream(node)
-                .and_then(|bridge| self.of_client[bridge.index()])
-            else {
+        let mut next = 0;
+        while let Some(&above) = self.met.get(next) {
+            next += 1;
+            let Some(junction) = self.of_client[above.index()] else {
                 continue;
             };
-            self.of_client[node.index()] = Some(Junction {
-                client_child: above.client_child.or(Some(node)),
-                ..above
-            });
+            for &node in topology.children(above) {
+                if self.of_client[node.index()].is_none() {
+                    let client_child = junction.client_child.or(Some(node));
+                    self.meet(
+                        node,
+                        Junction {
+                            client_child,
+                            ..junction
+                        },
+                    );
+                }
+            }
         }
     }
 
     pub(super) fn with(&self, client: NodeId) -> Option<Junction> {
         self.of_client[client.index()]
+    }
+
+    fn meet(&mut self, client: NodeId, junction: Junction) {
+        self.of_client[client.index()] = Some(junction);
+        self.met.push(client);
     }
 }

@@ -113,57 +113,62 @@ fn answer(way: &Way, class: TlpClass, through_host_bridge: Answer) -> Answer {
     if way.request_port == Control::Unreadable || way.completion_port == Control::Unreadable {
         return refused;
     }
-    let up = if class.is_translated() {
+    let mut request = Turns::at(way.request_port, |flags| request(flags, class));
+    let completion = Turns::at(way.completion_port, |flags| completion(flags, class));
+    let mut up = through_host_bridge;
+    if class.is_translated() {
+        match way.blocked_on_path {
+            Tri::Yes => request = Turns::one(Turn::Blocked),
+            Tri::Unknown => request = request.or(Turns::one(Turn::Blocked)),
+            Tri::No => {}
+        }
         match way.blocked_above {
-            Tri::Yes => refused,
-            Tri::No => through_host_bridge,
-            Tri::Unknown => refused.or(through_host_bridge),
+            Tri::Yes => up = refused,
+            Tri::Unknown => up = up.or(refused),
+            Tri::No => {}
         }
-    } else {
-        through_host_bridge
-    };
+    }
     let mut possible = Answer::NONE;
-    for turn in [Turn::Direct, Turn::Redirect, Turn::Blocked] {
-        if !request_may(way, class, turn) {
-            continue;
-        }
-        if turn == Turn::Blocked {
-            possible = possible.or(refused);
-            continue;
-        }
-        for back in [Turn::Direct, Turn::Redirect] {
-            if !may(way.completion_port, back, |flags| completion(flags, class)) {
-                continue;
-            }
-            let direct = way.meets && turn == Turn::Direct && back == Turn::Direct;
-            possible = possible.or(if direct {
-                Answer::known(MapType::BusAddr)
-            } else {
-                up
-            });
-        }
+    if request.allow(Turn::Blocked) {
+        possible = possible.or(refused);
+    }
+    if request.allow(Turn::Direct) && completion.allow(Turn::Direct) {
+        possible = possible.or(if way.meets {
+            Answer::known(MapType::BusAddr)
+        } else {
+            up
+        });
+    }
+    if request.allow(Turn::Redirect) || request.allow(Turn::Direct) && completion.allow(Turn::Redirect) {
+        possible = possible.or(up);
     }
     possible
 }
 
-fn request_may(way: &Way, class: TlpClass, turn: Turn) -> bool {
-    let at_port = may(way.request_port, turn, |flags| request(flags, class));
-    if !class.is_translated() {
-        return at_port;
-    }
-    match (way.blocked_on_path, turn) {
-        (Tri::Yes, turn) => turn == Turn::Blocked,
-        (Tri::Unknown, Turn::Blocked) => true,
-        _ => at_port,
-    }
-}
+/// The turns that are possible at a port: one where its register is known, else whatever some value of
+/// the register would make happen.
+#[derive(Debug, Clone, Copy)]
+struct Turns(u8);
 
-/// Can `turn` be what happens at a port? At one with an unknown register, whatever some value of it
-/// would make happen.
-fn may(control: Control, turn: Turn, decide: impl Fn(AcsFlags) -> Turn) -> bool {
-    match control {
-        Control::Flags(flags) => decide(flags) == turn,
-        Control::Unreadable => false,
-        Control::Unknown(_) => (0..=0x7f).any(|bits| decide(AcsFlags::from_register(bits)) == turn),
+impl Turns {
+    fn at(control: Control, decide: impl Fn(AcsFlags) -> Turn) -> Self {
+        match control {
+            Control::Flags(flags) => Self::one(decide(flags)),
+            Control::Unreadable | Control::Unknown(_) => (0..=0x7f)
+                .map(|bits| Self::one(decide(AcsFlags::from_register(bits))))
+                .fold(Self(0), Self::or),
+        }
+    }
+
+    fn one(turn: Turn) -> Self {
+        Self(1 << turn as u8)
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn allow(self, turn: Turn) -> bool {
+        self.0 & Self::one(turn).0 != 0
     }
 }
