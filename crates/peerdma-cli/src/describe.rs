@@ -1,10 +1,14 @@
-//! What every JSON answer says of the machine and of a function.
+//! What every answer says of the machine, its root buses and its functions.
 
 use crate::input::{Machine, Source};
+use crate::layout::wrapped;
 use crate::names;
+use crate::report::Out;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
+use peerdma::route::linux::Kernel;
 use peerdma::snapshot::{Cpu, Function, IommuMode, KernelVersion, Warnings};
+use peerdma::topology::{Root, Topology};
 use serde::Serialize;
 
 /// The machine, as every answer begins.
@@ -62,4 +66,42 @@ impl<'f> FunctionLine<'f> {
             driver: names::driver(function),
         }
     }
+}
+
+/// The lines above every table: source, kernel, processor, IOMMU.
+pub(crate) fn heading(machine: &Machine, out: &Out) -> String {
+    let snapshot = machine.topology.snapshot();
+    let cpu = match &snapshot.host.cpu {
+        Fact::Known(cpu) => cpu.to_string(),
+        Fact::Unknown(_) => "unknown".into(),
+    };
+    let iommu = match snapshot.host.iommu {
+        Fact::Known(iommu) => iommu.to_string(),
+        Fact::Unknown(_) => "unknown".into(),
+    };
+    let kernel = match machine.kernel {
+        Kernel::Next => "posted rewrite (next)".into(),
+        Kernel::Unknown => "unknown".into(),
+        release => format!("Linux {release}"),
+    };
+    let line = format!(
+        "{}: {} functions on {} root buses. Kernel: {kernel}. Processor: {cpu}. IOMMU: {iommu}.",
+        machine.source.name(),
+        snapshot.functions().len(),
+        machine.topology.roots().len(),
+    );
+    wrapped(&line, "", "  ", out.width)
+}
+
+/// A root bus and what its host bridge is: `root bus 0000:00, host bridge 8086:09a2 at 0000:00:00.0`.
+pub(crate) fn root(topology: &Topology, root: Root) -> String {
+    let first = topology.function(root.first);
+    let id = first.id().map_or_else(|| "unknown".into(), |id| id.to_string());
+    format!(
+        "root bus {:04x}:{:02x}, known by {id} at {} ({})",
+        root.domain,
+        root.bus,
+        first.bdf,
+        names::device(first.id())
+    )
 }

@@ -8,11 +8,13 @@
 //! report, style    where output goes and how it looks; error: how a run fails
 //! ```
 
+mod advice;
 mod args;
 mod capture;
 mod describe;
 mod error;
 mod input;
+mod layout;
 mod matrix;
 mod names;
 mod processor;

@@ -5,6 +5,7 @@
 mod csv;
 mod json;
 mod progress;
+mod summary;
 mod table;
 mod tsv;
 
@@ -36,7 +37,7 @@ struct Pairs<'m> {
 /// [`Failure`] where the machine cannot be read or the filters leave nothing.
 pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
     let machine = Machine::open(&args.machine, args.verdict.policy)?;
-    let mut out = Out::new(args.output);
+    let out = Out::new(args.output);
     out.tell(&machine, &args.machine);
     let format = if args.output.json { Format::Json } else { args.format };
     let (providers, clients) = choose(&machine.topology, args, format)?;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         Format::Tsv => tsv::write(&pairs, &mut out.raw()),
         Format::Csv => csv::write(&pairs, &mut out.raw()),
         Format::Json => json::write(&pairs, &mut out.raw()),
-        Format::Table => table::write(&pairs, &mut out),
+        Format::Table => table::write(&pairs, &out),
     }
 }
 

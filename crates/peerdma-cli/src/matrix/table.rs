@@ -1,7 +1,280 @@
-//! temporary
+//! The matrix for reading: a row for each provider, a column for each client, a code in each cell.
+
 use super::Pairs;
-use crate::error::Failure;
+use super::summary::Summary;
+use crate::error::{Failure, Problem};
+use crate::layout::{fitted, padded};
 use crate::report::Out;
-pub(super) fn write(_pairs: &Pairs<'_>, out: &mut Out) -> Result<(), Failure> {
-    out.print("")
+use crate::style::Tone;
+use crate::{describe, names};
+use peerdma::route::linux::Row;
+use peerdma::route::{Access, Answer, MapType, Verdict};
+use peerdma::topology::NodeId;
+use std::fmt::Write as _;
+
+/// More cells than anybody reads; a machine of that size is for the other formats.
+const MOST_CELLS: usize = 1_000_000;
+
+/// How much of a device's name a label shows at most, and at least where columns need the room.
+const DEVICE_COLUMNS: std::ops::RangeInclusive<usize> = 10..=40;
+
+/// What a cell can say, in the order of the legend.
+const CODES: [(&str, Tone, &str); 5] = [
+    ("B", Tone::Good, "reached directly: the request turns around at a switch (BUS_ADDR)"),
+    ("H", Tone::Fair, "reached through the root complex (THRU_HOST_BRIDGE)"),
+    ("-", Tone::Bad, "refused by Linux (NOT_SUPPORTED)"),
+    ("?", Tone::Doubt, "unknown: a fact is missing, see below"),
+    ("=", Tone::Faint, "the function itself: nothing travels"),
+];
+
+pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
+    if pairs.providers.len().saturating_mul(pairs.clients.len()) > MOST_CELLS {
+        return Err(Failure::Bad(Problem::new(
+            format_args!(
+                "a table of {} rows and {} columns is too large to read",
+                pairs.providers.len(),
+                pairs.clients.len()
+            ),
+            "tables are printed up to a million cells",
+            "narrow it with --class, --provider or --client, or take `--format tsv`",
+        )));
+    }
+    let table = Table::new(pairs);
+    let mut text = describe::heading(pairs.machine, out);
+    let _ = writeln!(
+        text,
+        "Rows: whose memory ({} functions). Columns: who reads and writes it ({}).\n",
+        pairs.providers.len(),
+        pairs.clients.len()
+    );
+    table.write_key(out, &mut text);
+    table.write_blocks(out, &mut text);
+    table.write_legend(out, &mut text);
+    table.summary.write(pairs, out, &mut text);
+    out.print(&text)
+}
+
+struct Table<'p, 'm> {
+    pairs: &'p Pairs<'m>,
+    /// All functions shown, in the order of addresses: their position is their number.
+    shown: Vec<NodeId>,
+    /// By row, then column: codes for reading and writing.
+    cells: Vec<Vec<[&'static str; 2]>>,
+    summary: Summary,
+}
+
+impl<'p, 'm> Table<'p, 'm> {
+    fn new(pairs: &'p Pairs<'m>) -> Self {
+        let mut shown: Vec<NodeId> = pairs.providers.iter().chain(&pairs.clients).copied().collect();
+        shown.sort_unstable();
+        shown.dedup();
+        let mut row = Row::default();
+        let mut summary = Summary::default();
+        let mut cells = Vec::with_capacity(pairs.providers.len());
+        for &provider in &pairs.providers {
+            pairs.judge.row(provider, &mut row);
+            let judged = pairs.clients.iter().map(|&client| {
+                let verdict = &row.verdicts()[client.index()];
+                if provider == client {
+                    return ["=", "="];
+                }
+                summary.count(pairs, provider, client, verdict);
+                Access::ALL.map(|access| code(verdict, access, pairs))
+            });
+            cells.push(judged.collect());
+        }
+        Self {
+            pairs,
+            shown,
+            cells,
+            summary,
+        }
+    }
+
+    fn number(&self, node: NodeId) -> usize {
+        self.shown.partition_point(|&other| other < node) + 1
+    }
+
+    /// Explains the numbers of columns that are no rows.
+    fn write_key(&self, out: &Out, text: &mut String) {
+        let extra: Vec<NodeId> = self
+            .pairs
+            .clients
+            .iter()
+            .filter(|client| self.pairs.providers.binary_search(client).is_err())
+            .copied()
+            .collect();
+        if extra.is_empty() {
+            return;
+        }
+        text.push_str("Columns:\n");
+        for client in extra {
+            let label = self.label(client, self.name_columns(), *DEVICE_COLUMNS.end());
+            text.push_str(fitted(&label, out.width).trim_end());
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+
+    fn write_blocks(&self, out: &Out, text: &mut String) {
+        let names = self.name_columns();
+        let (digits, cell) = (self.digits(), self.cell_columns());
+        let fixed = digits + 2 + self.address_columns() + 2 + names + 2;
+        let roots: Vec<_> = self.pairs.clients.iter().map(|&client| self.root(client)).collect();
+        let bars = roots.windows(2).filter(|pair| pair[0] != pair[1]).count() * 2;
+        let wanted = self.pairs.clients.len() * cell + bars;
+        let room = out.width.saturating_sub(fixed);
+        let device = room.saturating_sub(wanted).clamp(*DEVICE_COLUMNS.start(), *DEVICE_COLUMNS.end());
+        let in_block = room.saturating_sub(device);
+        let mut from = 0;
+        while from < self.pairs.clients.len() {
+            let (mut to, mut used) = (from, 0);
+            while to < self.pairs.clients.len() {
+                let bar = if to > from && roots[to] != roots[to - 1] { 2 } else { 0 };
+                if to > from && used + cell + bar > in_block {
+                    break;
+                }
+                used += cell + bar;
+                to += 1;
+            }
+            if from > 0 {
+                text.push('\n');
+            }
+            self.write_block(out, text, from..to, &roots, device);
+            from = to;
+        }
+    }
+
+    fn write_block(
+        &self,
+        out: &Out,
+        text: &mut String,
+        columns: std::ops::Range<usize>,
+        roots: &[Option<peerdma::topology::RootId>],
+        device: usize,
+    ) {
+        let names = self.name_columns();
+        let (digits, cell) = (self.digits(), self.cell_columns());
+        let label_columns = digits + 2 + self.address_columns() + 2 + names + 2 + device;
+        let bar = |column: usize| column > columns.start && roots[column] != roots[column - 1];
+        text.push_str(&" ".repeat(label_columns));
+        for column in columns.clone() {
+            if bar(column) {
+                text.push_str(" │");
+            }
+            let number = self.number(self.pairs.clients[column]).to_string();
+            text.push_str(&out.palette.paint(Tone::Faint, &format!("{number:>cell$}")));
+        }
+        text.push('\n');
+        let mut last = None;
+        for (index, &provider) in self.pairs.providers.iter().enumerate() {
+            let root = self.root(provider);
+            if index == 0 || last != Some(root) {
+                let line = fitted(&self.root_line(provider), out.width);
+                text.push_str(&out.palette.paint(Tone::Faint, line.trim_end()));
+                text.push('\n');
+            }
+            last = Some(root);
+            text.push_str(&padded(&self.label(provider, names, device), label_columns));
+            for column in columns.clone() {
+                if bar(column) {
+                    text.push_str(&out.palette.paint(Tone::Faint, " │"));
+                }
+                let [read, write] = self.cells[index][column];
+                if read == write {
+                    text.push_str(&" ".repeat(cell - 1));
+                    text.push_str(&out.palette.paint(tone(read), read));
+                } else {
+                    text.push_str(&" ".repeat(cell - 3));
+                    text.push_str(&out.palette.paint(tone(read), read));
+                    text.push('/');
+                    text.push_str(&out.palette.paint(tone(write), write));
+                }
+            }
+            text.push('\n');
+        }
+    }
+
+    fn write_legend(&self, out: &Out, text: &mut String) {
+        text.push('\n');
+        let used = |code: &str| self.cells.iter().flatten().flatten().any(|cell| *cell == code);
+        for (code, tone, meaning) in CODES {
+            if used(code) {
+                let _ = writeln!(text, "  {}  {meaning}", out.palette.paint(tone, code));
+            }
+        }
+        if self.differs() {
+            text.push_str("  Two codes in a cell: reading, then writing.\n");
+        }
+    }
+
+    fn label(&self, node: NodeId, names: usize, device: usize) -> String {
+        let function = self.pairs.judge.topology().function(node);
+        format!(
+            "{:>digits$}  {:<addresses$}  {}  {}",
+            self.number(node),
+            function.bdf.to_string(),
+            padded(&name(self.pairs, node), names),
+            fitted(&names::device(function.id()), device),
+            digits = self.digits(),
+            addresses = self.address_columns(),
+        )
+    }
+
+    fn root_line(&self, provider: NodeId) -> String {
+        let topology = self.pairs.judge.topology();
+        match topology.root(provider).and_then(|root| topology.roots().get(root.index())) {
+            None => "── place unknown".into(),
+            Some(root) => format!("── {}", describe::root(topology, *root)),
+        }
+    }
+
+    fn root(&self, node: NodeId) -> Option<peerdma::topology::RootId> {
+        self.pairs.judge.topology().root(node)
+    }
+
+    fn digits(&self) -> usize {
+        self.shown.len().to_string().len()
+    }
+
+    fn cell_columns(&self) -> usize {
+        let code = if self.differs() { 3 } else { 1 };
+        self.digits().max(code) + 1
+    }
+
+    fn differs(&self) -> bool {
+        self.cells.iter().flatten().any(|[read, write]| read != write)
+    }
+
+    fn address_columns(&self) -> usize {
+        let topology = self.pairs.judge.topology();
+        let columns = |node: &NodeId| topology.function(*node).bdf.to_string().len();
+        self.shown.iter().map(columns).max().unwrap_or(0)
+    }
+
+    fn name_columns(&self) -> usize {
+        let columns = |node: &NodeId| name(self.pairs, *node).chars().count();
+        self.shown.iter().map(columns).max().unwrap_or(0).min(14)
+    }
+}
+
+/// A kernel name, else the kind.
+fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
+    let function = pairs.judge.topology().function(node);
+    names::kernel_name(function).map_or_else(|| names::kind(function.class()).into_owned(), str::to_owned)
+}
+
+fn code(verdict: &Verdict, access: Access, pairs: &Pairs<'_>) -> &'static str {
+    let answer: Answer = verdict.answer(access, pairs.class);
+    match answer.map_type() {
+        Some(MapType::BusAddr) => "B",
+        Some(MapType::ThruHostBridge) => "H",
+        Some(MapType::NotSupported) => "-",
+        None => "?",
+    }
+}
+
+fn tone(code: &str) -> Tone {
+    let found = CODES.iter().find(|(known, _, _)| *known == code);
+    found.map_or(Tone::Strong, |(_, tone, _)| *tone)
 }

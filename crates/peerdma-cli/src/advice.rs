@@ -1,0 +1,138 @@
+//! What is unknown about answers, and the command that would settle it.
+
+use crate::input::{Machine, Source};
+use peerdma::addr::Bdf;
+use peerdma::fact::Unread;
+use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Kernel, Reason};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+/// The facts that answers lack.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// Whose ACS registers were not read.
+    acs: BTreeSet<Bdf>,
+    /// Whose ACS registers the operating system itself could not read.
+    silent: BTreeSet<Bdf>,
+    /// Whose place in the tree is unknown.
+    places: BTreeSet<Bdf>,
+    /// Host bridges of which the source tells too little.
+    host_bridges: BTreeSet<Bdf>,
+    processor: bool,
+    kernel: bool,
+}
+
+/// A gap, and how to fill it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Advice {
+    /// What is unknown.
+    pub(crate) unknown: String,
+    /// What tells it: a command, or an option of this one.
+    pub(crate) settle: String,
+}
+
+impl Missing {
+    /// Adds what an unknown answer lacks.
+    pub(crate) fn add(&mut self, evidence: &Evidence, kernel: Kernel, ends: [Bdf; 2]) {
+        if evidence.reason == Reason::PlaceUnknown {
+            self.places.extend(ends);
+        }
+        for hop in &evidence.hops {
+            match hop.effect {
+                Effect::Unknown(Unread::Unreadable) => self.silent.insert(hop.bdf),
+                Effect::Unknown(_) => self.acs.insert(hop.bdf),
+                _ => false,
+            };
+        }
+        if let Some(gate) = &evidence.gate {
+            self.add_gate(gate, kernel);
+        }
+    }
+
+    fn add_gate(&mut self, gate: &Gate, kernel: Kernel) {
+        if gate.open != Accepted::Unknown {
+            return;
+        }
+        self.processor |= gate.keeper == GateKeeper::ListAndUnknownProcessor;
+        for listing in [gate.provider, gate.client] {
+            if listing.listed != Accepted::Unknown {
+                continue;
+            }
+            if !listing.id.is_known() || listing.is_key == Accepted::Unknown {
+                self.host_bridges.insert(listing.first);
+            } else if kernel == Kernel::Unknown {
+                self.kernel = true;
+            }
+        }
+    }
+
+    /// The advice; `command` is what was run, without `peerdma`: `matrix`, `route nvme0 gpu0`.
+    pub(crate) fn advice(&self, machine: &Machine, command: &str) -> Vec<Advice> {
+        let mut list = Vec::new();
+        let mut add = |unknown: String, settle: String| list.push(Advice { unknown, settle });
+        let captured = capture(&machine.source, command);
+        if !self.acs.is_empty() {
+            add(format!("the ACS control register of {}", functions(&self.acs)), captured.clone());
+        }
+        if !self.silent.is_empty() {
+            add(
+                format!(
+                    "the ACS control register of {}: the operating system could not read it",
+                    functions(&self.silent)
+                ),
+                "wake or rescan the device (look at `dmesg`), then ask again".into(),
+            );
+        }
+        if !self.host_bridges.is_empty() {
+            add(format!("what host bridge {} is", functions(&self.host_bridges)), captured.clone());
+        }
+        if !self.places.is_empty() {
+            add(format!("where in the tree {} sits", functions(&self.places)), captured);
+        }
+        if self.processor {
+            add(
+                "the processor (Linux trusts the root complex of AMD's from family 17h on)".into(),
+                format!(
+                    "peerdma {command} --cpu VENDOR:FAMILY, with `vendor_id` and `cpu family` of its /proc/cpuinfo"
+                ),
+            );
+        }
+        if self.kernel {
+            add(
+                "the kernel (releases list different host bridges)".into(),
+                format!("peerdma {command} --kernel X.Y, with what `uname -r` prints there"),
+            );
+        }
+        list
+    }
+}
+
+/// The command that reads what was left out.
+fn capture(source: &Source, command: &str) -> String {
+    match source {
+        Source::Live if is_root() => format!(
+            "peerdma {command}, as root outside of any container: this one hides configuration space from root"
+        ),
+        Source::Live => format!("sudo peerdma {command}"),
+        Source::Sysfs(_) | Source::File(_) => format!(
+            "on that machine: sudo lspci -D -nn -vvvxxxx > FILE (or sudo peerdma snapshot -o FILE); \
+             then peerdma {command} --from FILE"
+        ),
+    }
+}
+
+/// Do we run as root? The owner of our own folder in /proc tells.
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// The first few addresses, and how many more.
+fn functions(set: &BTreeSet<Bdf>) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = set.iter().take(SHOWN).map(Bdf::to_string).collect();
+    match set.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more functions", shown.join(", ")),
+    }
+}
