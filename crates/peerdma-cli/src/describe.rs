@@ -1,13 +1,14 @@
 //! What every answer says of the machine, its root buses and its functions.
 
 use crate::input::{Machine, Source};
-use crate::layout::wrapped;
+use crate::layout::{bytes, wrapped};
 use crate::names;
 use crate::report::Out;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
+use peerdma::pci::BarKind;
 use peerdma::route::linux::Kernel;
-use peerdma::snapshot::{Cpu, Function, IommuMode, KernelVersion, Warnings};
+use peerdma::snapshot::{BarFacts, Cpu, Function, IommuMode, KernelVersion, Warnings};
 use peerdma::topology::{Root, Topology};
 use serde::Serialize;
 
@@ -93,15 +94,43 @@ pub(crate) fn heading(machine: &Machine, out: &Out) -> String {
     wrapped(&line, "", "  ", out.width)
 }
 
-/// A root bus and what its host bridge is: `root bus 0000:00, host bridge 8086:09a2 at 0000:00:00.0`.
+/// A root bus, and as what Linux knows its host bridge: `root bus 0000:00, host bridge 8086:09a2 Intel ...`.
 pub(crate) fn root(topology: &Topology, root: Root) -> String {
     let first = topology.function(root.first);
     let id = first.id().map_or_else(|| "unknown".into(), |id| id.to_string());
     format!(
-        "root bus {:04x}:{:02x}, known by {id} at {} ({})",
+        "root bus {:04x}:{:02x}, host bridge {id} {}",
         root.domain,
         root.bus,
-        first.bdf,
         names::device(first.id())
     )
+}
+
+/// A BAR: `BAR 0: 64G, 64-bit, prefetchable, at 0x2000000000; could be 256M to 64G`.
+pub(crate) fn bar(bar: &BarFacts) -> String {
+    let size = bar
+        .size_bytes
+        .known()
+        .map_or_else(|| "size unknown".into(), bytes);
+    let mut text = format!("BAR {}: {size}", bar.index);
+    text.push_str(match bar.kind {
+        BarKind::Io => ", I/O ports",
+        BarKind::Memory32 => ", 32-bit",
+        BarKind::Memory64 => ", 64-bit",
+    });
+    if bar.prefetchable {
+        text.push_str(", prefetchable");
+    }
+    match (bar.phys, bar.bus_address) {
+        (Fact::Known(span), _) => text.push_str(&format!(", at {}", span.first())),
+        (_, Fact::Known(address)) => text.push_str(&format!(", at bus address {address}")),
+        _ => {}
+    }
+    if let Fact::Known(possible) = &bar.possible_bytes
+        && !possible.is_empty()
+    {
+        let sizes: Vec<String> = possible.iter().map(|&size| bytes(size)).collect();
+        text.push_str(&format!(", resizable to {}", sizes.join(" ")));
+    }
+    text
 }

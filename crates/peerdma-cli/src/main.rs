@@ -8,6 +8,7 @@
 //! report, style    where output goes and how it looks; error: how a run fails
 //! ```
 
+mod acs;
 mod advice;
 mod args;
 mod capture;
@@ -15,12 +16,14 @@ mod describe;
 mod error;
 mod input;
 mod layout;
+mod links;
 mod matrix;
 mod names;
 mod processor;
 mod report;
 mod select;
 mod style;
+mod topo;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.command.wants_json();
     let ended = match &args.command {
+        Command::Topo(args) => topo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Matrix(args) => matrix::run(args).map(|()| ExitCode::SUCCESS),
         _ => Ok(ExitCode::SUCCESS),
     };

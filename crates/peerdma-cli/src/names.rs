@@ -7,7 +7,8 @@ use peerdma::snapshot::Function;
 use std::borrow::Cow;
 
 /// Classes that have a short word, as the class code's digits begin: longer digits first.
-const KINDS: [(&str, &str); 17] = [
+const KINDS: [(&str, &str); 19] = [
+    ("00ff", "other"),
     ("0108", "nvme"),
     ("0600", "host-bridge"),
     ("0604", "pci-bridge"),
@@ -25,6 +26,7 @@ const KINDS: [(&str, &str); 17] = [
     ("0b", "cpu"),
     ("12", "accel"),
     ("10", "crypto"),
+    ("ff", "other"),
 ];
 
 /// A word for a class: `nvme`, `gpu`; its four digits where there is none.

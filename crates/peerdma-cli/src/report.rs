@@ -20,6 +20,7 @@ pub(crate) struct Out {
     pub(crate) palette: Palette,
     /// Columns that a line may have.
     pub(crate) width: usize,
+    terminal: bool,
     json: bool,
 }
 
@@ -27,9 +28,16 @@ impl Out {
     pub(crate) fn new(args: OutputArgs) -> Self {
         Self {
             palette: Palette::new(args.color),
-            width: width(),
+            width: width().unwrap_or(DEFAULT_WIDTH),
+            terminal: width().is_some(),
             json: args.json,
         }
+    }
+
+    /// Columns for a list of lines that each stand alone: without end where no terminal reads them, so
+    /// that nothing is cut off before a pipe.
+    pub(crate) fn line_width(&self) -> usize {
+        if self.terminal { self.width } else { usize::MAX / 2 }
     }
 
     /// Standard output, for writers that gather their own chunks.
@@ -86,8 +94,9 @@ pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn width() -> usize {
+/// Columns of the terminal, or what the environment says they are.
+fn width() -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    told.or_else(asked).unwrap_or(DEFAULT_WIDTH).clamp(40, 1000)
+    told.or_else(asked).map(|width: usize| width.clamp(40, 1000))
 }

@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::names;
 use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 
@@ -111,6 +112,22 @@ impl Selector {
 /// Is it a bridge or the host bridge's own function, so that nobody looks for its memory?
 pub(crate) fn is_endpoint(function: &Function) -> bool {
     function.bridge().is_none() && function.class().is_none_or(|class| class.base() != 0x06)
+}
+
+/// Is it one of the many functions through which a processor or chipset is configured and counted: a
+/// system peripheral or signal processor without memory of its own?
+pub(crate) fn is_plumbing(function: &Function) -> bool {
+    const SYSTEM: u8 = 0x08;
+    const SIGNAL: u8 = 0x11;
+    const INTERRUPT_CONTROLLER: u16 = 0x0800;
+    let Some(class) = function.class() else {
+        return false;
+    };
+    let has_memory = match function.bars() {
+        Fact::Known(bars) => bars.iter().any(|bar| bar.kind.is_memory()),
+        Fact::Unknown(_) => true,
+    };
+    class.class() == INTERRUPT_CONTROLLER || matches!(class.base(), SYSTEM | SIGNAL) && !has_memory
 }
 
 /// `nvme0` of `nvme0n1`, `nvme0n1p2`, `nvme0c0n1`.

@@ -16,6 +16,7 @@ use crate::report::Out;
 use crate::select::{self, Selector};
 use peerdma::route::TlpClass;
 use peerdma::route::linux::Judge;
+use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 use progress::Progress;
 
@@ -28,6 +29,8 @@ struct Pairs<'m> {
     providers: Vec<NodeId>,
     /// Who reads and writes it, likewise.
     clients: Vec<NodeId>,
+    /// How many functions a table leaves out without being told to.
+    left_out: usize,
     progress: Progress,
 }
 
@@ -40,7 +43,12 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
     let out = Out::new(args.output);
     out.tell(&machine, &args.machine);
     let format = if args.output.json { Format::Json } else { args.format };
-    let (providers, clients) = choose(&machine.topology, args, format)?;
+    let endpoints_only = format == Format::Table && !args.all && !names_functions(&args.filter);
+    let (providers, clients) = choose(&machine.topology, args, endpoints_only)?;
+    let left_out = match endpoints_only {
+        true => machine.topology.nodes().len() - providers.len().max(clients.len()),
+        false => 0,
+    };
     let pairs = Pairs {
         judge: Judge::new(&machine.topology, machine.kernel),
         class: args.verdict.tlp.into(),
@@ -48,6 +56,7 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         machine: &machine,
         providers,
         clients,
+        left_out,
     };
     match format {
         Format::Tsv => tsv::write(&pairs, &mut out.raw()),
@@ -61,20 +70,17 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
 fn choose(
     topology: &Topology,
     args: &MatrixArgs,
-    format: Format,
+    endpoints_only: bool,
 ) -> Result<(Vec<NodeId>, Vec<NodeId>), Problem> {
     let conditions = conditions(&args.filter)?;
     let side = |selector: &Option<String>| -> Result<Vec<NodeId>, Problem> {
         let selector = selector.as_deref().map(|text| Selector::parse(topology, text)).transpose()?;
-        // Who names bridges wants bridges; a table without a wish shows what has memory of interest.
-        let names_bridges = selector.is_some() || args.filter.class.is_some() || args.filter.bdf.is_some();
-        let endpoints_only = format == Format::Table && !args.all && !names_bridges;
         let wanted = |node: &NodeId| {
             conditions
                 .iter()
                 .chain(&selector)
                 .all(|condition| condition.means(topology, *node))
-                && (!endpoints_only || select::is_endpoint(topology.function(*node)))
+                && (!endpoints_only || is_of_interest(topology.function(*node)))
         };
         Ok(topology.nodes().filter(wanted).collect())
     };
@@ -91,6 +97,26 @@ fn choose(
         ));
     }
     Ok(chosen)
+}
+
+/// Who names functions wants all that the name means, bridges too.
+fn names_functions(filter: &FilterArgs) -> bool {
+    let FilterArgs {
+        class,
+        vendor,
+        driver,
+        bdf,
+        provider,
+        client,
+    } = filter;
+    [class, vendor, driver, bdf, provider, client]
+        .iter()
+        .any(|filter| filter.is_some())
+}
+
+/// What a table shows without being asked for more.
+fn is_of_interest(function: &Function) -> bool {
+    select::is_endpoint(function) && !select::is_plumbing(function)
 }
 
 fn conditions(filter: &FilterArgs) -> Result<Vec<Selector>, Problem> {

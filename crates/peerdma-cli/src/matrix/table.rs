@@ -41,12 +41,16 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
     }
     let table = Table::new(pairs);
     let mut text = describe::heading(pairs.machine, out);
-    let _ = writeln!(
+    let _ = write!(
         text,
-        "Rows: whose memory ({} functions). Columns: who reads and writes it ({}).\n",
+        "Rows: whose memory ({} functions). Columns: who reads and writes it ({}).",
         pairs.providers.len(),
         pairs.clients.len()
     );
+    if pairs.left_out > 0 {
+        let _ = write!(text, " Left out: {} bridges and chipset functions (--all).", pairs.left_out);
+    }
+    text.push_str("\n\n");
     table.write_key(out, &mut text);
     table.write_blocks(out, &mut text);
     table.write_legend(out, &mut text);
