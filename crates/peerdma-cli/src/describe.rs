@@ -60,7 +60,7 @@ impl<'f> FunctionLine<'f> {
         Self {
             bdf: function.bdf,
             names: &function.os.names,
-            kind: names::kind(function.class()).into_owned(),
+            kind: names::kind_of(function).into_owned(),
             id: function.id().map(|id| id.to_string()),
             class: function.class().map(|class| format!("{:06x}", class.bits())),
             device: names::device(function.id()),

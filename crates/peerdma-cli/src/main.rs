@@ -10,18 +10,24 @@
 
 mod acs;
 mod advice;
+mod answer;
 mod args;
 mod capture;
+mod check;
 mod describe;
 mod error;
 mod input;
 mod layout;
 mod links;
+mod manual;
 mod matrix;
 mod names;
 mod processor;
+mod reason;
 mod report;
+mod route;
 mod select;
+mod snapshot;
 mod style;
 mod topo;
 
@@ -40,7 +46,11 @@ fn main() -> ExitCode {
     let ended = match &args.command {
         Command::Topo(args) => topo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Matrix(args) => matrix::run(args).map(|()| ExitCode::SUCCESS),
-        _ => Ok(ExitCode::SUCCESS),
+        Command::Route(args) => route::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(args),
+        Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => manual::completions(args).map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => manual::man(args).map(|()| ExitCode::SUCCESS),
     };
     match ended {
         Ok(code) => code,

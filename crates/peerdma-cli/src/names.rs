@@ -2,7 +2,7 @@
 
 use pci_ids::FromId;
 use peerdma::fact::Fact;
-use peerdma::pci::{ClassCode, Id};
+use peerdma::pci::{ClassCode, Id, PortType};
 use peerdma::snapshot::Function;
 use std::borrow::Cow;
 
@@ -38,6 +38,16 @@ pub(crate) fn kind(class: Option<ClassCode>) -> Cow<'static, str> {
     match KINDS.iter().find(|(start, _)| digits.starts_with(start)) {
         Some((_, word)) => Cow::Borrowed(word),
         None => digits.into(),
+    }
+}
+
+/// A word for what a function is: of a bridge the kind of port, of all others the class.
+pub(crate) fn kind_of(function: &Function) -> Cow<'static, str> {
+    match (function.port_type(), function.class()) {
+        (Fact::Known(Some(PortType::ROOT_PORT)), _) => "root-port".into(),
+        (Fact::Known(Some(PortType::UPSTREAM)), _) => "upstream".into(),
+        (Fact::Known(Some(PortType::DOWNSTREAM)), _) => "downstream".into(),
+        (_, class) => kind(class),
     }
 }
 
@@ -84,7 +94,7 @@ pub(crate) fn kernel_name(function: &Function) -> Option<&str> {
 pub(crate) fn spoken(function: &Function) -> String {
     match kernel_name(function) {
         Some(name) => format!("{name} ({})", function.bdf),
-        None => match &kind(function.class())[..] {
+        None => match &kind_of(function)[..] {
             "?" => function.bdf.to_string(),
             kind => format!("{kind} {}", function.bdf),
         },

@@ -2,11 +2,12 @@
 //! memory does not grow with their number.
 
 use super::Pairs;
+use crate::answer::AnswerLine;
 use crate::describe::{FunctionLine, MachineLine};
 use crate::error::Failure;
 use peerdma::addr::Bdf;
 use peerdma::route::linux::Row;
-use peerdma::route::{Access, Answer, MapType, TlpClass, Verdict};
+use peerdma::route::Access;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 
@@ -18,28 +19,6 @@ struct Pair {
     read: AnswerLine,
     write: AnswerLine,
     raw_distance: Option<u32>,
-}
-
-/// One answer of a pair.
-#[derive(Serialize)]
-pub(crate) struct AnswerLine {
-    /// Nothing where it is unknown.
-    map_type: Option<MapType>,
-    /// All map types that are possible given what is known.
-    possible: Vec<MapType>,
-    /// -1 where refused, nothing where unknown.
-    distance: Option<i64>,
-}
-
-impl AnswerLine {
-    pub(crate) fn new(verdict: &Verdict, access: Access, class: TlpClass) -> Self {
-        let answer: Answer = verdict.answer(access, class);
-        Self {
-            map_type: answer.map_type(),
-            possible: answer.possible().collect(),
-            distance: verdict.distance(answer),
-        }
-    }
 }
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {

@@ -265,7 +265,7 @@ impl<'p, 'm> Table<'p, 'm> {
 /// A kernel name, else the kind.
 fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
     let function = pairs.judge.topology().function(node);
-    names::kernel_name(function).map_or_else(|| names::kind(function.class()).into_owned(), str::to_owned)
+    names::kernel_name(function).map_or_else(|| names::kind_of(function).into_owned(), str::to_owned)
 }
 
 fn code(verdict: &Verdict, access: Access, pairs: &Pairs<'_>) -> &'static str {

@@ -22,7 +22,7 @@ pub(super) fn cells(topology: &Topology, node: NodeId) -> [Cell; COLUMNS] {
     let function = topology.function(node);
     let name = match names::kernel_name(function) {
         Some(name) => (name.to_owned(), Some(Tone::Strong)),
-        None => (names::kind(function.class()).into_owned(), None),
+        None => (names::kind_of(function).into_owned(), None),
     };
     [
         name,

@@ -1,0 +1,26 @@
+//! An answer as data: what `matrix` and `route` share.
+
+use peerdma::route::{Access, Answer, MapType, TlpClass, Verdict};
+use serde::Serialize;
+
+/// One answer of a pair.
+#[derive(Serialize)]
+pub(crate) struct AnswerLine {
+    /// Nothing where it is unknown.
+    map_type: Option<MapType>,
+    /// All map types that are possible given what is known.
+    possible: Vec<MapType>,
+    /// -1 where refused, nothing where unknown.
+    distance: Option<i64>,
+}
+
+impl AnswerLine {
+    pub(crate) fn new(verdict: &Verdict, access: Access, class: TlpClass) -> Self {
+        let answer: Answer = verdict.answer(access, class);
+        Self {
+            map_type: answer.map_type(),
+            possible: answer.possible().collect(),
+            distance: verdict.distance(answer),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a verdict is what it is, in words.
+
+use crate::acs;
+use peerdma::addr::Bdf;
+use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope};
+use peerdma::route::{Access, TlpClass};
+use peerdma::topology::NodeId;
+
+/// One clause: `ACS at 0000:02:00.0 sends requests (R) up to the root complex, which is not listed`.
+pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> String {
+    let evidence = judge.evidence(provider, client);
+    let answer = evidence.verdict.answer(Access::Read, class);
+    if class != TlpClass::Strict && answer != evidence.verdict.answer(Access::Read, TlpClass::Strict) {
+        return format!("packets of class {} go another way than strict ones", class.name());
+    }
+    let turn = turn(&evidence);
+    match &evidence.gate {
+        None => turn,
+        Some(gate) => format!("{turn}; {}", root_complex(gate)),
+    }
+}
+
+/// What decides between the turn at a switch and the way through the root complex.
+pub(crate) fn turn(evidence: &Evidence) -> String {
+    let deciding: Vec<_> = evidence.hops.iter().filter(|hop| hop.decides).collect();
+    let first = deciding.first().map_or_else(|| "?".into(), |hop| hop.bdf.to_string());
+    match evidence.reason {
+        Reason::SameFunction => "one and the same function".into(),
+        Reason::SharedBridge => format!("both sit below {first} and nothing redirects"),
+        Reason::Redirected => {
+            let flags = deciding.iter().find_map(|hop| match hop.effect {
+                Effect::Redirects(flags) => Some(flags),
+                _ => None,
+            });
+            let effect = flags.map_or_else(|| "redirects".into(), acs::effect);
+            format!("ACS at {first} {effect}")
+        }
+        Reason::Blocked => format!("the kernel cannot read ACS at {first}, or it blocks translated requests"),
+        Reason::NoSharedBridge => "no switch above both".into(),
+        Reason::AcsUnknown => {
+            let all: Vec<String> = deciding.iter().map(|hop| hop.bdf.to_string()).collect();
+            format!("ACS unknown at {}", all.join(", "))
+        }
+        Reason::PlaceUnknown => "the place of one of them in the tree is unknown".into(),
+    }
+}
+
+/// What the root complex says.
+pub(crate) fn root_complex(gate: &Gate) -> String {
+    let listings = || {
+        let provider = listing(&gate.provider);
+        if gate.same_host_bridge {
+            provider
+        } else {
+            format!("{provider}, {}", listing(&gate.client))
+        }
+    };
+    match (gate.keeper, gate.open) {
+        (GateKeeper::Processor, _) => "the processor passes requests on (AMD family 17h or later)".into(),
+        (_, Accepted::Yes) => format!("the root complex passes them on: {}", listings()),
+        (_, Accepted::No) if !gate.same_host_bridge && both_listed(gate) => format!(
+            "the root complex is not trusted between two host bridges: {}",
+            listings()
+        ),
+        (_, Accepted::No) => format!("the root complex is not trusted: {}", listings()),
+        (GateKeeper::ListAndUnknownProcessor, Accepted::Unknown) => {
+            format!("processor unknown, and {}", listings())
+        }
+        (GateKeeper::List, Accepted::Unknown) => listings(),
+    }
+}
+
+fn both_listed(gate: &Gate) -> bool {
+    gate.provider.listed == Accepted::Yes && gate.client.listed == Accepted::Yes
+}
+
+/// One host bridge: `host bridge 8086:09a2 is listed (6.1 or earlier)`.
+pub(crate) fn listing(listing: &Listing) -> String {
+    let name = match listing.id.known() {
+        Some(id) => format!("host bridge {id} at {}", listing.first),
+        None => format!("the host bridge at {}", listing.first),
+    };
+    let since = listing.since.map_or_else(String::new, |since| format!(", since {since}"));
+    let scope = match listing.scope {
+        Some(Scope::SameHostBridge) => " for functions below one bridge only",
+        Some(Scope::AnyHostBridge) | None => "",
+    };
+    match (listing.listed, listing.is_key) {
+        (Accepted::Yes, _) => format!("{name} is listed{scope}{since}"),
+        (Accepted::No, Accepted::No) => {
+            format!("{name} cannot be looked up (neither function 00.0 nor a root port)")
+        }
+        (Accepted::No, _) if listing.since.is_some() => format!("{name} is listed only{since}"),
+        (Accepted::No, _) => format!("{name} is not listed"),
+        (Accepted::Unknown, _) if !listing.id.is_known() => format!("{name} is unknown"),
+        (Accepted::Unknown, _) if listing.since.is_some() => {
+            format!("{name} is listed{since}, and the kernel is unknown")
+        }
+        (Accepted::Unknown, _) => format!("whether Linux can look up {name} is unknown"),
+    }
+}
+
+/// The bridge at which the ways of a pair meet.
+pub(crate) fn meeting(evidence: &Evidence) -> Option<Bdf> {
+    let common = peerdma::route::linux::Side::Common;
+    evidence.hops.iter().find(|hop| hop.side == common).map(|hop| hop.bdf)
+}

@@ -1,0 +1,185 @@
+//! The way of a request, hop by hop: up from the client to where it turns, and down to the provider.
+//!
+//! The further left, the nearer to the processor: the drawing opens to the right like a `<`.
+
+use super::Direction;
+use crate::layout::{fitted, padded, wrapped};
+use crate::report::Out;
+use crate::style::Tone;
+use crate::{acs, links, names, reason};
+use peerdma::fact::Fact;
+use peerdma::route::linux::{Effect, Hop, Reason};
+use peerdma::route::link_above;
+use peerdma::snapshot::Function;
+use peerdma::topology::{NodeId, Topology};
+
+/// Columns by which a level is moved.
+const STEP: usize = 3;
+
+/// Does the request go up to the root complex, as far as is known?
+pub(super) fn goes_up(direction: &Direction) -> bool {
+    direction.evidence.gate.is_some()
+        && !matches!(direction.evidence.reason, Reason::AcsUnknown | Reason::PlaceUnknown)
+}
+
+/// Draws the way.
+pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> String {
+    let (up, turn, down) = if goes_up(direction) {
+        let mut down: Vec<NodeId> = topology.climb(direction.provider).collect();
+        down.reverse();
+        (topology.climb(direction.client).collect(), None, down)
+    } else {
+        let path = &direction.path;
+        (path.up.clone(), path.turn, path.down.clone())
+    };
+    let mut drawing = Drawing {
+        topology,
+        direction,
+        out,
+        text: String::new(),
+    };
+    for (index, &node) in up.iter().enumerate() {
+        let level = up.len() - index;
+        drawing.hop(node, &format!("{}┌─ ", blank(level - 1)), &format!("{}│  ", blank(level - 1)), Way::Up);
+        drawing.link(node, &format!("{}│  ", blank(level - 1)));
+    }
+    match turn {
+        Some(node) => drawing.hop(node, "", if down.is_empty() { "   " } else { "│  " }, Way::Turn),
+        None => drawing.root_complex(),
+    }
+    for (index, &node) in down.iter().enumerate() {
+        let level = index + 1;
+        drawing.link(node, &format!("{}│  ", blank(level - 1)));
+        let is_last = level == down.len();
+        let stem = if is_last { "   " } else { "│  " };
+        drawing.hop(node, &format!("{}└─ ", blank(level - 1)), &format!("{}{stem}", blank(level)), Way::Down);
+    }
+    drawing.text
+}
+
+/// Which part of the drawing a hop belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Turn,
+    Down,
+}
+
+struct Drawing<'a> {
+    topology: &'a Topology,
+    direction: &'a Direction,
+    out: &'a Out,
+    text: String,
+}
+
+impl Drawing<'_> {
+    /// One function: its line, and what it does to the decision below.
+    fn hop(&mut self, node: NodeId, branch: &str, stem: &str, way: Way) {
+        let function = self.topology.function(node);
+        let acs = acs_of(function);
+        let name = match names::kernel_name(function) {
+            Some(name) => name.to_owned(),
+            None => names::kind_of(function).into_owned(),
+        };
+        let label = format!("{branch}{}  {name}  {}", function.bdf, names::device(function.id()));
+        let columns = self.out.width.saturating_sub(acs.chars().count() + 2).min(76);
+        self.text.push_str(&padded(&fitted(&label, columns), columns));
+        self.text.push_str("  ");
+        self.text.push_str(&self.out.palette.paint(Tone::Faint, &acs));
+        self.text.push('\n');
+        let Some(hop) = self.direction.evidence.hops.iter().find(|hop| hop.bdf == function.bdf) else {
+            return;
+        };
+        if let Some((tone, note)) = note(hop, way) {
+            let note = wrapped(&note, stem, &format!("{stem}   "), self.out.width);
+            self.text.push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
+            self.text.push('\n');
+        }
+    }
+
+    /// The link above a function.
+    fn link(&mut self, node: NodeId, stem: &str) {
+        let (tone, words) = match link_above(self.topology, node) {
+            None => return,
+            Some(Fact::Unknown(why)) => (Tone::Doubt, format!("link unknown: {why}")),
+            Some(Fact::Known(link)) => {
+                let tone = links::tone(link.health);
+                (tone, format!("link {}: {}", link.now, links::explained(&link)))
+            }
+        };
+        let line = wrapped(&words, stem, stem, self.out.width);
+        match tone {
+            Tone::Strong => self.text.push_str(&line),
+            tone => {
+                let painted = self.out.palette.paint(tone, line.trim_end_matches('\n'));
+                self.text.push_str(&painted);
+                self.text.push('\n');
+            }
+        }
+    }
+
+    fn root_complex(&mut self) {
+        let evidence = &self.direction.evidence;
+        let Some(gate) = &evidence.gate else {
+            return;
+        };
+        let bridges = if gate.same_host_bridge {
+            format!("one host bridge, with {} first on its root bus", gate.provider.first)
+        } else {
+            format!(
+                "from the host bridge with {} to the one with {}",
+                gate.client.first, gate.provider.first
+            )
+        };
+        self.text.push_str(&wrapped(&format!("root complex: {bridges}"), "", "   ", self.out.width));
+        let (tone, mark) = match gate.open {
+            peerdma::route::linux::Accepted::Yes => (Tone::Fair, "✓"),
+            peerdma::route::linux::Accepted::No => (Tone::Bad, "✗ stops here:"),
+            peerdma::route::linux::Accepted::Unknown => (Tone::Doubt, "? decides:"),
+        };
+        let words = format!("{mark} {}", reason::root_complex(gate));
+        let note = wrapped(&words, "│  ", "│  ", self.out.width);
+        self.text.push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
+        self.text.push('\n');
+    }
+}
+
+fn blank(level: usize) -> String {
+    // Beyond any machine's depth the drawing no longer moves to the right.
+    " ".repeat(STEP * level.min(16))
+}
+
+/// The ACS control register in letters, with what the function could do.
+fn acs_of(function: &Function) -> String {
+    match &function.config.acs {
+        Fact::Unknown(_) => "ACS ?".into(),
+        Fact::Known(None) => "no ACS".into(),
+        Fact::Known(Some(acs)) => format!("ACS {}/{}", acs.control, acs.capable),
+    }
+}
+
+/// What a hop does to the decision, in words; nothing where it lets pass.
+fn note(hop: &Hop, way: Way) -> Option<(Tone, String)> {
+    // A request that goes up to the root complex passes the common bridge twice; once is enough.
+    let mark = if hop.decides { "◄ decides: " } else { "" };
+    match hop.effect {
+        Effect::Redirects(flags) => {
+            let also = if hop.decides { "" } else { "redirects too: " };
+            Some((Tone::Fair, format!("{mark}{also}ACS {}", acs::effect(flags))))
+        }
+        Effect::BlocksTranslated => Some((Tone::Bad, format!("{mark}blocks translated requests (B)"))),
+        Effect::Unreadable => Some((
+            Tone::Bad,
+            format!("{mark}the kernel cannot read its ACS control register and refuses"),
+        )),
+        Effect::Unknown(why) => Some((
+            Tone::Doubt,
+            format!("{mark}it may redirect or not: its ACS control register is unknown ({why})"),
+        )),
+        Effect::Passes if hop.decides && way == Way::Turn => Some((
+            Tone::Good,
+            format!("{mark}both sit below this bridge and nothing on the way redirects, so requests turn here"),
+        )),
+        Effect::Passes | Effect::DoesNotCount => None,
+    }
+}

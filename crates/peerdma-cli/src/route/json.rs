@@ -1,0 +1,110 @@
+//! The explanation as data, schema `peerdma.route/1` (docs/json.md).
+
+use super::remedy::Remedy;
+use super::{Direction, Explanation};
+use crate::advice::Advice;
+use crate::answer::AnswerLine;
+use crate::describe::{FunctionLine, MachineLine};
+use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
+use peerdma::pci::Acs;
+use peerdma::route::linux::{Effect, Gate, Reason, Side};
+use peerdma::route::{Access, Bottleneck};
+use peerdma::snapshot::{BarFacts, IommuGroup, P2pmem};
+use peerdma::topology::{NodeId, Topology};
+use serde::Serialize;
+
+/// The whole answer.
+#[derive(Serialize)]
+pub(super) struct Answer<'a> {
+    schema: &'static str,
+    machine: MachineLine<'a>,
+    tlp: &'static str,
+    client: End<'a>,
+    provider: End<'a>,
+    /// The client accesses the provider's memory, then the other way round.
+    directions: [DirectionLine<'a>; 2],
+    links: &'a Bottleneck,
+    unknown: &'a [Advice],
+    remedy: &'a Option<Remedy>,
+}
+
+/// A function and its memory.
+#[derive(Serialize)]
+struct End<'a> {
+    #[serde(flatten)]
+    function: FunctionLine<'a>,
+    bars: Fact<Vec<BarFacts>>,
+    p2pmem: Fact<Option<P2pmem>>,
+    iommu_group: &'a Fact<Option<IommuGroup>>,
+}
+
+#[derive(Serialize)]
+struct DirectionLine<'a> {
+    client: Bdf,
+    provider: Bdf,
+    read: AnswerLine,
+    write: AnswerLine,
+    raw_distance: Option<u32>,
+    reason: Reason,
+    hops: Vec<HopLine<'a>>,
+    /// What the root complex was asked; nothing where requests turn below it.
+    root_complex: &'a Option<Gate>,
+}
+
+#[derive(Serialize)]
+struct HopLine<'a> {
+    bdf: Bdf,
+    side: Side,
+    effect: Effect,
+    decides: bool,
+    acs: Option<&'a Fact<Option<Acs>>>,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(explanation: &'a Explanation<'a>) -> Self {
+        let topology = explanation.topology();
+        let direction = |direction: &'a Direction| DirectionLine {
+            client: topology.function(direction.client).bdf,
+            provider: topology.function(direction.provider).bdf,
+            read: AnswerLine::new(&direction.evidence.verdict, Access::Read, explanation.class),
+            write: AnswerLine::new(&direction.evidence.verdict, Access::Write, explanation.class),
+            raw_distance: direction.evidence.verdict.raw_distance(),
+            reason: direction.evidence.reason,
+            hops: hops(topology, direction),
+            root_complex: &direction.evidence.gate,
+        };
+        Self {
+            schema: "peerdma.route/1",
+            machine: MachineLine::new(explanation.machine),
+            tlp: explanation.class.name(),
+            client: end(topology, explanation.there.client),
+            provider: end(topology, explanation.there.provider),
+            directions: [direction(&explanation.there), direction(&explanation.back)],
+            links: &explanation.links,
+            unknown: &explanation.advice,
+            remedy: &explanation.remedy,
+        }
+    }
+}
+
+fn hops<'a>(topology: &'a Topology, direction: &'a Direction) -> Vec<HopLine<'a>> {
+    let line = |hop: &peerdma::route::linux::Hop| HopLine {
+        bdf: hop.bdf,
+        side: hop.side,
+        effect: hop.effect,
+        decides: hop.decides,
+        acs: topology.find(hop.bdf).map(|node| &topology.function(node).config.acs),
+    };
+    direction.evidence.hops.iter().map(line).collect()
+}
+
+fn end(topology: &Topology, node: NodeId) -> End<'_> {
+    let function = topology.function(node);
+    End {
+        function: FunctionLine::new(function),
+        bars: function.bars(),
+        p2pmem: function.os.p2pmem,
+        iommu_group: &function.os.iommu_group,
+    }
+}

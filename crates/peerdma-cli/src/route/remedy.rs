@@ -1,0 +1,88 @@
+//! What would change the answer: switching ACS redirects off, hop by hop.
+
+use crate::acs::REDIRECT;
+use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
+use peerdma::pci::AcsFlags;
+use peerdma::route::linux::{Effect, Evidence};
+use peerdma::topology::Topology;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How to make requests turn around at the switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Remedy {
+    /// For the command line of the kernel, from the next boot on.
+    pub(super) kernel_parameter: String,
+    /// Until the next boot, one command a hop.
+    pub(super) setpci: Vec<String>,
+    /// The hops that redirect.
+    pub(super) hops: Vec<Change>,
+    /// Functions on the way whose ACS is unknown and that might redirect too.
+    pub(super) unsure: Vec<Bdf>,
+}
+
+/// One ACS control register, now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    pub(super) bdf: Bdf,
+    pub(super) control: AcsFlags,
+    pub(super) becomes: AcsFlags,
+}
+
+impl Remedy {
+    /// The remedy for a pair, nothing where no ACS setting stands in the way.
+    pub(super) fn new(topology: &Topology, directions: [&Evidence; 2]) -> Option<Self> {
+        let mut controls: BTreeMap<Bdf, AcsFlags> = BTreeMap::new();
+        let mut unsure: Vec<Bdf> = Vec::new();
+        for hop in directions.iter().flat_map(|evidence| &evidence.hops) {
+            match hop.effect {
+                Effect::Redirects(_) => {
+                    if let Some(control) = control(topology, hop.bdf) {
+                        controls.insert(hop.bdf, control);
+                    }
+                }
+                Effect::Unknown(_) => unsure.push(hop.bdf),
+                _ => {}
+            }
+        }
+        if controls.is_empty() {
+            return None;
+        }
+        unsure.sort_unstable();
+        unsure.dedup();
+        let hops: Vec<Change> = controls
+            .into_iter()
+            .map(|(bdf, control)| Change {
+                bdf,
+                control,
+                becomes: AcsFlags::from_register(control.bits() & !REDIRECT.bits()),
+            })
+            .collect();
+        let addresses: Vec<String> = hops.iter().map(|hop| hop.bdf.to_string()).collect();
+        Some(Self {
+            kernel_parameter: format!("pci=disable_acs_redir={}", addresses.join(";")),
+            // With a mask: the bits beyond those that we know stay as they are.
+            setpci: hops
+                .iter()
+                .map(|hop| {
+                    format!(
+                        "setpci -s {} ECAP_ACS+0x6.w={:04x}:{:04x}",
+                        hop.bdf,
+                        hop.becomes.bits() & REDIRECT.bits(),
+                        REDIRECT.bits()
+                    )
+                })
+                .collect(),
+            hops,
+            unsure,
+        })
+    }
+}
+
+fn control(topology: &Topology, bdf: Bdf) -> Option<AcsFlags> {
+    match &topology.function(topology.find(bdf)?).config.acs {
+        Fact::Known(Some(acs)) => Some(acs.control),
+        _ => None,
+    }
+}

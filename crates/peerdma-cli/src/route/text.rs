@@ -1,0 +1,293 @@
+//! The explanation for reading.
+
+use super::remedy::Remedy;
+use super::{Direction, Explanation, drawing};
+use crate::layout::wrapped;
+use crate::report::Out;
+use crate::style::Tone;
+use crate::{describe, links, names, reason};
+use peerdma::fact::Fact;
+use peerdma::route::linux::{Kernel, Reason};
+use peerdma::route::{Access, Answer, LinkHealth, MapType};
+use peerdma::snapshot::IommuMode;
+use peerdma::topology::NodeId;
+use std::fmt::Write as _;
+
+/// Writes all sections.
+pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
+    let mut page = Page {
+        explanation,
+        out,
+        text: String::new(),
+    };
+    page.headlines();
+    if explanation.there.client == explanation.there.provider {
+        page.paragraph("Client and provider are the same function: no request travels, the device moves data inside.");
+    } else if explanation.there.evidence.reason != Reason::PlaceUnknown {
+        page.section("The way of a request");
+        let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
+        page.text.push_str(&drawing);
+    }
+    page.verdicts();
+    page.slowest();
+    page.unknown();
+    page.remedy();
+    page.memory();
+    page.iommu();
+    page.text
+}
+
+struct Page<'a> {
+    explanation: &'a Explanation<'a>,
+    out: &'a Out,
+    text: String,
+}
+
+impl Page<'_> {
+    fn section(&mut self, title: &str) {
+        let title = self.out.palette.paint(Tone::Strong, title);
+        let _ = write!(self.text, "\n{title}\n");
+    }
+
+    fn paragraph(&mut self, words: &str) {
+        self.text.push_str(&wrapped(words, "  ", "  ", self.out.width));
+    }
+
+    fn spoken(&self, node: NodeId) -> String {
+        names::spoken(self.explanation.topology().function(node))
+    }
+
+    fn headlines(&mut self) {
+        let explanation = self.explanation;
+        let mut directions = vec![&explanation.there];
+        if explanation.there.client != explanation.there.provider {
+            directions.push(&explanation.back);
+        }
+        for direction in directions {
+            let [read, write] = Access::ALL.map(|access| direction.answer(access, explanation.class));
+            if read == write {
+                self.headline(direction, "read and write", read);
+            } else {
+                self.headline(direction, "read", read);
+                self.headline(direction, "write", write);
+            }
+        }
+    }
+
+    fn headline(&mut self, direction: &Direction, verb: &str, answer: Answer) {
+        let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
+        let (tone, line) = match answer.map_type() {
+            Some(MapType::BusAddr) => {
+                let bridge = match reason::meeting(&direction.evidence) {
+                    Some(bdf) if direction.client != direction.provider => format!(" below the bridge {bdf}"),
+                    _ => String::new(),
+                };
+                (Tone::Good, format!("{client} may {verb} the memory of {provider}: directly{bridge}."))
+            }
+            Some(MapType::ThruHostBridge) => (
+                Tone::Fair,
+                format!("{client} may {verb} the memory of {provider}: through the root complex."),
+            ),
+            Some(MapType::NotSupported) => (
+                Tone::Bad,
+                format!("{client} may not {verb} the memory of {provider}: Linux refuses."),
+            ),
+            None => (
+                Tone::Doubt,
+                format!(
+                    "Whether {client} may {verb} the memory of {provider} is unknown: {}.",
+                    possible(answer)
+                ),
+            ),
+        };
+        let line = wrapped(&line, "", "  ", self.out.width);
+        self.text.push_str(&self.out.palette.paint(tone, line.trim_end_matches('\n')));
+        self.text.push('\n');
+    }
+
+    fn verdicts(&mut self) {
+        let explanation = self.explanation;
+        let kernel = match explanation.machine.kernel {
+            Kernel::Next => "Linux with the posted rewrite (next) says".into(),
+            Kernel::Unknown => "Linux says (release unknown: where 6.1 to 7.3 agree)".into(),
+            release => format!("Linux {release} says"),
+        };
+        self.section(&kernel);
+        let mut directions = vec![&explanation.there];
+        if explanation.there.client != explanation.there.provider {
+            directions.push(&explanation.back);
+        }
+        for direction in directions {
+            let pair = format!("{} to {}", self.spoken(direction.client), self.spoken(direction.provider));
+            let each: Vec<String> = Access::ALL
+                .iter()
+                .map(|&access| {
+                    let answer = direction.answer(access, explanation.class);
+                    let verdict = &direction.evidence.verdict;
+                    let distance = verdict.distance(answer).map_or_else(|| "?".into(), |steps| steps.to_string());
+                    let verb = if access == Access::Read { "read" } else { "write" };
+                    format!("{verb} {answer} (distance {distance})")
+                })
+                .collect();
+            self.paragraph(&format!("{pair}: {}.", each.join(", ")));
+            self.paragraph(&format!("  because {}.", reason::turn(&direction.evidence)));
+            if let Some(gate) = &direction.evidence.gate {
+                self.paragraph(&format!("  At the root complex: {}.", reason::root_complex(gate)));
+            }
+        }
+        if explanation.there.evidence.reason == Reason::NoSharedBridge {
+            self.paragraph(
+                "ACS plays no part: without a switch above both, every request has to pass the root complex.",
+            );
+        }
+    }
+
+    fn slowest(&mut self) {
+        let bottleneck = &self.explanation.links;
+        let Some(link) = bottleneck.slowest.and_then(|index| bottleneck.links.get(index)) else {
+            return;
+        };
+        self.section("The slowest link");
+        let mut words = format!(
+            "{} between {} and {} ({} each way before packet overhead): {}.",
+            link.now,
+            link.above,
+            link.below,
+            links::gigabytes_per_second(link.now),
+            links::explained(link)
+        );
+        if link.health == LinkHealth::LimitedByOneEnd {
+            words.push_str(" A slot or card of another generation, no fault.");
+        }
+        if bottleneck.unknown > 0 {
+            let _ = write!(words, " Of {} links on the way nothing is known.", bottleneck.unknown);
+        }
+        self.paragraph(&words);
+    }
+
+    fn unknown(&mut self) {
+        if self.explanation.advice.is_empty() {
+            return;
+        }
+        self.section("What is unknown");
+        for advice in &self.explanation.advice {
+            self.text
+                .push_str(&wrapped(&format!("{}.", advice.unknown), "  ", "  ", self.out.width));
+            self.text
+                .push_str(&wrapped(&advice.settle, "    to settle it: ", "      ", self.out.width));
+        }
+    }
+
+    fn remedy(&mut self) {
+        let there = &self.explanation.there;
+        match &self.explanation.remedy {
+            Some(remedy) => self.redirects(remedy),
+            None if there.evidence.reason == Reason::NoSharedBridge
+                && there.answer(Access::Read, self.explanation.class).surely_refused() =>
+            {
+                self.section("What would change it");
+                self.paragraph(
+                    "No setting. Both devices below one PCIe switch would reach each other without the root complex. \
+                     Patching the kernel's list is no remedy: root complexes that are not listed have been seen to \
+                     report success and deliver garbage.",
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn redirects(&mut self, remedy: &Remedy) {
+        self.section("What would change it: direct requests, at a price");
+        self.paragraph("From the next boot on, by the command line of the kernel (in GRUB within quotes, for the semicolon):");
+        let _ = writeln!(self.text, "    {}", remedy.kernel_parameter);
+        self.paragraph("At once, until the next boot, as root:");
+        for (command, hop) in remedy.setpci.iter().zip(&remedy.hops) {
+            let _ = writeln!(self.text, "    {command}    # {} becomes {}", hop.control, hop.becomes);
+        }
+        self.paragraph(
+            "The price: devices below these ports can then reach each other's memory without passing the IOMMU. Leave it \
+             if they belong to different virtual machines or users. After setpci, IOMMU groups stay as they were \
+             formed at boot, and a running driver may keep the answer that it got before.",
+        );
+        if !remedy.unsure.is_empty() {
+            let unsure: Vec<String> = remedy.unsure.iter().map(|bdf| bdf.to_string()).collect();
+            self.paragraph(&format!("ACS of {} is unknown and may redirect too.", unsure.join(", ")));
+        }
+    }
+
+    fn memory(&mut self) {
+        let there = &self.explanation.there;
+        let mut ends = vec![there.provider, there.client];
+        ends.dedup();
+        for node in ends {
+            let function = self.explanation.topology().function(node);
+            self.section(&format!("Memory of {}", names::spoken(function)));
+            match function.bars() {
+                Fact::Unknown(why) => self.paragraph(&format!("Unknown: {why}.")),
+                Fact::Known(bars) => {
+                    let memory: Vec<_> = bars.iter().filter(|bar| bar.kind.is_memory()).collect();
+                    if memory.is_empty() {
+                        self.paragraph("It has no memory BAR: there is nothing to read or write.");
+                    }
+                    for bar in memory {
+                        self.paragraph(&describe::bar(bar));
+                    }
+                }
+            }
+            if let Fact::Known(Some(p2pmem)) = function.os.p2pmem {
+                let published = if p2pmem.published { "published" } else { "not published" };
+                self.paragraph(&format!(
+                    "Offered to peers by its driver (p2pmem): {} of {}, {published}",
+                    crate::layout::bytes(p2pmem.available_bytes),
+                    crate::layout::bytes(p2pmem.size_bytes)
+                ));
+            }
+        }
+    }
+
+    fn iommu(&mut self) {
+        self.section("IOMMU");
+        let words = match self.explanation.topology().snapshot().host.iommu {
+            Fact::Known(IommuMode::Off) => "Off: devices use physical addresses.",
+            Fact::Known(IommuMode::Passthrough) => {
+                "Passes addresses unchanged. Linux still switches ACS redirects on at boot when an IOMMU is there."
+            }
+            Fact::Known(IommuMode::Translating) => {
+                "Translates. Requests that turn at a switch carry bus addresses and never meet it; those through the root \
+                 complex do. Linux switches ACS redirects on at boot when an IOMMU is there."
+            }
+            Fact::Unknown(_) => "Unknown; the answers above do not depend on it (--iommu tells it).",
+        };
+        self.paragraph(words);
+        let groups: Vec<String> = [self.explanation.there.client, self.explanation.there.provider]
+            .iter()
+            .filter_map(|&node| {
+                let function = self.explanation.topology().function(node);
+                match &function.os.iommu_group {
+                    Fact::Known(Some(group)) => Some(format!("{} in {}", names::spoken(function), group.number)),
+                    _ => None,
+                }
+            })
+            .collect();
+        if !groups.is_empty() {
+            self.paragraph(&format!("Groups: {}.", groups.join(", ")));
+        }
+    }
+}
+
+/// What an unknown answer may turn out to be.
+fn possible(answer: Answer) -> String {
+    let words: Vec<&str> = answer
+        .possible()
+        .map(|map_type| match map_type {
+            MapType::NotSupported => "refused",
+            MapType::BusAddr => "directly",
+            MapType::ThruHostBridge => "through the root complex",
+        })
+        .collect();
+    if answer.surely_reached() {
+        format!("{}, so it is reached either way", words.join(" or "))
+    } else {
+        words.join(" or ")
+    }
+}
