@@ -18,8 +18,11 @@ use crate::addr::Bdf;
 use alloc::vec::Vec;
 
 /// A machine as a source told it.
+///
+/// It can be serialised, and is read back through [`Snapshot::new`], so that what holds of its list of
+/// functions holds whatever a file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Snapshot {
     /// What is known of processor, kernel and IOMMU.
     pub host: Host,
