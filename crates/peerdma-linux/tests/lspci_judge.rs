@@ -119,7 +119,9 @@ fn the_text_of_a_dump_tells_what_its_bytes_tell() {
     for path in &dumps {
         let machine = path.to_string_lossy();
         let mut dump = Vec::new();
-        GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut dump).unwrap();
+        GzDecoder::new(File::open(path).unwrap())
+            .read_to_end(&mut dump)
+            .unwrap();
         fs::write(file, &dump).unwrap();
         let bytes = snapshot(&dump);
         for options in ["-Dvvvnn", "-Dvvvn", "-Dvv", "-Dv"] {
@@ -150,7 +152,11 @@ fn the_text_of_this_machine_tells_what_its_bytes_tell() {
     let is_hex = |line: &&[u8]| line.get(2..4) == Some(b": ") || line.get(3..5) == Some(b": ");
     let is_detail = |line: &&[u8]| line.first() == Some(&b'\t');
     let text: Vec<u8> = lines().filter(|line| !is_hex(line)).flatten().copied().collect();
-    let bytes: Vec<u8> = lines().filter(|line| !is_detail(line)).flatten().copied().collect();
+    let bytes: Vec<u8> = lines()
+        .filter(|line| !is_detail(line))
+        .flatten()
+        .copied()
+        .collect();
     let mut agreement = Agreement::default();
     let bytes = snapshot(&bytes);
     match read(&text, KeepConfig::Drop, &mut Warnings::default()) {
