@@ -134,9 +134,9 @@ impl Capabilities {
         } else if let Some(text) = after(line, "ATSCtl:") {
             return self.ats.read(flag(text, "Enable").map(|enabled| Ats { enabled }));
         } else if let Some(text) = after(line, "LnkCap:") {
-            return self.max_link.read(link_state(text));
+            return read_link(&mut self.max_link, text);
         } else if let Some(text) = after(line, "LnkSta:") {
-            return self.link.read(link_state(text));
+            return read_link(&mut self.link, text);
         } else if line.contains("MaxPayload ") {
             let payload = number(line, "MaxPayload ");
             return match line.contains("MaxReadReq ") {
@@ -297,6 +297,15 @@ fn acs_flags(text: &str) -> Option<AcsFlags> {
                 false => flags,
             })
         })
+}
+
+/// Takes one end of a link. An `lspci` older than the device prints a rate as `unknown`.
+fn read_link(link: &mut Shown<LinkState>, text: &str) -> Option<()> {
+    if text.contains("Speed unknown") {
+        link.name();
+        return Some(());
+    }
+    link.read(link_state(text))
 }
 
 /// `Port #0, Speed 8GT/s (downgraded), Width x16 (ok)`
