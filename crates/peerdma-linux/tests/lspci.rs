@@ -337,6 +337,16 @@ fn text_and_bytes_complete_each_other() {
 }
 
 #[test]
+fn short_bytes_beside_a_denied_list_need_privilege() {
+    let end = X.find("\n01:00.0").unwrap();
+    let text = X[..end].replace("(rev 01)\n", "(rev 01)\n\tCapabilities: <access denied>\n");
+    assert_eq!(
+        at(&sound(&text), "00:01.0").config.acs,
+        Fact::Unknown(Unread::AccessDenied)
+    );
+}
+
+#[test]
 fn a_virtual_function_has_its_numbers_from_the_first_line() {
     let zeros = " 00".repeat(16);
     let text = format!(
@@ -501,6 +511,8 @@ fn the_two_cards_differ_in_acs_control_alone() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = read(&bytes, KeepConfig::Keep, &mut Warnings::default());

@@ -193,12 +193,12 @@ fn random_space(dice: [u32; 32]) -> Vec<u8> {
         put(&mut bytes, 0x0c, 0x0001_0000);
         put(&mut bytes, 0x18, roll() & 0x00ff_ffff);
         let wide = roll();
-        put(&mut bytes, 0x1c, roll() & 0xf0f0 | 0x0101 * (wide & 1));
+        put(&mut bytes, 0x1c, roll() & 0xf0f0 | (0x0101 * (wide & 1)));
         put(&mut bytes, 0x20, roll() & 0xfff0_fff0);
         put(
             &mut bytes,
             0x24,
-            roll() & 0xfff0_fff0 | 0x0001_0001 * (wide >> 1 & 1),
+            roll() & 0xfff0_fff0 | (0x0001_0001 * (wide >> 1 & 1)),
         );
         put(&mut bytes, 0x28, roll() & 0xf);
         put(&mut bytes, 0x2c, roll() & 0xf);
@@ -233,7 +233,7 @@ fn random_space(dice: [u32; 32]) -> Vec<u8> {
                     put(
                         &mut bytes,
                         place + 8 + 8 * bar as usize,
-                        bar * 2 | count << 5 | (bar + 9) << 8,
+                        (bar * 2) | count << 5 | (bar + 9) << 8,
                     );
                 }
             }
@@ -256,7 +256,7 @@ fn random_space(dice: [u32; 32]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn random_functions_mean_the_same_as_text_and_as_bytes(
@@ -282,7 +282,7 @@ proptest! {
         let (mut warnings, mut agreement) = (Warnings::default(), Agreement::default());
         let bytes = read(dump.as_bytes(), KeepConfig::Drop, &mut warnings).unwrap();
         let text = read(&text, KeepConfig::Drop, &mut warnings).unwrap();
-        prop_assert_eq!(warnings.list().iter().filter(|warning| warning.at.starts_with("line")).next(), None);
+        prop_assert_eq!(warnings.list().iter().find(|warning| warning.at.starts_with("line")), None);
         agreement.snapshots("random", &bytes, &text);
         for (bytes, text) in bytes.functions().iter().zip(text.functions()) {
             let known = |function: &Function| {

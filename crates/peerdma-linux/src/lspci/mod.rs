@@ -2,11 +2,11 @@
 //!
 //! One reader takes hex dumps (`-x`, `-xxx`, `-xxxx`), texts (`-v`, `-vv`, `-vvv`) and both at once, with
 //! and without `-D`, with numbers (`-n`), names or both (`-nn`), functions in any order. The way data
-//! takes: [`read`] -> lines ([`line`]) -> per function its first line ([`header`]), bytes ([`hex`]) and
-//! details ([`text`]) -> [`listing`], which settles what depends on other functions.
+//! takes: `read` -> lines (`line`) -> per function its first line (`header`), bytes (`hex`) and
+//! details (`text`) -> `listing`, which settles what depends on other functions.
 //!
 //! Bytes win over text, text over nothing. What a listing does not show is unknown; when its silence
-//! is proof is written down in [`proof`].
+//! is proof is written down in `proof`.
 
 mod capability;
 mod error;
@@ -59,7 +59,12 @@ pub fn read(text: &[u8], keep: KeepConfig, warnings: &mut Warnings) -> Result<Sn
     let mut lines = Lines::new(text);
     let mut listing = Listing::new(keep);
     let mut first_line = None;
-    while let Some(line) = lines.step()? {
+    loop {
+        let (bytes, run) = listing.add_run(lines.rest());
+        lines.skip(bytes, run);
+        let Some(line) = lines.step()? else {
+            break;
+        };
         let number = lines.number();
         if is_empty_or_comment(line) {
             continue;

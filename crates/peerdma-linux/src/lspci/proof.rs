@@ -176,11 +176,13 @@ pub(super) fn is_bus_bridge(class: ClassCode) -> bool {
     matches!(class.class(), ClassCode::PCI_BRIDGE | 0x0607 | 0x0609)
 }
 
-/// What the bytes say, else what the text says, with the reason of whoever had one.
+/// What the bytes say, else what the text says; of two reasons the one that tells what to do.
 fn prefer<T>(bytes: Fact<T>, text: Fact<T>) -> Fact<T> {
-    match bytes {
-        Fact::Unknown(Unread::NotInSource) => text,
-        bytes => bytes.or(text),
+    match (bytes, text) {
+        (bytes @ Fact::Known(_), _) => bytes,
+        (_, text @ (Fact::Known(_) | Fact::Unknown(Unread::AccessDenied))) => text,
+        (Fact::Unknown(Unread::NotInSource), text) => text,
+        (bytes, _) => bytes,
     }
 }
 
