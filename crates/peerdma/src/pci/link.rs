@@ -1,5 +1,7 @@
 //! The link of a PCI Express port (PCIe Base 7.5.3.6 to 7.5.3.8).
 
+use super::EmitError;
+use super::emit::at_most;
 use core::fmt;
 
 /// What one end of a link can do, and what the link does now.
@@ -10,21 +12,6 @@ pub struct Link {
     pub max: LinkState,
     /// What was trained (Link Status); a width of 0 is a link that is down.
     pub now: LinkState,
-}
-
-impl Link {
-    /// What Link Capabilities and Link Status say. The outer nothing: there is no link (its width is
-    /// 0); the inner one: the status could not be read.
-    pub(super) fn parse(capable: u32, status: Option<u16>) -> Option<Option<Self>> {
-        let max = LinkState::from_register(capable as u16);
-        if max.width == 0 {
-            return None;
-        }
-        Some(status.map(|status| Self {
-            max,
-            now: LinkState::from_register(status),
-        }))
-    }
 }
 
 /// A rate and a width.
@@ -39,11 +26,18 @@ pub struct LinkState {
 
 impl LinkState {
     /// Rate and width lie in the same ten bits of Link Capabilities and Link Status.
-    fn from_register(register: u16) -> Self {
+    pub(super) fn from_register(register: u16) -> Self {
         Self {
             rate: LinkRate((register & 0xf) as u8),
             width: (register >> 4 & 0x3f) as u8,
         }
+    }
+
+    /// The ten bits.
+    pub(super) fn to_register(self) -> Result<u16, EmitError> {
+        let rate = at_most("the rate of the link", self.rate.0.into(), 0xf)?;
+        let width = at_most("the width of the link", self.width.into(), 0x3f)?;
+        Ok((rate | width << 4) as u16)
     }
 
     /// Bits a second in one direction after line encoding, in units of a million; packet overhead is

@@ -12,6 +12,7 @@ mod bridge;
 mod capability;
 mod config;
 mod defect;
+mod emit;
 mod express;
 mod header;
 mod id;
@@ -27,6 +28,7 @@ pub use bar::{Bar, BarKind};
 pub use bridge::{Bridge, Windows};
 pub use config::Config;
 pub use defect::ConfigDefect;
+pub use emit::EmitError;
 pub use express::{Express, Payload, PortType};
 use header::Header;
 pub use id::{ClassCode, Command, Id};
@@ -34,3 +36,10 @@ pub use link::{Link, LinkRate, LinkState};
 pub use rebar::Rebar;
 pub use sriov::Sriov;
 pub use view::{ConfigView, Extent};
+
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
+mod strategy;
+#[cfg(test)]
+mod tests;
