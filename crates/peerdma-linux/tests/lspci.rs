@@ -234,6 +234,21 @@ fn without_any_extended_capability_nothing_proves_that_acs_is_absent() {
 }
 
 #[test]
+fn numbered_regions_show_that_registers_were_printed_though_their_lines_were_left_out() {
+    let listing = "00:01.0 PCI bridge [0604]: Intel Corporation Device [8086:4c01]
+\tBus: primary=00, secondary=01, subordinate=01
+\tCapabilities: [40] Express (v2) Root Port (Slot+), MSI 00
+\tCapabilities: [220 v1] Access Control Services
+\t\tACSCap: SrcValid+ TransBlk+ ReqRedir+ CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-
+\t\tACSCtl: SrcValid- TransBlk- ReqRedir- CmpltRedir- UpstreamFwd- EgressCtrl- DirectTrans-
+
+01:00.0 Display controller [0380]: Intel Corporation Device [8086:e223]
+\tRegion 0: Memory at 6000000000 (64-bit, prefetchable) [size=16G]
+";
+    assert_eq!(at(&sound(listing), "01:00.0").config.acs, Fact::Known(None));
+}
+
+#[test]
 fn a_conventional_machine_has_no_acs() {
     let machine = sound(CONVENTIONAL);
     for function in machine.functions() {
