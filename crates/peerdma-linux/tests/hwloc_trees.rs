@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// A captured machine, unpacked for the judges.
 struct Machine {
@@ -50,10 +51,18 @@ fn unpack(archive: PathBuf) -> Machine {
     }
 }
 
-/// All machines; none where there is nothing to compare, which is said.
-fn machines() -> Vec<Machine> {
-    let Some(shared) = std::env::var_os("PEERDMA_SHARED") else {
+/// All machines, unpacked once; none where there is nothing to compare, which is said.
+fn machines() -> &'static [Machine] {
+    static MACHINES: OnceLock<Vec<Machine>> = OnceLock::new();
+    let machines = MACHINES.get_or_init(unpack_all);
+    if machines.is_empty() {
         eprintln!("skipped: PEERDMA_SHARED names no folder with captured trees");
+    }
+    machines
+}
+
+fn unpack_all() -> Vec<Machine> {
+    let Some(shared) = std::env::var_os("PEERDMA_SHARED") else {
         return Vec::new();
     };
     let machines: Vec<Machine> = ["corpora/hwloc", "kernel-truth/sysfs"]
@@ -117,7 +126,7 @@ fn an_archive_and_its_folder_tell_the_same_machine() {
 fn parent_edges_are_those_of_lspci() {
     let mut edges = 0;
     for machine in machines() {
-        let Some(text) = lspci(&machine, "-PP") else {
+        let Some(text) = lspci(machine, "-PP") else {
             return;
         };
         let mut seen = 0;
@@ -155,7 +164,7 @@ fn parent_edges_are_those_of_lspci() {
 fn bars_and_numa_nodes_are_those_of_lspci() {
     let (mut bars, mut nodes) = (0, 0);
     for machine in machines() {
-        let Some(text) = lspci(&machine, "-vv") else {
+        let Some(text) = lspci(machine, "-vv") else {
             return;
         };
         let details = details(&text);
@@ -229,7 +238,7 @@ fn bytes(text: &str) -> u64 {
 fn links_are_those_of_lspci_where_it_may_read_them() {
     let mut links = 0;
     for machine in machines() {
-        let Some(text) = lspci(&machine, "-vv") else {
+        let Some(text) = lspci(machine, "-vv") else {
             return;
         };
         let details = details(&text);

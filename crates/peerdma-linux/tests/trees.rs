@@ -296,6 +296,28 @@ fn a_configuration_space_filled_up_with_zeros_is_not_taken_for_whole() {
 }
 
 #[test]
+fn names_are_found_in_every_layout_that_kernels_have_used() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path());
+    let port = folder.path().join(ROOT_PORT);
+    for path in [
+        "net/eth10",
+        "net/eth2",
+        "drm/card0",
+        "virtio3/block/vda",
+        "infiniband/mlx5_0",
+    ] {
+        fs::create_dir_all(port.join(path)).unwrap();
+    }
+    symlink("../../../class/net/eth7", port.join("net:eth7")).unwrap();
+    let snapshot = open(folder.path());
+    assert_eq!(
+        function(&snapshot, "0000:00:01.0").os.names,
+        ["eth7", "eth2", "eth10", "mlx5_0", "card0", "vda"]
+    );
+}
+
+#[test]
 fn a_virtual_function_is_named_by_its_files() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path());
