@@ -1,1 +1,3 @@
 //! Where peerdma meets Linux.
+
+pub mod lspci;

@@ -1,5 +1,6 @@
 //! Access Control Services (PCIe Base 6.12 and 7.7.11).
 
+use super::ConfigView;
 use core::fmt;
 
 /// The ACS extended capability of one function.
@@ -10,6 +11,23 @@ pub struct Acs {
     pub capable: AcsFlags,
     /// What is switched on (ACS Control register, bits 0 to 6).
     pub control: AcsFlags,
+}
+
+impl Acs {
+    /// Extended capability number.
+    pub(super) const CAPABILITY: u16 = 0x000d;
+    const CAPABLE: u16 = 4;
+    const CONTROL: u16 = 6;
+
+    /// The capability at `offset`. The control register is taken as it reads, also where it has
+    /// bits that the function is not capable of: Linux (`pci_bridge_has_acs_redir`,
+    /// drivers/pci/p2pdma.c) does not compare the two.
+    pub(super) fn parse(view: ConfigView<'_>, offset: u16) -> Option<Self> {
+        Some(Self {
+            capable: AcsFlags::from_register(view.u16(offset + Self::CAPABLE)?),
+            control: AcsFlags::from_register(view.u16(offset + Self::CONTROL)?),
+        })
+    }
 }
 
 /// The seven ACS bits, as in the capability and in the control register.

@@ -1,6 +1,9 @@
 //! Base address registers (PCI Local Bus 6.2.5, PCIe Base 7.5.1.2.1).
 
-use crate::addr::BusAddr;
+use super::{ConfigView, Header};
+use crate::addr::{Address, BusAddr};
+use crate::fact::Fact;
+use alloc::vec::Vec;
 
 /// What one base address register, or one pair of them, says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,5 +36,59 @@ impl BarKind {
     /// Does it decode memory?
     pub const fn is_memory(self) -> bool {
         !matches!(self, BarKind::Io)
+    }
+}
+
+impl Bar {
+    /// The first register.
+    const REGISTERS: u16 = 0x10;
+    const IO: u32 = 0x1;
+    const TYPE_MASK: u32 = 0x6;
+    const TYPE_64: u32 = 0x4;
+    const PREFETCHABLE: u32 = 0x8;
+
+    /// The registers of a header.
+    ///
+    /// A register that reads 0 is left out: whether it is implemented shows only when it is written
+    /// to. So is one that reads all ones, as in Linux (`__pci_read_base`, drivers/pci/probe.c). The
+    /// 64-bit type in the last register, which has no upper half, counts as 32-bit.
+    pub(super) fn parse(view: ConfigView<'_>, header: Header) -> Fact<Vec<Self>> {
+        let count = header.bar_count();
+        let mut bars = Vec::with_capacity(usize::from(count));
+        let mut index = 0;
+        while index < count {
+            let offset = Self::REGISTERS + u16::from(index) * 4;
+            let Some(low) = view.u32(offset) else {
+                return view.cut();
+            };
+            let wide = low & (Self::IO | Self::TYPE_MASK) == Self::TYPE_64 && index + 1 < count;
+            let high = match wide {
+                false => 0,
+                true => match view.u32(offset + 4) {
+                    Some(high) => high,
+                    None => return view.cut(),
+                },
+            };
+            if low != 0 && low != u32::MAX {
+                bars.push(Self::from_registers(index, low, wide.then_some(high)));
+            }
+            index += if wide { 2 } else { 1 };
+        }
+        Fact::Known(bars)
+    }
+
+    fn from_registers(index: u8, low: u32, high: Option<u32>) -> Self {
+        let (kind, mask) = match (low & Self::IO, high) {
+            (0, Some(_)) => (BarKind::Memory64, !0xf),
+            (0, None) => (BarKind::Memory32, !0xf),
+            _ => (BarKind::Io, !0x3),
+        };
+        let address = u64::from(high.unwrap_or(0)) << 32 | u64::from(low & mask);
+        Self {
+            index,
+            kind,
+            prefetchable: kind.is_memory() && low & Self::PREFETCHABLE != 0,
+            address: BusAddr::from_u64(address),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The bus numbers and windows of a bridge (PCI-to-PCI Bridge 3.2.5, PCIe Base 7.5.1.3).
 
-use crate::addr::{BusAddr, Span};
+use super::{ConfigView, Header};
+use crate::addr::{Address, BusAddr, Span};
 use crate::fact::Fact;
 
 /// What a type 1 header (or a CardBus bridge's) says about the buses below it.
@@ -27,4 +28,100 @@ pub struct Windows {
     pub memory: Option<Span<BusAddr>>,
     /// Prefetchable memory.
     pub prefetchable: Option<Span<BusAddr>>,
+}
+
+impl Bridge {
+    const PRIMARY: u16 = 0x18;
+    const SECONDARY: u16 = 0x19;
+    const SUBORDINATE: u16 = 0x1a;
+
+    /// The bridge that a header describes. The windows of a CardBus bridge are not read.
+    pub(super) fn parse(view: ConfigView<'_>, header: Header) -> Fact<Option<Self>> {
+        let windows = match header {
+            Header::Function => return Fact::Known(None),
+            Header::Bridge => view.fact(Windows::parse(view)),
+            Header::CardBus => Fact::NOT_IN_SOURCE,
+        };
+        let registers = (
+            view.u8(Self::PRIMARY),
+            view.u8(Self::SECONDARY),
+            view.u8(Self::SUBORDINATE),
+        );
+        match registers {
+            (Some(primary), Some(secondary), Some(subordinate)) => Fact::Known(Some(Self {
+                primary,
+                secondary,
+                subordinate,
+                windows,
+            })),
+            _ => view.cut(),
+        }
+    }
+}
+
+impl Windows {
+    const IO_BASE: u16 = 0x1c;
+    const IO_LIMIT: u16 = 0x1d;
+    const MEMORY_BASE: u16 = 0x20;
+    const MEMORY_LIMIT: u16 = 0x22;
+    const PREFETCHABLE_BASE: u16 = 0x24;
+    const PREFETCHABLE_LIMIT: u16 = 0x26;
+    const PREFETCHABLE_BASE_UPPER: u16 = 0x28;
+    const PREFETCHABLE_LIMIT_UPPER: u16 = 0x2c;
+    const IO_BASE_UPPER: u16 = 0x30;
+    const IO_LIMIT_UPPER: u16 = 0x32;
+    /// Low bit of a base register: the upper half is implemented too.
+    const WIDE: u16 = 0x1;
+    const IO_GRANULE_BYTES: u64 = 1 << 12;
+    const MEMORY_GRANULE_BYTES: u64 = 1 << 20;
+
+    /// The windows of a type 1 header. One whose registers all read 0 is open from address 0: that
+    /// it is not implemented would show only when it is written to.
+    fn parse(view: ConfigView<'_>) -> Option<Self> {
+        Some(Self {
+            io: Self::io(view)?,
+            memory: Self::memory(view)?,
+            prefetchable: Self::prefetchable(view)?,
+        })
+    }
+
+    fn io(view: ConfigView<'_>) -> Option<Option<Span<BusAddr>>> {
+        let base = u64::from(view.u8(Self::IO_BASE)?);
+        let limit = u64::from(view.u8(Self::IO_LIMIT)?);
+        let base_upper = u64::from(view.u16(Self::IO_BASE_UPPER)?);
+        let limit_upper = u64::from(view.u16(Self::IO_LIMIT_UPPER)?);
+        let (mut first, mut last) = ((base & 0xf0) << 8, (limit & 0xf0) << 8);
+        if base & 0xf == u64::from(Self::WIDE) {
+            first |= base_upper << 16;
+            last |= limit_upper << 16;
+        }
+        Some(Self::window(first, last, Self::IO_GRANULE_BYTES))
+    }
+
+    fn memory(view: ConfigView<'_>) -> Option<Option<Span<BusAddr>>> {
+        let base = u64::from(view.u16(Self::MEMORY_BASE)? & 0xfff0) << 16;
+        let limit = u64::from(view.u16(Self::MEMORY_LIMIT)? & 0xfff0) << 16;
+        Some(Self::window(base, limit, Self::MEMORY_GRANULE_BYTES))
+    }
+
+    fn prefetchable(view: ConfigView<'_>) -> Option<Option<Span<BusAddr>>> {
+        let base = view.u16(Self::PREFETCHABLE_BASE)?;
+        let limit = view.u16(Self::PREFETCHABLE_LIMIT)?;
+        let base_upper = u64::from(view.u32(Self::PREFETCHABLE_BASE_UPPER)?);
+        let limit_upper = u64::from(view.u32(Self::PREFETCHABLE_LIMIT_UPPER)?);
+        let mut first = u64::from(base & 0xfff0) << 16;
+        let mut last = u64::from(limit & 0xfff0) << 16;
+        if base & 0xf == Self::WIDE {
+            first |= base_upper << 32;
+            last |= limit_upper << 32;
+        }
+        Some(Self::window(first, last, Self::MEMORY_GRANULE_BYTES))
+    }
+
+    /// From `first` to the end of the granule that starts at `last_granule`; nothing where it is
+    /// closed, which registers say with a base above the limit.
+    fn window(first: u64, last_granule: u64, granule_bytes: u64) -> Option<Span<BusAddr>> {
+        let last = last_granule | (granule_bytes - 1);
+        Span::new(BusAddr::from_u64(first), BusAddr::from_u64(last)).ok()
+    }
 }

@@ -1,7 +1,10 @@
 //! The meaning of a configuration space.
 
-use super::{Acs, Ats, Bar, Bridge, ClassCode, Command, ConfigView, Express, Id, Rebar, Sriov};
-use crate::fact::Fact;
+use super::{
+    Acs, Ats, Bar, Bridge, ClassCode, Command, ConfigDefect, ConfigView, Express, Header, Id, Rebar, Sriov,
+    capability, serial,
+};
+use crate::fact::{Fact, Unread};
 use alloc::vec::Vec;
 
 /// What a function's configuration space means, as far as peer-to-peer DMA is concerned.
@@ -37,37 +40,130 @@ pub struct Config {
     pub serial_number: Fact<Option<u64>>,
 }
 
-/// Something impossible in a configuration space; what depends on it is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigDefect {
-    /// The chain of capabilities returns to where it was.
-    CapabilityLoop,
-}
-
-/// A meaning that no configuration space can be written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// A fact is unknown.
-    Unknown,
-}
-
 impl Config {
+    const ID: u16 = 0x00;
+    const COMMAND: u16 = 0x04;
+    const REVISION: u16 = 0x08;
+    /// The 24 bits of the class lie above the 8 of the revision.
+    const CLASS_AND_REVISION: u16 = 0x08;
+    const PCI_X_CAPABILITY: u16 = 0x07;
+    const PCI_X_STATUS: u16 = 4;
+    /// 266 MHz or 533 MHz: PCI-X of the second generation, which has an extended space.
+    const PCI_X_MODE_2: u32 = 0xc000_0000;
+
     /// A meaning of which nothing is known, for this reason.
-    pub fn unknown(why: crate::fact::Unread) -> Self {
-        let _ = why;
-        Self::default()
+    pub fn unknown(why: Unread) -> Self {
+        Self {
+            id: Fact::Unknown(why),
+            class: Fact::Unknown(why),
+            revision: Fact::Unknown(why),
+            subsystem: Fact::Unknown(why),
+            command: Fact::Unknown(why),
+            bridge: Fact::Unknown(why),
+            bars: Fact::Unknown(why),
+            express: Fact::Unknown(why),
+            acs: Fact::Unknown(why),
+            ats: Fact::Unknown(why),
+            rebar: Fact::Unknown(why),
+            sriov: Fact::Unknown(why),
+            serial_number: Fact::Unknown(why),
+        }
     }
 
-    /// What the bytes mean.
+    /// What the bytes mean, as Linux reads them.
+    ///
+    /// Never fails: what lies past the end of the bytes is [`Unread::ConfigCut`]; what an impossible
+    /// value leaves open is [`Unread::Contradictory`], and the impossible is added to `defects`. A
+    /// virtual function has no vendor and device in its header (both read `ffff`): they are
+    /// contradictory too, without a defect.
     pub fn parse(view: ConfigView<'_>, defects: &mut Vec<ConfigDefect>) -> Self {
-        let _ = (view, defects);
-        Self::default()
+        let header = match Header::parse(view) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Self::before_header_type(view),
+            Err(defect) => {
+                defects.push(defect);
+                return Self::unknown(Unread::Contradictory);
+            }
+        };
+        let [express_at, pci_x_at, subsystem_at] = capability::conventional(
+            view,
+            header,
+            [
+                Express::CAPABILITY,
+                Self::PCI_X_CAPABILITY,
+                Header::SUBSYSTEM_CAPABILITY,
+            ],
+            defects,
+        );
+        let start = Self::before_header_type(view);
+        let space = Self::extended_space(view, start.class, express_at, pci_x_at);
+        let [acs_at, ats_at, rebar_at, sriov_at, serial_at] = capability::extended(
+            view,
+            space,
+            [
+                Acs::CAPABILITY,
+                Ats::CAPABILITY,
+                Rebar::CAPABILITY,
+                Sriov::CAPABILITY,
+                serial::CAPABILITY,
+            ],
+            defects,
+        );
+        Self {
+            subsystem: header.subsystem(view, subsystem_at),
+            bridge: Bridge::parse(view, header),
+            bars: Bar::parse(view, header),
+            express: Express::parse(view, express_at, defects),
+            acs: view.within(acs_at, |offset| Acs::parse(view, offset)),
+            ats: view.within(ats_at, |offset| Ats::parse(view, offset)),
+            rebar: Rebar::parse(view, rebar_at, defects),
+            sriov: view.within(sriov_at, |offset| Sriov::parse(view, offset)),
+            serial_number: view.within(serial_at, |offset| serial::parse(view, offset)),
+            ..start
+        }
     }
 
     /// Overwrites the device serial number in raw bytes with zeros.
     pub fn blank_serial_number(raw: &mut [u8]) {
-        let _ = raw;
+        serial::blank(raw);
+    }
+
+    /// What every header has in the same place; the rest unknown because the bytes end.
+    fn before_header_type(view: ConfigView<'_>) -> Self {
+        Self {
+            id: match view.u32(Self::ID).map(Id::from_register) {
+                Some(id) if !id.is_assigned() => Fact::Unknown(Unread::Contradictory),
+                id => view.fact(id),
+            },
+            class: view
+                .fact(view.u32(Self::CLASS_AND_REVISION))
+                .map(|register| ClassCode::new(register >> 8)),
+            revision: view.fact(view.u8(Self::REVISION)),
+            command: view.fact(view.u16(Self::COMMAND)).map(Command),
+            ..Self::unknown(Unread::ConfigCut {
+                bytes: view.len_bytes(),
+            })
+        }
+    }
+
+    /// Does Linux look for an extended space (`pci_cfg_space_size`, drivers/pci/probe.c)? In host
+    /// bridges, PCIe functions and those of PCI-X of the second generation; in others, whatever the
+    /// bytes beyond 256 hold is no configuration space.
+    fn extended_space(
+        view: ConfigView<'_>,
+        class: Fact<ClassCode>,
+        express_at: Fact<Option<u16>>,
+        pci_x_at: Fact<Option<u16>>,
+    ) -> Fact<bool> {
+        let is_host_bridge = class.map(|class| class.class() == ClassCode::HOST_BRIDGE);
+        let is_pci_x_2 = view
+            .within(pci_x_at, |offset| view.u32(offset + Self::PCI_X_STATUS))
+            .map(|status| status.is_some_and(|status| status & Self::PCI_X_MODE_2 != 0));
+        let reasons = [is_host_bridge, express_at.map(|at| at.is_some()), is_pci_x_2];
+        if reasons.contains(&Fact::Known(true)) {
+            return Fact::Known(true);
+        }
+        let unknown = reasons.into_iter().find(|reason| !reason.is_known());
+        unknown.unwrap_or(Fact::Known(false))
     }
 }

@@ -1,7 +1,8 @@
 //! The PCI Express capability (PCIe Base 7.5.3).
 
-use super::Link;
-use crate::fact::Fact;
+use super::{ConfigDefect, ConfigView, Link};
+use crate::fact::{Fact, Unread};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The PCI Express capability of one function.
@@ -14,6 +15,64 @@ pub struct Express {
     pub link: Fact<Option<Link>>,
     /// Sizes of packets.
     pub payload: Fact<Payload>,
+}
+
+impl Express {
+    /// Capability number.
+    pub(super) const CAPABILITY: u16 = 0x10;
+    const FLAGS: u16 = 0x02;
+    const DEVICE_CAPABILITIES: u16 = 0x04;
+    const DEVICE_CONTROL: u16 = 0x08;
+    const LINK_CAPABILITIES: u16 = 0x0c;
+    const LINK_STATUS: u16 = 0x12;
+
+    /// The capability at `place`.
+    pub(super) fn parse(
+        view: ConfigView<'_>,
+        place: Fact<Option<u16>>,
+        defects: &mut Vec<ConfigDefect>,
+    ) -> Fact<Option<Self>> {
+        view.within(place, |offset| {
+            let port_type = PortType((view.u16(offset + Self::FLAGS)? >> 4 & 0xf) as u8);
+            Some(Self {
+                port_type,
+                link: Self::link(view, offset, port_type),
+                payload: Self::payload(view, offset, defects),
+            })
+        })
+    }
+
+    fn link(view: ConfigView<'_>, offset: u16, port_type: PortType) -> Fact<Option<Link>> {
+        if !port_type.has_link_registers() {
+            return Fact::Known(None);
+        }
+        match view.u32(offset + Self::LINK_CAPABILITIES) {
+            None => view.cut(),
+            Some(capable) => match Link::parse(capable, view.u16(offset + Self::LINK_STATUS)) {
+                Some(link) => view.fact(link).map(Some),
+                None => Fact::Known(None),
+            },
+        }
+    }
+
+    fn payload(view: ConfigView<'_>, offset: u16, defects: &mut Vec<ConfigDefect>) -> Fact<Payload> {
+        let registers = (
+            view.u32(offset + Self::DEVICE_CAPABILITIES),
+            view.u16(offset + Self::DEVICE_CONTROL),
+        );
+        let (Some(capable), Some(control)) = registers else {
+            return view.cut();
+        };
+        match Payload::parse(capable, control) {
+            Some(payload) => Fact::Known(payload),
+            None => {
+                defects.push(ConfigDefect::ReservedValue {
+                    offset: offset + Self::DEVICE_CONTROL,
+                });
+                Fact::Unknown(Unread::Contradictory)
+            }
+        }
+    }
 }
 
 /// Device/Port Type, 4 bits; unknown values are kept.
@@ -41,6 +100,12 @@ impl PortType {
     pub const INTEGRATED_ENDPOINT: Self = Self(9);
     /// Event collector of the root complex.
     pub const EVENT_COLLECTOR: Self = Self(10);
+
+    /// Does such a function have registers for a link? One that is integrated into the root complex
+    /// has none.
+    pub(super) const fn has_link_registers(self) -> bool {
+        !matches!(self, Self::INTEGRATED_ENDPOINT | Self::EVENT_COLLECTOR)
+    }
 
     /// Must a link or a switch lie above such a function, so that it cannot sit on a root bus of
     /// a physical machine?
@@ -83,4 +148,20 @@ pub struct Payload {
     pub max_payload_bytes: u16,
     /// Largest read that it may request (MRRS).
     pub max_read_request_bytes: u16,
+}
+
+impl Payload {
+    /// What Device Capabilities and Device Control code; nothing where one of the codes is reserved.
+    fn parse(capable: u32, control: u16) -> Option<Self> {
+        Some(Self {
+            max_supported_bytes: Self::size_bytes(capable as u16 & 0x7)?,
+            max_payload_bytes: Self::size_bytes(control >> 5 & 0x7)?,
+            max_read_request_bytes: Self::size_bytes(control >> 12 & 0x7)?,
+        })
+    }
+
+    /// Codes 0 to 5 are 128 to 4096 bytes; 6 and 7 are reserved.
+    fn size_bytes(code: u16) -> Option<u16> {
+        (code <= 5).then(|| 128 << code)
+    }
 }

@@ -18,6 +18,23 @@ impl fmt::Display for Id {
     }
 }
 
+impl Id {
+    /// The number in a register that holds the vendor in its lower half.
+    pub(super) const fn from_register(register: u32) -> Self {
+        Self {
+            vendor: register as u16,
+            device: (register >> 16) as u16,
+        }
+    }
+
+    /// Can this be the number of a function? All ones is what nobody answers (and what a virtual
+    /// function has in its own header); Linux takes the same four patterns for an empty slot
+    /// (`pci_bus_generic_read_dev_vendor_id`, drivers/pci/probe.c), and no vendor has number ffff.
+    pub(super) const fn is_assigned(self) -> bool {
+        self.vendor != 0xffff && !(self.vendor == 0 && matches!(self.device, 0 | 0xffff))
+    }
+}
+
 /// Base class, sub-class and programming interface, 24 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

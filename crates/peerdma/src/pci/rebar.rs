@@ -1,5 +1,9 @@
 //! Resizable BARs (PCIe Base 7.8.6).
 
+use super::{ConfigDefect, ConfigView};
+use crate::fact::{Fact, Unread};
+use alloc::vec::Vec;
+
 /// What the Resizable BAR capability says of one BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -23,5 +27,51 @@ impl Rebar {
         (0..44u32)
             .filter(move |bit| self.possible >> bit & 1 == 1)
             .map(|bit| 1u64 << (20 + bit))
+    }
+
+    /// Extended capability number.
+    pub(super) const CAPABILITY: u16 = 0x0015;
+    /// One entry: a capability register and a control register.
+    const ENTRY_BYTES: u16 = 8;
+    const CAPABLE: u16 = 4;
+    const CONTROL: u16 = 8;
+    const MOST_BARS: u16 = 6;
+
+    /// The entries of the capability at `place`.
+    pub(super) fn parse(
+        view: ConfigView<'_>,
+        place: Fact<Option<u16>>,
+        defects: &mut Vec<ConfigDefect>,
+    ) -> Fact<Vec<Self>> {
+        let offset = match place {
+            Fact::Known(Some(offset)) => offset,
+            Fact::Known(None) => return Fact::Known(Vec::new()),
+            Fact::Unknown(why) => return Fact::Unknown(why),
+        };
+        let Some(first) = view.u32(offset + Self::CONTROL) else {
+            return view.cut();
+        };
+        let count = (first >> 5 & 0x7) as u16;
+        let mut entries = Vec::with_capacity(usize::from(count));
+        for number in 0..count {
+            let entry = offset + number * Self::ENTRY_BYTES;
+            let registers = (view.u32(entry + Self::CAPABLE), view.u32(entry + Self::CONTROL));
+            let (Some(capable), Some(control)) = registers else {
+                return view.cut();
+            };
+            let bar = (control & 0x7) as u8;
+            if count > Self::MOST_BARS || u16::from(bar) >= Self::MOST_BARS {
+                defects.push(ConfigDefect::ReservedValue {
+                    offset: entry + Self::CONTROL,
+                });
+                return Fact::Unknown(Unread::Contradictory);
+            }
+            entries.push(Self {
+                bar,
+                possible: u64::from(capable >> 4) | u64::from(control >> 16) << 28,
+                current: (control >> 8 & 0x3f) as u8,
+            });
+        }
+        Fact::Known(entries)
     }
 }

@@ -1,5 +1,7 @@
 //! Single Root I/O Virtualization (PCIe Base 9.3.3).
 
+use super::ConfigView;
+
 /// The SR-IOV extended capability of a physical function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -16,4 +18,28 @@ pub struct Sriov {
     pub stride: u16,
     /// Device number that they answer with.
     pub device: u16,
+}
+
+impl Sriov {
+    /// Extended capability number.
+    pub(super) const CAPABILITY: u16 = 0x0010;
+    const CONTROL: u16 = 0x08;
+    const ENABLE: u16 = 0x0001;
+    const TOTAL: u16 = 0x0e;
+    const COUNT: u16 = 0x10;
+    const FIRST_OFFSET: u16 = 0x14;
+    const STRIDE: u16 = 0x16;
+    const DEVICE: u16 = 0x1a;
+
+    /// The capability at `offset`.
+    pub(super) fn parse(view: ConfigView<'_>, offset: u16) -> Option<Self> {
+        Some(Self {
+            enabled: view.u16(offset + Self::CONTROL)? & Self::ENABLE != 0,
+            total: view.u16(offset + Self::TOTAL)?,
+            count: view.u16(offset + Self::COUNT)?,
+            first_offset: view.u16(offset + Self::FIRST_OFFSET)?,
+            stride: view.u16(offset + Self::STRIDE)?,
+            device: view.u16(offset + Self::DEVICE)?,
+        })
+    }
 }

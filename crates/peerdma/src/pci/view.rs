@@ -1,5 +1,7 @@
 //! A window on configuration-space bytes that may end early.
 
+use crate::fact::{Fact, Unread};
+
 /// Up to 4096 bytes of configuration space. Every access is checked; reading past the end yields
 /// nothing, never a panic.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,34 @@ impl<'a> ConfigView<'a> {
     /// The little-endian 32-bit word at `offset`.
     pub fn u32(self, offset: u16) -> Option<u32> {
         self.array(offset).map(u32::from_le_bytes)
+    }
+
+    /// What could be read, or that the bytes ended before it.
+    pub(super) fn fact<T>(self, value: Option<T>) -> Fact<T> {
+        match value {
+            Some(value) => Fact::Known(value),
+            None => self.cut(),
+        }
+    }
+
+    /// The fact that lies past the end of the bytes.
+    pub(super) fn cut<T>(self) -> Fact<T> {
+        Fact::Unknown(Unread::ConfigCut {
+            bytes: self.len_bytes(),
+        })
+    }
+
+    /// What `read` finds in the capability at `place`; nothing where there is no capability.
+    pub(super) fn within<T>(
+        self,
+        place: Fact<Option<u16>>,
+        read: impl FnOnce(u16) -> Option<T>,
+    ) -> Fact<Option<T>> {
+        match place {
+            Fact::Known(Some(offset)) => self.fact(read(offset)).map(Some),
+            Fact::Known(None) => Fact::Known(None),
+            Fact::Unknown(why) => Fact::Unknown(why),
+        }
     }
 
     fn array<const N: usize>(self, offset: u16) -> Option<[u8; N]> {

@@ -1,0 +1,87 @@
+//! Reads what `lspci` prints into a [`Snapshot`].
+//!
+//! One reader takes hex dumps (`-x`, `-xxx`, `-xxxx`), texts (`-v`, `-vv`, `-vvv`) and both at once, with
+//! and without `-D`, with numbers (`-n`), names or both (`-nn`), functions in any order. The way data
+//! takes: [`read`] -> lines ([`line`]) -> per function its first line ([`header`]), bytes ([`hex`]) and
+//! details ([`text`]) -> [`listing`], which knows what the listing as a whole proves and settles what a
+//! single function leaves open.
+//!
+//! Bytes win over text, text over nothing. What a listing does not show is unknown; when its silence
+//! is proof is written down in [`listing`].
+
+mod error;
+mod header;
+mod hex;
+mod line;
+mod listing;
+mod names;
+
+pub use error::LspciError;
+
+use line::Lines;
+use listing::Listing;
+use peerdma::snapshot::{Snapshot, Warnings};
+
+/// What becomes of the bytes of configuration space after they were understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepConfig {
+    /// They stay in [`raw_config`](peerdma::snapshot::Function::raw_config).
+    Keep,
+    /// They are dropped; a large dump needs little memory.
+    Drop,
+}
+
+/// Does a file that starts like this look like a listing of `lspci`?
+///
+/// Its first line that is neither empty nor a comment must begin with the address of a function. A few
+/// hundred bytes are enough.
+pub fn looks_like_lspci(start: &[u8]) -> bool {
+    let mut lines = Lines::new(start);
+    while let Ok(Some(line)) = lines.step() {
+        if !is_empty_or_comment(line) {
+            return header::split_bdf(line).is_some();
+        }
+    }
+    false
+}
+
+/// Reads a listing.
+///
+/// # Errors
+/// [`LspciError`], with the number of the line, where the text is no listing, holds no function or too
+/// many, or shows bridges without any bus number. Everything else that is odd becomes a warning.
+pub fn read(text: &[u8], keep: KeepConfig, warnings: &mut Warnings) -> Result<Snapshot, LspciError> {
+    let mut lines = Lines::new(text);
+    let mut listing = Listing::new(keep);
+    let mut first_odd_line = None;
+    while let Some(line) = lines.step()? {
+        let number = lines.number();
+        if hex::is_hex_line(line) {
+            listing.add_bytes(number, line, warnings);
+        } else if is_empty_or_comment(line) {
+        } else if line[0].is_ascii_whitespace() {
+            listing.add_detail(number, line, warnings);
+        } else if let Some(header) = header::Header::parse(line) {
+            listing.begin(number, header, warnings)?;
+        } else {
+            first_odd_line.get_or_insert(number);
+            warnings.push(
+                format_args!("line {number}"),
+                "expected the address of a PCI function, an indented detail or a line of bytes; left out",
+            );
+        }
+    }
+    if listing.is_empty() {
+        return Err(match first_odd_line {
+            Some(line) => LspciError::NotAListing { line },
+            None => LspciError::NoFunctions {
+                lines: lines.number(),
+            },
+        });
+    }
+    listing.finish(warnings)
+}
+
+fn is_empty_or_comment(line: &[u8]) -> bool {
+    line.first() == Some(&b'#') || line.iter().all(u8::is_ascii_whitespace)
+}
