@@ -1,6 +1,7 @@
 //! Access Control Services (PCIe Base 6.12 and 7.7.11).
 
 use super::ConfigView;
+use super::emit::Image;
 use core::fmt;
 
 /// The ACS extended capability of one function.
@@ -19,6 +20,9 @@ impl Acs {
     const CAPABLE: u16 = 4;
     const CONTROL: u16 = 6;
 
+    /// Size of the capability without an egress control vector.
+    const BYTES: u16 = 8;
+
     /// The capability at `offset`. The control register is taken as it reads, also where it has
     /// bits that the function is not capable of: Linux (`pci_bridge_has_acs_redir`,
     /// drivers/pci/p2pdma.c) does not compare the two.
@@ -27,6 +31,13 @@ impl Acs {
             capable: AcsFlags::from_register(view.u16(offset + Self::CAPABLE)?),
             control: AcsFlags::from_register(view.u16(offset + Self::CONTROL)?),
         })
+    }
+
+    /// Appends the capability.
+    pub(super) fn emit(&self, image: &mut Image) {
+        let offset = image.append_extended(Self::CAPABILITY, Self::BYTES);
+        image.put_u16(offset + Self::CAPABLE, self.capable.bits());
+        image.put_u16(offset + Self::CONTROL, self.control.bits());
     }
 }
 

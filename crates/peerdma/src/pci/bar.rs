@@ -1,6 +1,7 @@
 //! Base address registers (PCI Local Bus 6.2.5, PCIe Base 7.5.1.2.1).
 
-use super::{ConfigView, Header};
+use super::emit::Image;
+use super::{ConfigView, EmitError, Header};
 use crate::addr::{Address, BusAddr};
 use crate::fact::Fact;
 use alloc::vec::Vec;
@@ -90,5 +91,55 @@ impl Bar {
             prefetchable: kind.is_memory() && low & Self::PREFETCHABLE != 0,
             address: BusAddr::from_u64(address),
         }
+    }
+
+    /// Writes the registers of `bars`, which must be in ascending order.
+    pub(super) fn emit(bars: &[Self], header: Header, image: &mut Image) -> Result<(), EmitError> {
+        let mut free = 0;
+        for bar in bars {
+            let next = bar.index.saturating_add(bar.register_count());
+            if bar.index < free || next > header.bar_count() {
+                return Err(EmitError::BarPlace { index: bar.index });
+            }
+            free = next;
+            let (low, high) = bar.to_registers().ok_or(EmitError::Unwritable {
+                fact: "a base address",
+                value: bar.address.to_u64(),
+            })?;
+            let offset = Self::REGISTERS + u16::from(bar.index) * 4;
+            image.put_u32(offset, low);
+            if let Some(high) = high {
+                image.put_u32(offset + 4, high);
+            }
+        }
+        Ok(())
+    }
+
+    const fn register_count(self) -> u8 {
+        match self.kind {
+            BarKind::Io | BarKind::Memory32 => 1,
+            BarKind::Memory64 => 2,
+        }
+    }
+
+    /// The registers; nothing where they would read as something else: an address that is too large
+    /// or not aligned, prefetchable ports, a register of zeros.
+    fn to_registers(self) -> Option<(u32, Option<u32>)> {
+        let address = self.address.to_u64();
+        let (bits, mask) = match self.kind {
+            BarKind::Io => (Self::IO, 0x3),
+            BarKind::Memory32 => (0, 0xf),
+            BarKind::Memory64 => (Self::TYPE_64, 0xf),
+        };
+        let prefetchable = match (self.prefetchable, self.kind.is_memory()) {
+            (false, _) => 0,
+            (true, true) => Self::PREFETCHABLE,
+            (true, false) => return None,
+        };
+        let low = address as u32 | bits | prefetchable;
+        let high = (address >> 32) as u32;
+        let fits = self.kind == BarKind::Memory64 || high == 0;
+        let is_writable = fits && low != 0 && address & mask == 0;
+        is_writable.then_some((low, (self.kind == BarKind::Memory64).then_some(high)))
     }
 }

@@ -1,8 +1,9 @@
 //! The bus numbers and windows of a bridge (PCI-to-PCI Bridge 3.2.5, PCIe Base 7.5.1.3).
 
-use super::{ConfigView, Header};
+use super::emit::{Image, required};
+use super::{ConfigView, EmitError, Header};
 use crate::addr::{Address, BusAddr, Span};
-use crate::fact::Fact;
+use crate::fact::{Fact, Unread};
 
 /// What a type 1 header (or a CardBus bridge's) says about the buses below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +56,26 @@ impl Bridge {
                 windows,
             })),
             _ => view.cut(),
+        }
+    }
+
+    /// The header that such a bridge has: one whose windows no configuration space carries is a
+    /// CardBus bridge.
+    pub(super) fn header(&self) -> Header {
+        match self.windows {
+            Fact::Unknown(Unread::NotInSource) => Header::CardBus,
+            _ => Header::Bridge,
+        }
+    }
+
+    /// Writes the bus numbers and the windows.
+    pub(super) fn emit(&self, image: &mut Image) -> Result<(), EmitError> {
+        image.put_u8(Self::PRIMARY, self.primary);
+        image.put_u8(Self::SECONDARY, self.secondary);
+        image.put_u8(Self::SUBORDINATE, self.subordinate);
+        match self.header() {
+            Header::Function | Header::CardBus => Ok(()),
+            Header::Bridge => required(&self.windows, "the windows of the bridge")?.emit(image),
         }
     }
 }
@@ -123,5 +144,52 @@ impl Windows {
     fn window(first: u64, last_granule: u64, granule_bytes: u64) -> Option<Span<BusAddr>> {
         let last = last_granule | (granule_bytes - 1);
         Span::new(BusAddr::from_u64(first), BusAddr::from_u64(last)).ok()
+    }
+
+    fn emit(&self, image: &mut Image) -> Result<(), EmitError> {
+        let fact = "the I/O window";
+        let (base, limit) = Self::registers(self.io, Self::IO_GRANULE_BYTES, u32::MAX.into(), fact)?;
+        // Both widths have bits 12 to 15 in bits 4 to 7 of the low register.
+        let wide = u8::from(limit > 0xffff);
+        image.put_u8(Self::IO_BASE, (base >> 8) as u8 & 0xf0 | wide);
+        image.put_u8(Self::IO_LIMIT, (limit >> 8) as u8 & 0xf0 | wide);
+        image.put_u16(Self::IO_BASE_UPPER, (base >> 16) as u16);
+        image.put_u16(Self::IO_LIMIT_UPPER, (limit >> 16) as u16);
+
+        let granule = Self::MEMORY_GRANULE_BYTES;
+        let fact = "the memory window";
+        let (base, limit) = Self::registers(self.memory, granule, u32::MAX.into(), fact)?;
+        image.put_u16(Self::MEMORY_BASE, (base >> 16) as u16);
+        image.put_u16(Self::MEMORY_LIMIT, (limit >> 16) as u16 & 0xfff0);
+
+        let fact = "the prefetchable window";
+        let (base, limit) = Self::registers(self.prefetchable, granule, u64::MAX, fact)?;
+        let wide = u16::from(limit > u32::MAX.into());
+        image.put_u16(Self::PREFETCHABLE_BASE, (base >> 16) as u16 | wide);
+        image.put_u16(Self::PREFETCHABLE_LIMIT, (limit >> 16) as u16 & 0xfff0 | wide);
+        image.put_u32(Self::PREFETCHABLE_BASE_UPPER, (base >> 32) as u32);
+        image.put_u32(Self::PREFETCHABLE_LIMIT_UPPER, (limit >> 32) as u32);
+        Ok(())
+    }
+
+    /// First and last address; where the window is closed, a base above the limit that fits every
+    /// width.
+    fn registers(
+        window: Option<Span<BusAddr>>,
+        granule_bytes: u64,
+        most: u64,
+        fact: &'static str,
+    ) -> Result<(u64, u64), EmitError> {
+        let Some(window) = window else {
+            return Ok((granule_bytes, 0));
+        };
+        let (first, last) = (window.first().to_u64(), window.last().to_u64());
+        if last > most || !last.wrapping_add(1).is_multiple_of(granule_bytes) {
+            return Err(EmitError::Unwritable { fact, value: last });
+        }
+        if !first.is_multiple_of(granule_bytes) {
+            return Err(EmitError::Unwritable { fact, value: first });
+        }
+        Ok((first, last))
     }
 }

@@ -1,5 +1,6 @@
 //! The meaning of a configuration space.
 
+use super::emit::{EmitError, Image, required};
 use super::{
     Acs, Ats, Bar, Bridge, ClassCode, Command, ConfigDefect, ConfigView, Express, Header, Id, Rebar, Sriov,
     capability, serial,
@@ -121,6 +122,79 @@ impl Config {
             serial_number: view.within(serial_at, |offset| serial::parse(view, offset)),
             ..start
         }
+    }
+
+    /// A configuration space of this meaning: parsed as a whole
+    /// ([`Extent::Whole`](super::Extent::Whole)) it gives the same.
+    ///
+    /// # Errors
+    /// [`EmitError`] where a fact is unknown, no register can hold a value, or an extended
+    /// capability has no extended space to be in.
+    pub fn emit(&self) -> Result<[u8; ConfigView::MAX_BYTES], EmitError> {
+        let bridge = required(&self.bridge, "the bridge")?.as_ref();
+        let header = bridge.map_or(Header::Function, Bridge::header);
+        let mut image = Image::new(header);
+        let id = *required(&self.id, "vendor and device")?;
+        if !id.is_assigned() {
+            return Err(EmitError::Unwritable {
+                fact: "vendor and device",
+                value: id.to_register().into(),
+            });
+        }
+        image.put_u32(Self::ID, id.to_register());
+        let command = required(&self.command, "the command register")?;
+        image.put_u16(Self::COMMAND, command.0);
+        let class = required(&self.class, "the class")?;
+        let revision = required(&self.revision, "the revision")?;
+        let register = class.bits() << 8 | u32::from(*revision);
+        image.put_u32(Self::CLASS_AND_REVISION, register);
+        if let Some(bridge) = bridge {
+            bridge.emit(&mut image)?;
+        }
+        let bars = required(&self.bars, "the base address registers")?;
+        Bar::emit(bars, header, &mut image)?;
+        let subsystem = *required(&self.subsystem, "the subsystem")?;
+        header.emit_subsystem(subsystem, &mut image)?;
+        if let Some(express) = required(&self.express, "the PCI Express capability")? {
+            express.emit(&mut image)?;
+        }
+        self.emit_extended(&mut image)?;
+        Ok(image.into_bytes())
+    }
+
+    /// Appends the extended capabilities.
+    fn emit_extended(&self, image: &mut Image) -> Result<(), EmitError> {
+        let acs = required(&self.acs, "ACS")?;
+        let ats = required(&self.ats, "ATS")?;
+        let rebar = required(&self.rebar, "the resizable BARs")?;
+        let sriov = required(&self.sriov, "SR-IOV")?;
+        let serial_number = required(&self.serial_number, "the serial number")?;
+        let has_space = matches!(self.express, Fact::Known(Some(_)))
+            || matches!(self.class, Fact::Known(class) if class.class() == ClassCode::HOST_BRIDGE);
+        let present = [
+            (acs.is_some(), "ACS"),
+            (ats.is_some(), "ATS"),
+            (!rebar.is_empty(), "a resizable BAR"),
+            (sriov.is_some(), "SR-IOV"),
+            (serial_number.is_some(), "a serial number"),
+        ];
+        if let Some((_, fact)) = present.into_iter().find(|(present, _)| *present && !has_space) {
+            return Err(EmitError::NoExtendedSpace { fact });
+        }
+        if let Some(acs) = acs {
+            acs.emit(image);
+        }
+        if let Some(ats) = ats {
+            ats.emit(image);
+        }
+        Rebar::emit(rebar, image)?;
+        if let Some(sriov) = sriov {
+            sriov.emit(image);
+        }
+        if let Some(number) = serial_number {
+            serial::emit(*number, image);
+        }
+        Ok(())
     }
 
     /// Overwrites the device serial number in raw bytes with zeros.

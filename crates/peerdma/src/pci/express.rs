@@ -1,6 +1,7 @@
 //! The PCI Express capability (PCIe Base 7.5.3).
 
-use super::{ConfigDefect, ConfigView, Link};
+use super::emit::{Image, at_most, required};
+use super::{ConfigDefect, ConfigView, EmitError, Link};
 use crate::fact::{Fact, Unread};
 use alloc::vec::Vec;
 use core::fmt;
@@ -25,6 +26,8 @@ impl Express {
     const DEVICE_CONTROL: u16 = 0x08;
     const LINK_CAPABILITIES: u16 = 0x0c;
     const LINK_STATUS: u16 = 0x12;
+    /// Size of the second version of the capability.
+    const BYTES: u16 = 0x3c;
 
     /// The capability at `place`.
     pub(super) fn parse(
@@ -40,6 +43,29 @@ impl Express {
                 payload: Self::payload(view, offset, defects),
             })
         })
+    }
+
+    /// Appends the capability.
+    pub(super) fn emit(&self, image: &mut Image) -> Result<(), EmitError> {
+        const VERSION: u16 = 2;
+        let offset = image.append(Self::CAPABILITY, Self::BYTES);
+        let port_type = at_most("the port type", self.port_type.0.into(), 0xf)? as u16;
+        image.put_u16(offset + Self::FLAGS, port_type << 4 | VERSION);
+        let (capable, control) = required(&self.payload, "the payload sizes")?.to_registers()?;
+        image.put_u32(offset + Self::DEVICE_CAPABILITIES, capable);
+        image.put_u16(offset + Self::DEVICE_CONTROL, control);
+        if let Some(link) = required(&self.link, "the link")? {
+            // What could not be read back: a link where there are no registers, or of no lanes.
+            if !self.port_type.has_link_registers() || link.max.width == 0 {
+                return Err(EmitError::Unwritable {
+                    fact: "the width of the link",
+                    value: link.max.width.into(),
+                });
+            }
+            image.put_u16(offset + Self::LINK_CAPABILITIES, link.max.to_register()?);
+            image.put_u16(offset + Self::LINK_STATUS, link.now.to_register()?);
+        }
+        Ok(())
     }
 
     fn link(view: ConfigView<'_>, offset: u16, port_type: PortType) -> Fact<Option<Link>> {
@@ -163,5 +189,21 @@ impl Payload {
     /// Codes 0 to 5 are 128 to 4096 bytes; 6 and 7 are reserved.
     fn size_bytes(code: u16) -> Option<u16> {
         (code <= 5).then(|| 128 << code)
+    }
+
+    /// Device Capabilities and Device Control.
+    fn to_registers(self) -> Result<(u32, u16), EmitError> {
+        let capable = Self::code(self.max_supported_bytes)?;
+        let payload = Self::code(self.max_payload_bytes)?;
+        let request = Self::code(self.max_read_request_bytes)?;
+        Ok((capable.into(), payload << 5 | request << 12))
+    }
+
+    fn code(bytes: u16) -> Result<u16, EmitError> {
+        let code = (0..=5).find(|&code| Self::size_bytes(code) == Some(bytes));
+        code.ok_or(EmitError::Unwritable {
+            fact: "a payload size",
+            value: bytes.into(),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The kinds of header at the start of a configuration space (PCIe Base 7.5.1).
 
-use super::{ConfigDefect, ConfigView, Id};
+use super::emit::Image;
+use super::{ConfigDefect, ConfigView, EmitError, Id};
 use crate::fact::Fact;
 
 /// The layout of the first 64 bytes.
@@ -15,7 +16,7 @@ pub(super) enum Header {
 }
 
 impl Header {
-    const TYPE: u16 = 0x0e;
+    pub(super) const TYPE: u16 = 0x0e;
     /// The highest bit of the type register says that there are further functions.
     const TYPE_MASK: u8 = 0x7f;
     const BYTES: usize = 64;
@@ -40,6 +41,15 @@ impl Header {
             1 => Ok(Some(Self::Bridge)),
             2 => Ok(Some(Self::CardBus)),
             header_type => Err(ConfigDefect::UnknownHeader { header_type }),
+        }
+    }
+
+    /// The type register.
+    pub(super) const fn register(self) -> u8 {
+        match self {
+            Self::Function => 0,
+            Self::Bridge => 1,
+            Self::CardBus => 2,
         }
     }
 
@@ -76,5 +86,26 @@ impl Header {
             None => view.within(capability, |offset| view.u32(offset + 4)),
         };
         register.map(|register| register.filter(|&bits| bits != 0).map(Id::from_register))
+    }
+
+    /// Writes the subsystem.
+    pub(super) fn emit_subsystem(self, subsystem: Option<Id>, image: &mut Image) -> Result<(), EmitError> {
+        const BYTES: u16 = 8;
+        let register = match subsystem.map(Id::to_register) {
+            None => return Ok(()),
+            Some(0) => {
+                return Err(EmitError::Unwritable {
+                    fact: "the subsystem",
+                    value: 0,
+                });
+            }
+            Some(register) => register,
+        };
+        let offset = match self.subsystem_offset() {
+            Some(offset) => offset,
+            None => image.append(Self::SUBSYSTEM_CAPABILITY, BYTES) + 4,
+        };
+        image.put_u32(offset, register);
+        Ok(())
     }
 }

@@ -27,6 +27,11 @@ impl Id {
         }
     }
 
+    /// The register that holds it.
+    pub(super) const fn to_register(self) -> u32 {
+        (self.device as u32) << 16 | self.vendor as u32
+    }
+
     /// Can this be the number of a function? All ones is what nobody answers (and what a virtual
     /// function has in its own header); Linux takes the same four patterns for an empty slot
     /// (`pci_bus_generic_read_dev_vendor_id`, drivers/pci/probe.c), and no vendor has number ffff.

@@ -1,5 +1,7 @@
 //! The link of a PCI Express port (PCIe Base 7.5.3.6 to 7.5.3.8).
 
+use super::EmitError;
+use super::emit::at_most;
 use core::fmt;
 
 /// What one end of a link can do, and what the link does now.
@@ -44,6 +46,13 @@ impl LinkState {
             rate: LinkRate((register & 0xf) as u8),
             width: (register >> 4 & 0x3f) as u8,
         }
+    }
+
+    /// The ten bits.
+    pub(super) fn to_register(self) -> Result<u16, EmitError> {
+        let rate = at_most("the rate of the link", self.rate.0.into(), 0xf)?;
+        let width = at_most("the width of the link", self.width.into(), 0x3f)?;
+        Ok((rate | width << 4) as u16)
     }
 
     /// Bits a second in one direction after line encoding, in units of a million; packet overhead is

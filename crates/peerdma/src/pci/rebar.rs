@@ -1,6 +1,7 @@
 //! Resizable BARs (PCIe Base 7.8.6).
 
-use super::{ConfigDefect, ConfigView};
+use super::emit::{Image, at_most};
+use super::{ConfigDefect, ConfigView, EmitError};
 use crate::fact::{Fact, Unread};
 use alloc::vec::Vec;
 
@@ -73,5 +74,28 @@ impl Rebar {
             });
         }
         Fact::Known(entries)
+    }
+
+    /// Appends the capability, if there are any entries.
+    pub(super) fn emit(entries: &[Self], image: &mut Image) -> Result<(), EmitError> {
+        const FACT: &str = "a resizable BAR";
+        let most = u64::from(Self::MOST_BARS);
+        let count = at_most(FACT, entries.len() as u64, most)? as u16;
+        if count == 0 {
+            return Ok(());
+        }
+        let bytes = Self::CAPABLE + count * Self::ENTRY_BYTES;
+        let mut entry = image.append_extended(Self::CAPABILITY, bytes);
+        for rebar in entries {
+            let possible = at_most(FACT, rebar.possible, (1 << 44) - 1)?;
+            let control = at_most(FACT, rebar.bar.into(), most - 1)?
+                | u64::from(count) << 5
+                | at_most(FACT, rebar.current.into(), 0x3f)? << 8
+                | possible >> 28 << 16;
+            image.put_u32(entry + Self::CAPABLE, (possible as u32) << 4);
+            image.put_u32(entry + Self::CONTROL, control as u32);
+            entry += Self::ENTRY_BYTES;
+        }
+        Ok(())
     }
 }

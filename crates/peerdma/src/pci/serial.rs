@@ -1,6 +1,7 @@
 //! The device serial number (PCIe Base 7.9.3).
 
 use super::capability::{Step, Walk};
+use super::emit::Image;
 use super::{ConfigView, Extent};
 
 /// Extended capability number.
@@ -13,6 +14,13 @@ pub(super) fn parse(view: ConfigView<'_>, offset: u16) -> Option<u64> {
     let low = view.u32(offset + NUMBER)?;
     let high = view.u32(offset + NUMBER + 4)?;
     Some(u64::from(high) << 32 | u64::from(low))
+}
+
+/// Appends the capability.
+pub(super) fn emit(number: u64, image: &mut Image) {
+    let offset = image.append_extended(CAPABILITY, NUMBER + NUMBER_BYTES as u16);
+    image.put_u32(offset + NUMBER, number as u32);
+    image.put_u32(offset + NUMBER + 4, (number >> 32) as u32);
 }
 
 /// Overwrites every serial number on the extended chain with zeros, also in a function that should
