@@ -15,6 +15,7 @@ pub(crate) fn check(bytes: &[u8]) {
     for least in [64, 256] {
         agree(&parse(&bytes[..bytes.len().min(least)], Extent::MayGoOn), &cut);
     }
+    writing_and_reading_changes_nothing(&whole);
     serial_number_can_be_blanked(bytes);
 }
 
@@ -45,6 +46,12 @@ fn agree(less: &Config, more: &Config) {
 fn same<T: PartialEq + Debug>(name: &str, less: &Fact<T>, more: &Fact<T>) {
     if let (Fact::Known(less), Fact::Known(more)) = (less, more) {
         assert_eq!(less, more, "{name} changes with the bytes that are visible");
+    }
+}
+
+fn writing_and_reading_changes_nothing(config: &Config) {
+    if let Ok(written) = config.emit() {
+        assert_eq!(&parse(&written, Extent::Whole), config);
     }
 }
 

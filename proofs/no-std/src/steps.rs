@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
 use peerdma::addr::Bdf;
-use peerdma::pci::{Config, ConfigView, Extent};
+use peerdma::pci::{AcsFlags, Config, ConfigView, Extent, Id};
 use peerdma::snapshot::{Function, Host, Snapshot, Warnings};
 
 /// A promise, and the question that shows whether the core keeps it.
@@ -34,11 +34,33 @@ fn snapshot() -> Option<()> {
 }
 
 fn config() -> Option<()> {
-    let mut bytes = [0u8; 256];
-    bytes[..4].copy_from_slice(&[0x86, 0x80, 0x43, 0x4c]);
+    // A switch port that redirects requests (ACS control 0x1d, at 0x100).
+    let mut bytes = [0u8; 0x108];
+    let mut write = |at: usize, word: u32| {
+        let register = bytes.get_mut(at..at + 4)?;
+        register.copy_from_slice(&word.to_le_bytes());
+        Some(())
+    };
+    write(0x00, 0x8764_10b5)?;
+    write(0x04, 0x0010_0006)?;
+    write(0x08, 0x0604_0001)?;
+    write(0x0c, 0x0001_0000)?;
+    write(0x18, 0x0003_0201)?;
+    write(0x34, 0x40)?;
+    write(0x40, 0x0062_0010)?;
+    write(0x100, 0x0001_000d)?;
+    write(0x104, 0x001d_001f)?;
     let mut defects = Vec::new();
     let view = ConfigView::new(black_box(&bytes), Extent::Whole);
     let config = Config::parse(view, &mut defects);
-    black_box(config);
-    Some(())
+    let acs = config.acs.known()??;
+    let holds = defects.is_empty()
+        && config.id.known()?
+            == Id {
+                vendor: 0x10b5,
+                device: 0x8764,
+            }
+        && config.bridge.known()?.is_some()
+        && acs.control.contains(AcsFlags::REQUEST_REDIRECT);
+    holds.then_some(())
 }
