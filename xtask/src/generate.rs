@@ -60,3 +60,58 @@ fn print_snapshot(dump: &Path) -> Result<(), Failure> {
         Err(Failure::Bad(format!("peerdma snapshot: {status}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::machine::{Generated, generate, write_lspci};
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_machine_has_exactly_the_functions_asked_for_each_at_its_own_address() {
+        for functions in [1, 2, 137, 2000, 10_000] {
+            let machine = generate(functions, 1);
+            let addresses: HashSet<_> = machine
+                .iter()
+                .map(|one| (one.domain, one.bus, one.device, one.function))
+                .collect();
+            assert_eq!((machine.len(), addresses.len()), (functions, functions));
+            assert!(machine.iter().all(|one| one.device < 32 && one.function < 8));
+        }
+    }
+
+    #[test]
+    fn the_same_seed_grows_the_same_machine() {
+        let text = |seed| {
+            let mut text = Vec::new();
+            write_lspci(&generate(300, seed), &mut text).unwrap();
+            text
+        };
+        assert!(text(7) == text(7));
+        assert!(text(7) != text(8));
+    }
+
+    #[test]
+    fn every_bus_but_the_roots_lies_within_one_bridge_and_switches_nest_three_deep() {
+        let machine = generate(5000, 3);
+        let bridges = machine.iter().filter(|one| one.config[14] & 0x7f == 1);
+        let mut secondary: HashSet<(u32, u8)> = HashSet::new();
+        for bridge in bridges {
+            let [primary, first, last] = [0x18, 0x19, 0x1a].map(|at| bridge.config[at]);
+            assert_eq!(primary, bridge.bus);
+            assert!(primary < first && first <= last);
+            assert!(secondary.insert((bridge.domain, first)));
+        }
+        for one in machine.iter().filter(|one| one.bus % 64 != 0) {
+            assert!(secondary.contains(&(one.domain, one.bus)));
+        }
+        let upstream = |one: &&Generated| one.config[0x72] >> 4 == 5;
+        let above = |one: &Generated| {
+            let (domain, bus) = (one.domain, one.bus);
+            machine.iter().filter(upstream).filter(move |switch| {
+                (switch.config[0x19]..=switch.config[0x1a]).contains(&bus) && switch.domain == domain
+            })
+        };
+        let deepest = machine.iter().map(|one| above(one).count()).max();
+        assert_eq!(deepest, Some(3));
+    }
+}
