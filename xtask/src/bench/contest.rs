@@ -3,6 +3,7 @@
 use crate::chore::Failure;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -77,6 +78,28 @@ impl Contender {
         self.succeeded(status).map(|()| took)
     }
 
+    /// Runs it once and counts what it prints: a command that prints nothing did no work.
+    fn output_bytes(&self) -> Result<u64, Failure> {
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(Failure::io(self.shown))?;
+        let printed = match child.stdout.take() {
+            Some(mut pipe) => io::copy(&mut pipe, &mut io::sink()).map_err(Failure::io(self.shown))?,
+            None => 0,
+        };
+        let status = child.wait().map_err(Failure::io(self.shown))?;
+        self.succeeded(status)?;
+        match printed {
+            0 => Err(Failure::Bad(format!(
+                "{}: prints nothing, so that its time means nothing",
+                self.shown
+            ))),
+            _ => Ok(printed),
+        }
+    }
+
     /// Its peak memory, if `time` is there to tell.
     fn peak_kib(&self) -> Option<u64> {
         let report = tempfile::NamedTempFile::new().ok()?;
@@ -123,23 +146,30 @@ impl Contest {
             self.rivals.iter().partition(|rival| rival.is_installed());
         let contenders: Vec<&Contender> = std::iter::once(&self.ours).chain(present).collect();
         let mut times = vec![Vec::new(); contenders.len()];
-        for contender in &contenders {
-            contender.time()?;
-        }
+        // This warms up, too.
+        let outputs = contenders
+            .iter()
+            .map(|contender| contender.output_bytes())
+            .collect::<Result<Vec<u64>, Failure>>()?;
         for _ in 0..runs {
             for (contender, times) in contenders.iter().zip(&mut times) {
                 times.push(contender.time()?);
             }
         }
-        let rows = contenders.iter().zip(times).map(|(contender, mut times)| {
-            times.sort_unstable();
-            Row {
-                shown: contender.shown,
-                median: median(&times),
-                best: times.first().copied().unwrap_or_default(),
-                peak_kib: contender.peak_kib(),
-            }
-        });
+        let measured = times.into_iter().zip(outputs);
+        let rows = contenders
+            .iter()
+            .zip(measured)
+            .map(|(contender, (mut times, output_bytes))| {
+                times.sort_unstable();
+                Row {
+                    shown: contender.shown,
+                    median: median(&times),
+                    best: times.first().copied().unwrap_or_default(),
+                    output_bytes,
+                    peak_kib: contender.peak_kib(),
+                }
+            });
         Ok(Table {
             title: self.title,
             rows: rows.collect(),
@@ -159,14 +189,18 @@ struct Row {
     shown: &'static str,
     median: Duration,
     best: Duration,
+    output_bytes: u64,
     peak_kib: Option<u64>,
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
-        writeln!(f, "| command | median | best | peak memory | times ours |")?;
-        writeln!(f, "|---|--:|--:|--:|--:|")?;
+        writeln!(
+            f,
+            "| command | prints | median | best | peak memory | times ours |"
+        )?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|")?;
         let ours = self.rows.first().map_or(Duration::ZERO, |row| row.median);
         for row in &self.rows {
             let mut peak = String::from("-");
@@ -177,8 +211,9 @@ impl fmt::Display for Table {
             let ratio = row.median.as_secs_f64() / ours.as_secs_f64();
             writeln!(
                 f,
-                "| `{}` | {} | {} | {peak} | {ratio:.2} |",
+                "| `{}` | {} kB | {} | {} | {peak} | {ratio:.2} |",
                 row.shown,
+                row.output_bytes.div_ceil(1000),
                 milliseconds(row.median),
                 milliseconds(row.best)
             )?;
@@ -245,6 +280,7 @@ mod tests {
             shown,
             median: Duration::from_millis(ms),
             best: Duration::from_millis(ms),
+            output_bytes: 7000,
             peak_kib: Some(1000),
         };
         let table = Table {
@@ -254,7 +290,7 @@ mod tests {
         };
         let text = table.to_string();
         assert!(
-            text.contains("| `slow` | 80.00 ms | 80.00 ms | 1.0 MB | 8.00 |"),
+            text.contains("| `slow` | 7 kB | 80.00 ms | 80.00 ms | 1.0 MB | 8.00 |"),
             "{text}"
         );
         assert!(
