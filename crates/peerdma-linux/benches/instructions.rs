@@ -10,7 +10,9 @@ mod machines;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use peerdma::snapshot::{Snapshot, Warnings};
-use peerdma_linux::lspci;
+use peerdma_linux::KeepConfig;
+use peerdma_linux::json::{self, JsonError};
+use peerdma_linux::lspci::{self, LspciError};
 use peerdma_linux::sysfs::{self, SysfsError};
 use peerdma_linux::tree::LiveTree;
 use std::hint::black_box;
@@ -24,33 +26,31 @@ fn tree_of(functions: usize) -> TempDir {
 
 fn json_of(functions: usize) -> Vec<u8> {
     let text = machines::listing(functions);
-    let read = lspci::read(&text, lspci::KeepConfig::Drop, &mut Warnings::default());
-    serde_json::to_vec(&read.expect("the listing is sound")).expect("it can be written")
+    let read = lspci::read(&text, KeepConfig::Drop, &mut Warnings::default());
+    let mut written = Vec::new();
+    json::write(&read.expect("the listing is sound"), &mut written).expect("memory takes every write");
+    written
 }
 
 #[library_benchmark]
 #[bench::functions_200(args = (200), setup = machines::listing)]
-fn listing(text: Vec<u8>) -> Result<Snapshot, lspci::LspciError> {
-    lspci::read(
-        black_box(&text),
-        lspci::KeepConfig::Drop,
-        &mut Warnings::default(),
-    )
+fn listing(text: Vec<u8>) -> Result<Snapshot, LspciError> {
+    lspci::read(black_box(&text), KeepConfig::Drop, &mut Warnings::default())
 }
 
 #[library_benchmark]
 #[bench::functions_137(args = (137), setup = tree_of)]
 fn tree(root: TempDir) -> (Result<Snapshot, SysfsError>, TempDir) {
     let tree = LiveTree::open(black_box(root.path())).expect("the tree is there");
-    let keep = peerdma_linux::KeepConfig::Drop;
-    (sysfs::read(&tree, &mut Warnings::default(), keep), root)
+    let read = sysfs::read(&tree, &mut Warnings::default(), KeepConfig::Drop);
+    (read, root)
 }
 
 #[library_benchmark]
 #[bench::functions_200(args = (200), setup = json_of)]
-fn json(text: Vec<u8>) -> serde_json::Result<Snapshot> {
-    serde_json::from_slice(black_box(&text))
+fn snapshot(text: Vec<u8>) -> Result<Snapshot, JsonError> {
+    json::read(black_box(&text), &mut Warnings::default())
 }
 
-library_benchmark_group!(name = readers, benchmarks = [listing, tree, json]);
+library_benchmark_group!(name = readers, benchmarks = [listing, tree, snapshot]);
 main!(library_benchmark_groups = readers);

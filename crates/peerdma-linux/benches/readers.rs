@@ -8,10 +8,9 @@
 mod machines;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use peerdma::snapshot::{Snapshot, Warnings};
-use peerdma_linux::lspci;
-use peerdma_linux::sysfs;
+use peerdma::snapshot::Warnings;
 use peerdma_linux::tree::LiveTree;
+use peerdma_linux::{KeepConfig, json, lspci, sysfs};
 use std::hint::black_box;
 
 fn listing(criterion: &mut Criterion) {
@@ -20,13 +19,7 @@ fn listing(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.sample_size(20);
     group.bench_function("hex dump of 2000 functions", |bencher| {
-        bencher.iter(|| {
-            lspci::read(
-                black_box(&text),
-                lspci::KeepConfig::Drop,
-                &mut Warnings::default(),
-            )
-        });
+        bencher.iter(|| lspci::read(black_box(&text), KeepConfig::Drop, &mut Warnings::default()));
     });
     group.finish();
 }
@@ -39,24 +32,25 @@ fn tree(criterion: &mut Criterion) {
     group.bench_function("tree of 137 functions", |bencher| {
         bencher.iter(|| {
             let tree = LiveTree::open(black_box(root.path())).expect("the tree is there");
-            sysfs::read(&tree, &mut Warnings::default(), peerdma_linux::KeepConfig::Drop)
+            sysfs::read(&tree, &mut Warnings::default(), KeepConfig::Drop)
         });
     });
     group.finish();
 }
 
-fn json(criterion: &mut Criterion) {
+fn snapshot(criterion: &mut Criterion) {
     let text = machines::listing(2000);
-    let read = lspci::read(&text, lspci::KeepConfig::Drop, &mut Warnings::default());
-    let written = serde_json::to_vec(&read.expect("the listing is sound")).expect("it can be written");
+    let read = lspci::read(&text, KeepConfig::Drop, &mut Warnings::default());
+    let mut written = Vec::new();
+    json::write(&read.expect("the listing is sound"), &mut written).expect("memory takes every write");
     let mut group = criterion.benchmark_group("json");
     group.throughput(Throughput::Bytes(written.len() as u64));
     group.sample_size(20);
     group.bench_function("snapshot of 2000 functions", |bencher| {
-        bencher.iter(|| serde_json::from_slice::<Snapshot>(black_box(&written)));
+        bencher.iter(|| json::read(black_box(&written), &mut Warnings::default()));
     });
     group.finish();
 }
 
-criterion_group!(benches, listing, tree, json);
+criterion_group!(benches, listing, tree, snapshot);
 criterion_main!(benches);

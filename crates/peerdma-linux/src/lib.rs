@@ -1,7 +1,14 @@
 //! Where peerdma meets Linux.
+//!
+//! [`source::open`] reads a machine from whatever it is given, [`source::live`] the one at hand. Behind
+//! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
+//! format.
 
+pub mod json;
 mod keep;
 pub mod lspci;
+mod shown;
+pub mod source;
 pub mod sysfs;
 pub mod tree;
 

@@ -3,33 +3,29 @@
 //! One reader takes hex dumps (`-x`, `-xxx`, `-xxxx`), texts (`-v`, `-vv`, `-vvv`) and both at once, with
 //! and without `-D`, with numbers (`-n`), names or both (`-nn`), functions in any order. The way data
 //! takes: [`read`] -> lines ([`line`]) -> per function its first line ([`header`]), bytes ([`hex`]) and
-//! details ([`text`]) -> [`listing`], which knows what the listing as a whole proves and settles what a
-//! single function leaves open.
+//! details ([`text`]) -> [`listing`], which settles what depends on other functions.
 //!
 //! Bytes win over text, text over nothing. What a listing does not show is unknown; when its silence
-//! is proof is written down in [`listing`].
+//! is proof is written down in [`proof`].
 
+mod capability;
 mod error;
 mod header;
 mod hex;
 mod line;
 mod listing;
 mod names;
+mod proof;
+mod region;
+mod scan;
+mod text;
 
 pub use error::LspciError;
 
+use crate::keep::KeepConfig;
 use line::Lines;
 use listing::Listing;
 use peerdma::snapshot::{Snapshot, Warnings};
-
-/// What becomes of the bytes of configuration space after they were understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepConfig {
-    /// They stay in [`raw_config`](peerdma::snapshot::Function::raw_config).
-    Keep,
-    /// They are dropped; a large dump needs little memory.
-    Drop,
-}
 
 /// Does a file that starts like this look like a listing of `lspci`?
 ///

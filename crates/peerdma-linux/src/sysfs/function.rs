@@ -191,7 +191,7 @@ impl<'t, T: Tree> Reader<'t, T> {
                 self.defects.clear();
                 function.config = Config::parse(ConfigView::new(bytes, extent), &mut self.defects);
                 for defect in &self.defects {
-                    warnings.push(function.bdf, format_args!("configuration space: {defect:?}"));
+                    warnings.push(function.bdf, format_args!("{defect}"));
                 }
                 if self.keep == KeepConfig::Keep {
                     function.raw_config = Some(bytes.to_vec());

@@ -18,8 +18,10 @@ mod port;
 mod resource;
 
 use crate::keep::KeepConfig;
+use crate::shown::Shown;
 use crate::tree::{EntryKind, Gap, Listing, Tree};
 use function::Reader;
+pub(crate) use path::leads_outside;
 use peerdma::addr::Bdf;
 use peerdma::fact::{Fact, Unread};
 use peerdma::snapshot::{Function, Snapshot, Warnings};
@@ -43,7 +45,7 @@ pub enum SysfsError {
 }
 
 /// More functions than any machine has.
-const MOST_FUNCTIONS: usize = 1 << 20;
+pub(crate) const MOST_FUNCTIONS: usize = 1 << 18;
 
 /// How deep bridges may be nested in a tree that has to be walked.
 const DEEPEST: usize = 64;
@@ -179,17 +181,6 @@ impl<T: Tree> Machine<'_, '_, T> {
         function.upstream = upstream;
         self.functions.push(function);
         Ok(())
-    }
-}
-
-/// A name from outside, fit to be printed.
-struct Shown<'a>(&'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 200;
-        let start = self.0.get(..MOST).unwrap_or(self.0);
-        write!(f, "{}", start.escape_ascii())
     }
 }
 

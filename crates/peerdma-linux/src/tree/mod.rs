@@ -1,14 +1,19 @@
 //! A tree of small files and links, as sysfs is one: what [`crate::sysfs`] reads from.
 //!
 //! - [`LiveTree`]: a real folder, the running machine's among them;
-//! - `ArchiveTree`: a tar archive, read once into memory.
+//! - [`ArchiveTree`]: a tar archive, read once into memory.
 //!
 //! A tree is only ever read. Nothing here knows what the files mean, except that `config` is
 //! configuration space, of which it matters whether it is whole.
 
+mod archive;
 mod live;
+mod member;
+mod tarball;
 
+pub use archive::{ArchiveTree, Position};
 pub use live::LiveTree;
+pub use tarball::{ArchiveError, ArchiveLimits};
 
 use peerdma::fact::Unread;
 use peerdma::pci::Extent;

@@ -1,7 +1,7 @@
 //! The PCI Express capability (PCIe Base 7.5.3).
 
 use super::emit::{Image, at_most, required};
-use super::{ConfigDefect, ConfigView, EmitError, Link};
+use super::{ConfigDefect, ConfigView, EmitError, Link, LinkState};
 use crate::fact::{Fact, Unread};
 use alloc::vec::Vec;
 use core::fmt;
@@ -72,13 +72,17 @@ impl Express {
         if !port_type.has_link_registers() {
             return Fact::Known(None);
         }
-        match view.u32(offset + Self::LINK_CAPABILITIES) {
-            None => view.cut(),
-            Some(capable) => match Link::parse(capable, view.u16(offset + Self::LINK_STATUS)) {
-                Some(link) => view.fact(link).map(Some),
-                None => Fact::Known(None),
-            },
+        let Some(capable) = view.u32(offset + Self::LINK_CAPABILITIES) else {
+            return view.cut();
+        };
+        let max = LinkState::from_register(capable as u16);
+        if max.width == 0 {
+            return Fact::Known(None);
         }
+        view.fact(view.u16(offset + Self::LINK_STATUS)).map(|status| {
+            let now = LinkState::from_register(status);
+            Some(Link { max, now })
+        })
     }
 
     fn payload(view: ConfigView<'_>, offset: u16, defects: &mut Vec<ConfigDefect>) -> Fact<Payload> {

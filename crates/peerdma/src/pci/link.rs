@@ -14,21 +14,6 @@ pub struct Link {
     pub now: LinkState,
 }
 
-impl Link {
-    /// What Link Capabilities and Link Status say. The outer nothing: there is no link (its width is
-    /// 0); the inner one: the status could not be read.
-    pub(super) fn parse(capable: u32, status: Option<u16>) -> Option<Option<Self>> {
-        let max = LinkState::from_register(capable as u16);
-        if max.width == 0 {
-            return None;
-        }
-        Some(status.map(|status| Self {
-            max,
-            now: LinkState::from_register(status),
-        }))
-    }
-}
-
 /// A rate and a width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -41,7 +26,7 @@ pub struct LinkState {
 
 impl LinkState {
     /// Rate and width lie in the same ten bits of Link Capabilities and Link Status.
-    fn from_register(register: u16) -> Self {
+    pub(super) fn from_register(register: u16) -> Self {
         Self {
             rate: LinkRate((register & 0xf) as u8),
             width: (register >> 4 & 0x3f) as u8,

@@ -36,3 +36,10 @@ pub use link::{Link, LinkRate, LinkState};
 pub use rebar::Rebar;
 pub use sriov::Sriov;
 pub use view::{ConfigView, Extent};
+
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
+mod strategy;
+#[cfg(test)]
+mod tests;

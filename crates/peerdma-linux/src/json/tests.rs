@@ -1,0 +1,66 @@
+use super::*;
+use proptest::prelude::*;
+
+fn read_text(text: &str) -> Result<Snapshot, JsonError> {
+    read(text.as_bytes(), &mut Warnings::default())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_read_as_it_was(snapshot in super::arbitrary::snapshot()) {
+        let mut text = Vec::new();
+        write(&snapshot, &mut text).unwrap();
+        let mut warnings = Warnings::default();
+        prop_assert_eq!(read(&text, &mut warnings).unwrap(), snapshot);
+        prop_assert!(warnings.list().is_empty());
+    }
+
+    #[test]
+    fn a_snapshot_cut_short_is_an_error_with_its_place(
+        snapshot in super::arbitrary::snapshot(),
+        part in 0.0..1.0f64,
+    ) {
+        let mut text = Vec::new();
+        write(&snapshot, &mut text).unwrap();
+        text.truncate(((text.len() - 2) as f64 * part) as usize);
+        let form = matches!(read(&text, &mut Warnings::default()), Err(JsonError::Form(_)));
+        prop_assert!(form);
+    }
+}
+
+#[test]
+fn another_version_is_named_and_so_is_the_one_that_is_read() {
+    let error =
+        read_text(r#"{"snapshot": {"machine": 7}, "peerdma_snapshot": 2, "captured_by": "peerdma 9"}"#)
+            .unwrap_err()
+            .to_string();
+    assert!(error.contains("version 2"), "{error}");
+    assert!(error.contains("reads version 1"), "{error}");
+    assert!(error.contains("peerdma 9"), "{error}");
+}
+
+#[test]
+fn json_of_another_program_is_no_snapshot() {
+    assert!(matches!(read_text("{}"), Err(JsonError::NotASnapshot)));
+    let error = read_text("{\"peerdma_snapshot\": 1,\n \"snapshot\": {\"functions\": [{\"bdf\": \"x\"}]}}")
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("line 2 column "), "{error}");
+    assert_eq!(error.matches("line 2").count(), 1, "{error}");
+}
+
+#[test]
+fn functions_out_of_order_and_twice_are_put_right() {
+    let text = r#"{"peerdma_snapshot": 1, "snapshot": {"functions": [
+        {"bdf": "0000:02:00.0"}, {"bdf": "0000:01:00.0"}, {"bdf": "0000:02:00.0"}]}}"#;
+    let mut warnings = Warnings::default();
+    let snapshot = read(text.as_bytes(), &mut warnings).unwrap();
+    assert_eq!(snapshot.functions().len(), 2);
+    assert_eq!(warnings.list().len(), 1);
+    assert_eq!(snapshot.position("0000:01:00.0".parse().unwrap()), Some(0));
+    let bare: Snapshot =
+        serde_json::from_str(r#"{"functions": [{"bdf": "0000:02:00.0"}, {"bdf": "0000:01:00.0"}]}"#).unwrap();
+    assert_eq!(bare.position("0000:01:00.0".parse().unwrap()), Some(0));
+}
