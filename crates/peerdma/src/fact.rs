@@ -32,6 +32,8 @@ pub enum Unread {
     },
     /// The source says that permission was missing.
     AccessDenied,
+    /// The operating system itself could not read it: the function does not answer.
+    Unreadable,
     /// The source contradicts itself about it, or holds an impossible value.
     Contradictory,
     /// It was there and was removed on purpose (a blanked serial number).
@@ -98,6 +100,7 @@ impl fmt::Display for Unread {
                 write!(f, "configuration space was read only up to {bytes} bytes")
             }
             Unread::AccessDenied => f.write_str("reading it needs more privilege"),
+            Unread::Unreadable => f.write_str("the function does not answer"),
             Unread::Contradictory => f.write_str("the source contradicts itself"),
             Unread::Blanked => f.write_str("it was blanked on purpose"),
         }

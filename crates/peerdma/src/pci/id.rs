@@ -74,6 +74,11 @@ impl ClassCode {
         (self.0 >> 16) as u8
     }
 
+    /// Does it lead to other buses: a PCI-to-PCI, CardBus or semi-transparent bridge?
+    pub const fn is_bridge_to_buses(self) -> bool {
+        matches!(self.class(), Self::PCI_BRIDGE | 0x0607 | 0x0609)
+    }
+
     /// Programming interface.
     pub const fn interface(self) -> u8 {
         self.0 as u8

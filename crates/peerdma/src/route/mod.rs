@@ -1,1 +1,12 @@
-//! Routes.
+//! May a client read or write a provider's memory, over which route, and who says so?
+//!
+//! - [`verdict`](self): the words of an answer ([`MapType`], [`Answer`], [`Verdict`]);
+//! - [`linux`]: what Linux decides, release by release;
+//! - [`Bottleneck`]: the slowest link on the way.
+
+mod bottleneck;
+pub mod linux;
+mod verdict;
+
+pub use bottleneck::{Bottleneck, LinkEnds, LinkHealth, above as link_above};
+pub use verdict::{Access, Answer, MapType, TlpClass, Verdict};

@@ -1,0 +1,52 @@
+//! Which Linux is asked.
+
+use crate::fact::Fact;
+use crate::snapshot::KernelVersion;
+use core::fmt;
+
+/// The Linux whose decision is wanted.
+///
+/// Between 6.1 and 7.3 releases differ in their list of host bridges only; the walk is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// A release.
+    Release(KernelVersion),
+    /// No one knows which: an answer is known where all checked releases agree.
+    Unknown,
+    /// The posted rewrite that tells packet classes apart, not in any release (KERNEL-FACTS, A7).
+    Next,
+}
+
+impl Kernel {
+    /// The first release that was checked.
+    pub const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
+    /// The last series that was checked.
+    pub const NEWEST: KernelVersion = KernelVersion::new(7, 3, u16::MAX);
+
+    /// The kernel of a machine. One newer than every checked release is asked as the newest; one older
+    /// than all of them is unknown.
+    pub fn of_machine(version: Fact<KernelVersion>) -> Self {
+        match version {
+            Fact::Known(version) if version >= Self::OLDEST => Self::Release(version.min(Self::NEWEST)),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Was this release checked?
+    pub fn is_checked(version: KernelVersion) -> bool {
+        (Self::OLDEST..=Self::NEWEST).contains(&version)
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(version) if version.patch == u16::MAX => {
+                write!(f, "{}.{}", version.major, version.minor)
+            }
+            Self::Release(version) => version.fmt(f),
+            Self::Unknown => f.write_str("unknown"),
+            Self::Next => f.write_str("next"),
+        }
+    }
+}

@@ -1,0 +1,725 @@
+//! The judge against models that share nothing with it: the kernel's loops written down literally, and
+//! for unknown facts every value that they could have.
+
+use super::next::{Turn, completion, request};
+use super::{Judge, Kernel, Row};
+use crate::addr::Bdf;
+use crate::fact::{Fact, Unread};
+use crate::pci::{Acs, AcsFlags, Bridge, Express, Id, PortType};
+use crate::route::{Access, Answer, MapType, TlpClass};
+use crate::snapshot::{Cpu, Function, Host, Snapshot, Warnings};
+use crate::topology::{NodeId, Topology};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use proptest::prelude::*;
+
+const RR: u16 = 0x04;
+const CR: u16 = 0x08;
+const EC: u16 = 0x20;
+const TB: u16 = 0x02;
+const DT: u16 = 0x40;
+
+/// One function of a machine in the making.
+#[derive(Debug, Clone)]
+struct Plan {
+    /// Which earlier function is the bridge above (modulo their number), or a root bus.
+    above: Option<usize>,
+    root: usize,
+    acs: PlannedAcs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum PlannedAcs {
+    None,
+    Control(u16),
+    Unknown,
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let acs = prop_oneof![
+        4 => Just(PlannedAcs::None),
+        4 => prop::sample::select(&[0, 0x11, RR, CR, EC, TB, DT, RR | DT, TB | RR, 0x1d, 0x7f][..]).prop_map(PlannedAcs::Control),
+        1 => Just(PlannedAcs::Unknown),
+    ];
+    (prop::option::weighted(0.85, any::<usize>()), 0..3usize, acs).prop_map(|(above, root, acs)| Plan {
+        above,
+        root,
+        acs,
+    })
+}
+
+/// A machine: functions with their parents (positions), and the host bridges' keys.
+#[derive(Debug, Clone)]
+struct Machine {
+    plans: Vec<Plan>,
+    roots: [(Id, PortType, u8); 3],
+    cpu: Option<Cpu>,
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    let id = prop::sample::select(
+        &[
+            (0x8086, 0x3c00),
+            (0x8086, 0x2f01),
+            (0x8086, 0x2030),
+            (0x8086, 0x0b25),
+            (0x8086, 0x4c43),
+            (0x1ae0, 0x0042),
+            (0x10de, 0x2f95),
+            (0x1d17, 0x1003),
+            (0x1d17, 0x1008),
+        ][..],
+    )
+    .prop_map(|(vendor, device)| Id { vendor, device });
+    let root = (
+        id,
+        prop::sample::select(&[PortType::ROOT_PORT, PortType::INTEGRATED_ENDPOINT][..]),
+        0..2u8,
+    );
+    let cpu = prop_oneof![
+        Just(None),
+        Just(Some(("GenuineIntel", 6))),
+        Just(Some(("AuthenticAMD", 0x15))),
+        Just(Some(("AuthenticAMD", 0x17)))
+    ]
+    .prop_map(|cpu| {
+        cpu.map(|(vendor, family)| Cpu {
+            vendor: vendor.into(),
+            family,
+        })
+    });
+    (
+        prop::collection::vec(plan(), 1..14),
+        [root.clone(), root.clone(), root],
+        cpu,
+    )
+        .prop_map(|(plans, roots, cpu)| Machine { plans, roots, cpu })
+}
+
+fn kernel() -> impl Strategy<Value = Kernel> {
+    let release = prop::sample::select(&["6.1", "6.12", "7.1", "7.1.3", "7.2.12", "7.3"][..]);
+    prop_oneof![
+        6 => release.prop_map(|text| Kernel::Release(text.parse().unwrap())),
+        4 => Just(Kernel::Next),
+    ]
+}
+
+impl Machine {
+    /// Parent of each function after the three heads of the root buses, which come first.
+    fn parents(&self) -> Vec<Option<usize>> {
+        let mut parents = alloc::vec![None; 3];
+        for plan in &self.plans {
+            // Only functions after the heads are bridges; one on a root bus gets no parent.
+            let earlier = parents.len() - 3;
+            parents.push(match plan.above {
+                Some(above) if earlier > 0 => Some(3 + above % earlier),
+                _ => None,
+            });
+        }
+        parents
+    }
+
+    fn acs(&self, node: usize) -> PlannedAcs {
+        node.checked_sub(3)
+            .map_or(PlannedAcs::None, |index| self.plans[index].acs)
+    }
+
+    /// The root bus of each function.
+    fn roots_of(&self, parents: &[Option<usize>]) -> Vec<usize> {
+        (0..parents.len())
+            .map(|node| {
+                let mut top = node;
+                while let Some(parent) = parents[top] {
+                    top = parent;
+                }
+                top.checked_sub(3).map_or(top, |index| self.plans[index].root)
+            })
+            .collect()
+    }
+
+    /// As a topology whose functions are told their bridges, and the node of each planned function.
+    fn topology(&self) -> (Topology, Vec<NodeId>) {
+        let parents = self.parents();
+        let roots = self.roots_of(&parents);
+        let mut bdfs: Vec<Bdf> = Vec::new();
+        for node in 0..parents.len() {
+            let bdf = match (node < 3, parents[node]) {
+                (true, _) => Bdf::from_devfn(0, 0x40 * node as u8, self.roots[node].2),
+                (false, None) => Bdf::from_devfn(0, 0x40 * roots[node] as u8, 0x10 + node as u8),
+                (false, Some(parent)) => Bdf::from_devfn(1, parent as u8, node as u8),
+            };
+            bdfs.push(bdf);
+        }
+        let functions = (0..parents.len())
+            .map(|node| {
+                let mut function = Function::new(bdfs[node]);
+                function.upstream = Fact::Known(parents[node].map(|parent| bdfs[parent]));
+                if let Some((id, port_type, _)) = self.roots.get(node) {
+                    function.config.id = Fact::Known(*id);
+                    function.config.express = Fact::Known(Some(Express {
+                        port_type: *port_type,
+                        link: Fact::NOT_IN_SOURCE,
+                        payload: Fact::NOT_IN_SOURCE,
+                    }));
+                }
+                function.config.acs = match self.acs(node) {
+                    PlannedAcs::None => Fact::Known(None),
+                    PlannedAcs::Control(bits) => Fact::Known(Some(Acs {
+                        capable: AcsFlags::from_register(0x7f),
+                        control: AcsFlags::from_register(bits),
+                    })),
+                    PlannedAcs::Unknown => Fact::Unknown(Unread::NotInSource),
+                };
+                function
+            })
+            .collect();
+        let host = Host {
+            cpu: self.cpu.clone().map_or(Fact::NOT_IN_SOURCE, Fact::Known),
+            ..Host::default()
+        };
+        let mut warnings = Warnings::default();
+        let topology = Topology::new(Snapshot::new(host, functions, &mut warnings), &mut warnings);
+        assert_eq!(warnings, Warnings::default());
+        let nodes = bdfs.iter().map(|&bdf| topology.find(bdf).unwrap()).collect();
+        (topology, nodes)
+    }
+}
+
+/// The kernel's own loops, with every register known.
+struct Model<'m> {
+    machine: &'m Machine,
+    parents: Vec<Option<usize>>,
+    roots: Vec<usize>,
+    controls: Vec<u16>,
+    zen: bool,
+    kernel: Kernel,
+}
+
+impl Model<'_> {
+    fn listed(&self, root: usize, same: bool) -> bool {
+        let (id, port_type, devfn) = self.machine.roots[root];
+        if devfn != 0 && port_type != PortType::ROOT_PORT {
+            return false;
+        }
+        let at_least = |text: &str| match self.kernel {
+            Kernel::Next => true,
+            Kernel::Release(version) => version >= text.parse().unwrap(),
+            Kernel::Unknown => unreachable!("the model knows everything"),
+        };
+        match (id.vendor, id.device) {
+            (0x8086, 0x3c00 | 0x2f01) => same,
+            (0x8086, 0x2030) => true,
+            (0x8086, 0x0b25) => at_least("7.1.3"),
+            (0x1ae0, _) => at_least("7.1"),
+            (0x10de, 0x2f95) => at_least("7.3"),
+            (0x1d17, 0x1003) => self.kernel == Kernel::Next && same,
+            (0x1d17, 0x1008) => self.kernel == Kernel::Next,
+            _ => false,
+        }
+    }
+
+    fn through_host_bridge(&self, provider: usize, client: usize) -> MapType {
+        let (a, b) = (self.roots[provider], self.roots[client]);
+        let listed = if a == b {
+            self.listed(a, true)
+        } else {
+            self.listed(a, false) && self.listed(b, false)
+        };
+        if self.zen || listed {
+            MapType::ThruHostBridge
+        } else {
+            MapType::NotSupported
+        }
+    }
+
+    /// `calc_map_type_and_dist` as 6.1 to 7.3 have it.
+    fn mainline(&self, provider: usize, client: usize) -> (MapType, u32) {
+        let redirects = |node: usize| self.controls[node] & (RR | CR | EC) != 0;
+        let mut hits = 0;
+        let (mut steps_a, mut steps_b) = (0, 0);
+        let mut a = Some(provider);
+        while let Some(node_a) = a {
+            steps_b = 0;
+            hits += u32::from(redirects(node_a));
+            let mut b = Some(client);
+            while let Some(node_b) = b {
+                if node_a == node_b {
+                    let mut below = client;
+                    while below != node_a {
+                        hits += u32::from(redirects(below));
+                        below = self.parents[below].unwrap();
+                    }
+                    let map_type = if hits == 0 {
+                        MapType::BusAddr
+                    } else {
+                        self.through_host_bridge(provider, client)
+                    };
+                    return (map_type, steps_a + steps_b);
+                }
+                b = self.parents[node_b];
+                steps_b += 1;
+            }
+            a = self.parents[node_a];
+            steps_a += 1;
+        }
+        (self.through_host_bridge(provider, client), steps_a + steps_b)
+    }
+
+    fn chain(&self, node: usize) -> Vec<usize> {
+        core::iter::successors(Some(node), |&node| self.parents[node]).collect()
+    }
+
+    /// The posted rewrite, from its description.
+    fn next(&self, provider: usize, client: usize, class: TlpClass) -> MapType {
+        let (up, down) = (self.chain(client), self.chain(provider));
+        let common = down.iter().copied().find(|node| up.contains(node));
+        let before = |chain: &[usize]| -> Vec<usize> {
+            chain
+                .iter()
+                .copied()
+                .take_while(|&node| Some(node) != common)
+                .collect()
+        };
+        let (client_side, provider_side) = (before(&up), before(&down));
+        let blocks = |node: &usize| class.is_translated() && self.controls[*node] & TB != 0;
+        let (mut request_bits, mut completion_bits) = (0, 0);
+        if let (Some(_), Some(&client_port), Some(&provider_port)) =
+            (common, client_side.last(), provider_side.last())
+        {
+            request_bits = self.controls[client_port];
+            completion_bits = self.controls[provider_port];
+        }
+        if client_side.iter().skip(1).any(blocks) || class.is_translated() && request_bits & TB != 0 {
+            return MapType::NotSupported;
+        }
+        let direct_translated = class.is_translated() && request_bits & DT != 0;
+        let request_up = request_bits & (RR | EC) != 0 && !direct_translated;
+        let completion_up = completion_bits & CR != 0 && !class.is_relaxed();
+        if common.is_some() && !request_up && !completion_up {
+            return MapType::BusAddr;
+        }
+        let above = up.iter().skip(client_side.len());
+        if common.is_some() && above.into_iter().any(blocks) {
+            return MapType::NotSupported;
+        }
+        self.through_host_bridge(provider, client)
+    }
+
+    fn answer(&self, provider: usize, client: usize, class: TlpClass) -> MapType {
+        match self.kernel {
+            Kernel::Next => self.next(provider, client, class),
+            _ => self.mainline(provider, client).0,
+        }
+    }
+}
+
+/// Every machine that the unknown facts of this one allow, as far as decisions can tell them apart.
+fn models<'m>(machine: &'m Machine, kernel: Kernel) -> Vec<Model<'m>> {
+    let parents = machine.parents();
+    let roots = machine.roots_of(&parents);
+    let mut controls: Vec<Vec<u16>> = alloc::vec![Vec::new()];
+    for node in 0..parents.len() {
+        let values: &[u16] = match machine.acs(node) {
+            PlannedAcs::None => &[0],
+            PlannedAcs::Control(bits) => &[bits],
+            PlannedAcs::Unknown => &[0, RR, CR, RR | CR, TB],
+        };
+        let node_value = match machine.acs(node) {
+            PlannedAcs::Control(bits) => &[bits][..],
+            _ => values,
+        };
+        controls = controls
+            .iter()
+            .flat_map(|known| {
+                node_value.iter().map(|&value| {
+                    let mut known = known.clone();
+                    known.push(value);
+                    known
+                })
+            })
+            .collect();
+    }
+    let zen: &[bool] = match &machine.cpu {
+        None => &[false, true],
+        Some(cpu) if cpu.vendor == "AuthenticAMD" && cpu.family >= 0x17 => &[true],
+        Some(_) => &[false],
+    };
+    zen.iter()
+        .flat_map(|&zen| {
+            controls.iter().map({
+                let (parents, roots) = (parents.clone(), roots.clone());
+                move |controls| Model {
+                    machine,
+                    parents: parents.clone(),
+                    roots: roots.clone(),
+                    controls: controls.clone(),
+                    zen,
+                    kernel,
+                }
+            })
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn answers_are_exactly_what_the_kernels_loops_give_over_all_unknown_facts(
+        machine in machine(),
+        kernel in kernel(),
+    ) {
+        let unknown = machine.plans.iter().filter(|plan| plan.acs == PlannedAcs::Unknown).count();
+        prop_assume!(unknown <= 3);
+        let (topology, nodes) = machine.topology();
+        let judge = Judge::new(&topology, kernel);
+        let models = models(&machine, kernel);
+        for provider in 0..nodes.len() {
+            for client in 0..nodes.len() {
+                let verdict = judge.verdict(nodes[provider], nodes[client]);
+                let distance = models[0].mainline(provider, client).1;
+                prop_assert_eq!(verdict.raw_distance(), Some(distance));
+                for class in TlpClass::ALL {
+                    let expected: BTreeSet<MapType> =
+                        models.iter().map(|model| model.answer(provider, client, class)).collect();
+                    for access in Access::ALL {
+                        let answer: BTreeSet<MapType> = verdict.answer(access, class).possible().collect();
+                        prop_assert_eq!(&answer, &expected, "{} {:?} {} {}", kernel, class, provider, client);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_equals_its_pairs_and_the_evidence(machine in machine(), kernel in kernel()) {
+        let (topology, nodes) = machine.topology();
+        let judge = Judge::new(&topology, kernel);
+        let mut row = Row::default();
+        for &provider in &nodes {
+            judge.row(provider, &mut row);
+            for &client in &nodes {
+                let verdict = judge.verdict(provider, client);
+                prop_assert_eq!(row.verdicts()[client.index()], verdict);
+                let evidence = judge.evidence(provider, client);
+                prop_assert_eq!(evidence.verdict, verdict);
+                prop_assert!(evidence.gate.is_some() || evidence.hops.iter().any(|hop| hop.decides));
+            }
+        }
+    }
+
+    #[test]
+    fn bus_numbers_give_the_same_tree_as_told_bridges(plans in prop::collection::vec(plan(), 1..30)) {
+        // ARRANGE: buses numbered depth first, as firmware does it.
+        let parents: Vec<Option<usize>> = plans
+            .iter()
+            .enumerate()
+            .map(|(index, plan)| plan.above.filter(|_| index > 0).map(|above| above % index))
+            .collect();
+        let mut numbers = alloc::vec![(0u8, 0u8); plans.len()];
+        fn number(node: Option<usize>, parents: &[Option<usize>], next: &mut u8, numbers: &mut [(u8, u8)]) {
+            for child in 0..parents.len() {
+                if parents[child] == node {
+                    *next += 1;
+                    numbers[child].0 = *next;
+                    number(Some(child), parents, next, numbers);
+                    numbers[child].1 = *next;
+                }
+            }
+        }
+        number(None, &parents, &mut 0, &mut numbers);
+        let functions: Vec<Function> = (0..plans.len())
+            .map(|node| {
+                let bus = parents[node].map_or(0, |parent| numbers[parent].0);
+                let mut function = Function::new(Bdf::from_devfn(0, bus, node as u8));
+                function.config.bridge = Fact::Known(Some(Bridge {
+                    primary: bus,
+                    secondary: numbers[node].0,
+                    subordinate: numbers[node].1,
+                    windows: Fact::NOT_IN_SOURCE,
+                }));
+                function
+            })
+            .collect();
+        let bdfs: Vec<Bdf> = functions.iter().map(|function| function.bdf).collect();
+        // ACT
+        let mut warnings = Warnings::default();
+        let topology = Topology::new(Snapshot::new(Host::default(), functions, &mut warnings), &mut warnings);
+        // ASSERT
+        prop_assert_eq!(warnings, Warnings::default());
+        for node in 0..plans.len() {
+            let id = topology.find(bdfs[node]).unwrap();
+            let above = topology.upstream(id).map(|bridge| topology.function(bridge).bdf);
+            prop_assert_eq!(above, parents[node].map(|parent| bdfs[parent]));
+        }
+    }
+}
+
+#[test]
+fn requests_turn_as_the_posted_table_says() {
+    use Turn::{Blocked, Direct, Redirect};
+    let (plain, at) = (TlpClass::Strict, TlpClass::Translated);
+    for (bits, class, expected) in [
+        (0, plain, Direct),
+        (RR, plain, Redirect),
+        (CR, plain, Direct),
+        (RR | CR, plain, Redirect),
+        (EC, plain, Redirect),
+        (EC | CR, plain, Redirect),
+        (DT, plain, Direct),
+        (DT | RR, plain, Redirect),
+        (0, at, Direct),
+        (RR, at, Redirect),
+        (DT | RR, at, Direct),
+        (DT | EC, at, Direct),
+        (TB, plain, Direct),
+        (TB | RR, plain, Redirect),
+        (TB, at, Blocked),
+        (TB | DT, at, Blocked),
+    ] {
+        assert_eq!(
+            request(AcsFlags::from_register(bits), class),
+            expected,
+            "{bits:#x} {class:?}"
+        );
+    }
+}
+
+#[test]
+fn completions_turn_as_the_posted_table_says() {
+    use Turn::{Direct, Redirect};
+    let (plain, relaxed) = (TlpClass::Strict, TlpClass::Relaxed);
+    for (bits, class, expected) in [
+        (0, plain, Direct),
+        (RR, plain, Direct),
+        (CR, plain, Redirect),
+        (RR | CR, plain, Redirect),
+        (EC, plain, Direct),
+        (EC | CR, plain, Redirect),
+        (0, relaxed, Direct),
+        (CR, relaxed, Direct),
+        (RR | CR, relaxed, Direct),
+    ] {
+        assert_eq!(
+            completion(AcsFlags::from_register(bits), class),
+            expected,
+            "{bits:#x} {class:?}"
+        );
+    }
+}
+
+/// The fabric of the posted tests: root port, switch, and below each of two of its downstream ports a
+/// nested switch with one device; the root port is the listed key. Control registers by name.
+#[derive(Default, Clone, Copy)]
+struct Walk {
+    root_port: u16,
+    provider_port: u16,
+    client_port: u16,
+    provider_leaf: u16,
+    client_leaf: u16,
+    unreadable_client_port: bool,
+}
+
+impl Walk {
+    fn answer(self, kernel: Kernel, class: TlpClass) -> Answer {
+        let bdf = |text: &str| text.parse::<Bdf>().unwrap();
+        let functions = [
+            ("00:00.0", None, self.root_port),
+            ("01:00.0", Some("00:00.0"), 0),
+            ("02:00.0", Some("01:00.0"), self.provider_port),
+            ("02:01.0", Some("01:00.0"), self.client_port),
+            ("03:00.0", Some("02:00.0"), 0),
+            ("05:00.0", Some("03:00.0"), self.provider_leaf),
+            ("07:00.0", Some("05:00.0"), 0),
+            ("04:00.0", Some("02:01.0"), 0),
+            ("06:00.0", Some("04:00.0"), self.client_leaf),
+            ("08:00.0", Some("06:00.0"), 0),
+        ]
+        .map(|(at, above, bits)| {
+            let mut function = Function::new(bdf(at));
+            function.upstream = Fact::Known(above.map(bdf));
+            function.config.id = Fact::Known(Id {
+                vendor: 0x1ae0,
+                device: 0x1234,
+            });
+            let control = AcsFlags::from_register(bits);
+            let capable = AcsFlags::from_register(0x7f);
+            function.config.acs = Fact::Known(Some(Acs { capable, control }));
+            if at == "02:01.0" && self.unreadable_client_port {
+                function.config.acs = Fact::Unknown(Unread::Unreadable);
+            }
+            function
+        });
+        let mut warnings = Warnings::default();
+        let host = Host {
+            cpu: Fact::Known("GenuineIntel:6".parse().unwrap()),
+            ..Host::default()
+        };
+        let snapshot = Snapshot::new(host, functions.into(), &mut warnings);
+        let topology = Topology::new(snapshot, &mut warnings);
+        let node = |text| topology.find(bdf(text)).unwrap();
+        Judge::new(&topology, kernel)
+            .verdict(node("07:00.0"), node("08:00.0"))
+            .answer(Access::Read, class)
+    }
+}
+
+#[test]
+fn walks_end_as_the_posted_tests_say_and_mainline_differs_where_it_should() {
+    use MapType::{BusAddr, NotSupported, ThruHostBridge};
+    use TlpClass::{Relaxed, Strict, Translated};
+    let clear = Walk::default();
+    let mainline = Kernel::Release("7.2".parse().unwrap());
+    // Control registers, class, the rewrite's answer, mainline's answer.
+    for (name, walk, class, next, today) in [
+        ("nothing set", clear, Strict, BusAddr, BusAddr),
+        (
+            "request redirect, client side",
+            Walk {
+                client_port: RR,
+                ..clear
+            },
+            Strict,
+            ThruHostBridge,
+            ThruHostBridge,
+        ),
+        (
+            "completion redirect, provider side",
+            Walk {
+                provider_port: CR,
+                ..clear
+            },
+            Strict,
+            ThruHostBridge,
+            ThruHostBridge,
+        ),
+        (
+            "egress control, client side",
+            Walk {
+                client_port: EC,
+                ..clear
+            },
+            Strict,
+            ThruHostBridge,
+            ThruHostBridge,
+        ),
+        (
+            "controls of the other direction",
+            Walk {
+                provider_port: RR | EC,
+                client_port: CR,
+                ..clear
+            },
+            Strict,
+            BusAddr,
+            ThruHostBridge,
+        ),
+        (
+            "completion redirect at the leaf",
+            Walk {
+                provider_leaf: CR,
+                ..clear
+            },
+            Strict,
+            BusAddr,
+            ThruHostBridge,
+        ),
+        (
+            "request redirect at the leaf",
+            Walk {
+                client_leaf: RR,
+                ..clear
+            },
+            Strict,
+            BusAddr,
+            ThruHostBridge,
+        ),
+        (
+            "translation blocking, untranslated",
+            Walk {
+                client_leaf: TB,
+                ..clear
+            },
+            Strict,
+            BusAddr,
+            BusAddr,
+        ),
+        (
+            "translation blocking, translated",
+            Walk {
+                client_leaf: TB,
+                ..clear
+            },
+            Translated,
+            NotSupported,
+            BusAddr,
+        ),
+        (
+            "relaxed completions",
+            Walk {
+                provider_port: CR,
+                ..clear
+            },
+            Relaxed,
+            BusAddr,
+            ThruHostBridge,
+        ),
+        (
+            "direct translated, untranslated",
+            Walk {
+                client_port: RR | DT,
+                ..clear
+            },
+            Strict,
+            ThruHostBridge,
+            ThruHostBridge,
+        ),
+        (
+            "direct translated, translated",
+            Walk {
+                client_port: RR | DT,
+                ..clear
+            },
+            Translated,
+            BusAddr,
+            ThruHostBridge,
+        ),
+        (
+            "blocking above, direct route",
+            Walk {
+                root_port: TB,
+                ..clear
+            },
+            Translated,
+            BusAddr,
+            BusAddr,
+        ),
+        (
+            "blocking above, redirected",
+            Walk {
+                root_port: TB,
+                client_port: RR,
+                ..clear
+            },
+            Translated,
+            NotSupported,
+            ThruHostBridge,
+        ),
+    ] {
+        assert_eq!(
+            walk.answer(Kernel::Next, class),
+            Answer::known(next),
+            "next: {name}"
+        );
+        assert_eq!(walk.answer(mainline, class), Answer::known(today), "7.2: {name}");
+    }
+    let unreadable = Walk {
+        unreadable_client_port: true,
+        ..clear
+    };
+    assert_eq!(
+        unreadable.answer(Kernel::Next, Strict),
+        Answer::known(NotSupported)
+    );
+    assert_eq!(unreadable.answer(mainline, Strict).map_type(), None);
+}

@@ -1,0 +1,180 @@
+//! Sources that contradict themselves, or were cut: nothing is guessed, everything is said.
+
+use super::{NodeId, Place, Topology};
+use crate::addr::Bdf;
+use crate::fact::Fact;
+use crate::pci::{Bridge, Express, PortType};
+use crate::snapshot::{Function, Host, Snapshot, Warnings};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+fn bdf(text: &str) -> Bdf {
+    text.parse().unwrap()
+}
+
+fn endpoint(at: &str) -> Function {
+    let mut function = Function::new(bdf(at));
+    function.config.bridge = Fact::Known(None);
+    function
+}
+
+fn bridge(at: &str, secondary: u8, subordinate: u8) -> Function {
+    let mut function = Function::new(bdf(at));
+    function.config.bridge = Fact::Known(Some(Bridge {
+        primary: function.bdf.bus(),
+        secondary,
+        subordinate,
+        windows: Fact::NOT_IN_SOURCE,
+    }));
+    function
+}
+
+fn told(at: &str, above: Option<&str>) -> Function {
+    let mut function = Function::new(bdf(at));
+    function.upstream = Fact::Known(above.map(bdf));
+    function
+}
+
+fn build(functions: impl Into<Vec<Function>>) -> (Topology, Warnings) {
+    let mut warnings = Warnings::default();
+    let snapshot = Snapshot::new(Host::default(), functions.into(), &mut warnings);
+    (Topology::new(snapshot, &mut warnings), warnings)
+}
+
+impl Topology {
+    fn at(&self, text: &str) -> NodeId {
+        self.find(bdf(text)).unwrap()
+    }
+
+    fn above(&self, text: &str) -> Option<Bdf> {
+        self.upstream(self.at(text)).map(|node| self.function(node).bdf)
+    }
+}
+
+fn says(warnings: &Warnings, at: &str, what: &str) -> bool {
+    let mut list = warnings.list().iter();
+    list.any(|warning| warning.at == bdf(at).to_string() && warning.what.contains(what))
+}
+
+#[test]
+fn nested_bridges_and_virtual_functions_on_extra_buses_find_their_bridge() {
+    let (topology, warnings) = build([
+        bridge("00:01.0", 1, 5),
+        bridge("01:00.0", 2, 5),
+        bridge("02:00.0", 3, 4),
+        endpoint("03:00.0"),
+        endpoint("04:00.1"),
+    ]);
+    assert_eq!(warnings, Warnings::default());
+    assert_eq!(topology.above("03:00.0"), Some(bdf("02:00.0")));
+    assert_eq!(topology.above("04:00.1"), Some(bdf("02:00.0")));
+    assert_eq!(topology.depth(topology.at("04:00.1")), 4);
+    assert_eq!(topology.roots().len(), 1);
+}
+
+#[test]
+fn a_bridge_below_itself_claims_nothing_and_what_it_names_has_no_place() {
+    let (topology, warnings) = build([bridge("00:01.0", 0, 3), endpoint("02:00.0"), endpoint("00:02.0")]);
+    assert!(says(&warnings, "00:01.0", "cannot be"));
+    assert_eq!(topology.place(topology.at("02:00.0")), Place::Unknown);
+    assert!(matches!(topology.place(topology.at("00:02.0")), Place::OnRoot(_)));
+}
+
+#[test]
+fn an_unconfigured_bridge_is_sound_and_claims_nothing() {
+    let (topology, warnings) = build([bridge("00:01.0", 0, 0), endpoint("00:02.0")]);
+    assert_eq!(warnings, Warnings::default());
+    assert!(topology.children(topology.at("00:01.0")).is_empty());
+}
+
+#[test]
+fn buses_that_two_bridges_claim_have_no_known_bridge() {
+    let (topology, warnings) = build([
+        bridge("00:01.0", 1, 4),
+        bridge("00:02.0", 3, 6),
+        endpoint("01:00.0"),
+        endpoint("03:00.0"),
+        endpoint("05:00.0"),
+    ]);
+    assert!(says(&warnings, "00:02.0", "both claim the buses 03 to 04"));
+    assert_eq!(topology.above("01:00.0"), Some(bdf("00:01.0")));
+    assert_eq!(topology.place(topology.at("03:00.0")), Place::Unknown);
+    assert_eq!(topology.above("05:00.0"), Some(bdf("00:02.0")));
+}
+
+#[test]
+fn two_bridges_with_one_secondary_bus_are_in_doubt() {
+    let (topology, warnings) = build([
+        bridge("00:01.0", 1, 1),
+        bridge("00:02.0", 1, 1),
+        endpoint("01:00.0"),
+    ]);
+    assert!(says(&warnings, "00:02.0", "both claim"));
+    assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
+}
+
+#[test]
+fn a_loop_of_told_bridges_has_no_place_and_does_not_hang() {
+    let (topology, warnings) = build([
+        told("01:00.0", Some("02:00.0")),
+        told("02:00.0", Some("01:00.0")),
+        told("03:00.0", Some("02:00.0")),
+        told("04:00.0", Some("04:00.0")),
+        told("00:00.0", None),
+    ]);
+    assert_eq!(warnings.list().len(), 4);
+    assert_eq!(topology.place(topology.at("03:00.0")), Place::Unknown);
+    assert_eq!(topology.top_down().len(), 1);
+}
+
+#[test]
+fn a_told_bridge_that_is_missing_leaves_the_place_unknown() {
+    let (topology, warnings) = build([told("01:00.0", Some("00:1c.0"))]);
+    assert!(says(&warnings, "01:00.0", "missing from the source"));
+    assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
+}
+
+#[test]
+fn an_endpoint_to_whose_bus_nothing_leads_shows_that_the_listing_was_cut() {
+    let with_type = |at, port_type| {
+        let mut function = endpoint(at);
+        function.config.express = Fact::Known(Some(Express {
+            port_type,
+            link: Fact::NOT_IN_SOURCE,
+            payload: Fact::NOT_IN_SOURCE,
+        }));
+        function
+    };
+    let (topology, warnings) = build([
+        with_type("00:04.0", PortType::ENDPOINT),
+        with_type("3b:00.0", PortType::ENDPOINT),
+        with_type("7f:08.0", PortType::INTEGRATED_ENDPOINT),
+    ]);
+    assert!(says(&warnings, "3b:00.0", "the listing was cut"));
+    assert_eq!(topology.place(topology.at("3b:00.0")), Place::Unknown);
+    // Virtual machines put endpoints on bus 0, and root buses hold integrated ones.
+    assert!(matches!(topology.place(topology.at("00:04.0")), Place::OnRoot(_)));
+    assert!(matches!(topology.place(topology.at("7f:08.0")), Place::OnRoot(_)));
+}
+
+#[test]
+fn two_functions_at_one_address_are_both_distrusted() {
+    let (topology, warnings) = build([
+        bridge("00:01.0", 1, 1),
+        bridge("00:01.0", 2, 2),
+        endpoint("01:00.0"),
+    ]);
+    assert!(says(&warnings, "00:01.0", "two functions"));
+    assert_eq!(topology.place(topology.at("00:01.0")), Place::Unknown);
+    assert!(says(&warnings, "00:01.0", "bus numbers are unknown"));
+    assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
+}
+
+#[test]
+fn a_virtual_function_belongs_to_the_root_bus_of_its_physical_one() {
+    let mut vf = told("01:00.0", None);
+    vf.os.physical_function = Fact::Known(Some(bdf("00:02.0")));
+    let (topology, warnings) = build([told("00:02.0", None), vf]);
+    assert_eq!(warnings, Warnings::default());
+    assert_eq!(topology.roots().len(), 1);
+}
