@@ -35,15 +35,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tree = tree::folder(arguments.tree.as_deref(), scratch.path())?;
     let pinned = contest::pin_to_one_core();
     println!("{}", conditions(pinned, arguments.runs));
-    for contest in [
-        of_tree(&peerdma, &tree),
-        of_listing(&peerdma, &generated(scratch.path(), 2000)?),
-    ] {
-        println!("{}", contest.run(arguments.runs)?);
+    let contests = [
+        (of_tree(&peerdma, &tree), arguments.runs),
+        (
+            of_listing(&peerdma, &generated(scratch.path(), 2000)?),
+            arguments.runs,
+        ),
+        (
+            of_matrix(&peerdma, &generated(scratch.path(), 10_000)?),
+            RUNS_OF_MATRIX,
+        ),
+    ];
+    let mut outcome = Ok(());
+    for (contest, runs) in contests {
+        match contest.run(runs) {
+            Ok(table) => println!("{table}"),
+            Err(failure) => {
+                eprintln!("xtask: {}: {failure}\n", contest.title);
+                outcome = Err(Failure::Bad("a comparison could not be made".into()));
+            }
+        }
     }
-    let contest = of_matrix(&peerdma, &generated(scratch.path(), 10_000)?);
-    println!("{}", contest.run(RUNS_OF_MATRIX)?);
-    Ok(())
+    outcome
 }
 
 /// The tree of a captured machine.
