@@ -77,7 +77,7 @@ pub fn read<T: Tree>(tree: &T, warnings: &mut Warnings, keep: KeepConfig) -> Res
     }
     let mut host = host::read(tree, &place);
     let groups = reader.finish(&mut functions, host.kernel);
-    host.iommu = host::iommu(tree, &place, &groups, &host.cpu);
+    host.iommu = host::iommu(tree, &place, &groups, &functions, &host.cpu);
     Ok(Snapshot::new(host, functions, warnings))
 }
 
