@@ -1,2 +1,45 @@
-//! Chores of the project.
-fn main() {}
+//! `cargo xtask`: the repository's chores that need more than a shell line.
+//!
+//! Exit codes: 0 done, 1 it ran and the outcome is bad, 2 bad arguments, 3 something it needs is
+//! not there.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod bench;
+mod chore;
+mod generate;
+mod kernel_truth;
+mod machine;
+
+#[derive(Parser)]
+#[command(about = "Chores of the peerdma repository", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Compares the shipped command line with what a running Linux answered, pair by pair
+    KernelTruth(kernel_truth::Arguments),
+    /// Prints a random, plausible machine, the same one for the same seed
+    GenerateMachine(generate::Arguments),
+    /// Times peerdma against lspci and lstopo and prints a table in Markdown
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::KernelTruth(arguments) => kernel_truth::run(&arguments),
+        Chore::GenerateMachine(arguments) => generate::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}

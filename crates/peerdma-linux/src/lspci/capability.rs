@@ -2,80 +2,11 @@
 
 use super::header;
 use super::scan::{after, behind, decimal, flag, hexadecimal, size_bytes};
+use super::shown::Shown;
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{
     Acs, AcsFlags, Ats, Express, Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov,
 };
-
-/// What a text shows of one capability.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Shown<T> {
-    /// Nothing.
-    #[default]
-    Not,
-    /// Its name without all that makes it up, as `-v` prints it.
-    Named,
-    /// All of it.
-    Read(T),
-    /// Something that cannot be.
-    Odd,
-}
-
-impl<T> Shown<T> {
-    /// The fact, where `absence` is what silence proves.
-    pub(super) fn fact(self, absence: Fact<()>) -> Fact<Option<T>> {
-        match self {
-            Shown::Not => absence.map(|()| None),
-            Shown::Named => Fact::NOT_IN_SOURCE,
-            Shown::Read(value) => Fact::Known(Some(value)),
-            Shown::Odd => Fact::Unknown(Unread::Contradictory),
-        }
-    }
-
-    /// Notes that the capability is there. One that occurs twice counts where it occurs first.
-    fn name(&mut self) {
-        if matches!(self, Shown::Not) {
-            *self = Shown::Named;
-        }
-    }
-
-    /// Takes the value; what was read before stays. Nothing where it makes no sense.
-    fn read(&mut self, value: Option<T>) -> Option<()> {
-        if !matches!(self, Shown::Not | Shown::Named) {
-            return Some(());
-        }
-        let taken = value.is_some();
-        *self = value.map_or(Shown::Odd, Shown::Read);
-        taken.then_some(())
-    }
-
-    /// Both together: read where both were read, odd where one is.
-    fn with<U>(self, other: Shown<U>) -> Shown<(T, U)> {
-        match (self, other) {
-            (Shown::Read(first), Shown::Read(second)) => Shown::Read((first, second)),
-            (Shown::Odd, _) | (_, Shown::Odd) => Shown::Odd,
-            (Shown::Not, Shown::Not) => Shown::Not,
-            _ => Shown::Named,
-        }
-    }
-
-    /// This; where nothing was read, at least the name.
-    fn named(self, name: Shown<()>) -> Self {
-        match (self, name) {
-            (Shown::Not, Shown::Named) => Shown::Named,
-            (this, _) => this,
-        }
-    }
-
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Shown<U> {
-        match self {
-            Shown::Not => Shown::Not,
-            Shown::Named => Shown::Named,
-            Shown::Read(value) => Shown::Read(f(value)),
-            Shown::Odd => Shown::Odd,
-        }
-    }
-}
 
 /// The list of capabilities, as far as the text shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -203,9 +134,9 @@ impl Capabilities {
         } else if let Some(text) = after(line, "ATSCtl:") {
             return self.ats.read(flag(text, "Enable").map(|enabled| Ats { enabled }));
         } else if let Some(text) = after(line, "LnkCap:") {
-            return self.max_link.read(link_state(text));
+            return read_link(&mut self.max_link, text);
         } else if let Some(text) = after(line, "LnkSta:") {
-            return self.link.read(link_state(text));
+            return read_link(&mut self.link, text);
         } else if line.contains("MaxPayload ") {
             let payload = number(line, "MaxPayload ");
             return match line.contains("MaxReadReq ") {
@@ -366,6 +297,15 @@ fn acs_flags(text: &str) -> Option<AcsFlags> {
                 false => flags,
             })
         })
+}
+
+/// Takes one end of a link. An `lspci` older than the device prints a rate as `unknown`.
+fn read_link(link: &mut Shown<LinkState>, text: &str) -> Option<()> {
+    if text.contains("Speed unknown") {
+        link.name();
+        return Some(());
+    }
+    link.read(link_state(text))
 }
 
 /// `Port #0, Speed 8GT/s (downgraded), Width x16 (ok)`

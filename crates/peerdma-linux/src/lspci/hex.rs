@@ -104,6 +104,34 @@ impl Dump {
         added
     }
 
+    /// Adds as many lines as stand at the start of `text` exactly as `lspci` prints them, each one
+    /// continuing the one before. Returns how many bytes of text and how many lines they were.
+    ///
+    /// All other lines go the way of [`Self::add`]; nearly all lines of a large dump go this way, which
+    /// looks for no line ends and makes no copies.
+    pub(super) fn add_run(&mut self, text: &[u8]) -> (usize, u64) {
+        let (mut rest, mut lines) = (text, 0);
+        while self.state == State::Sound && self.bytes.len() + LINE_BYTES <= ConfigView::MAX_BYTES {
+            let colon = if self.bytes.len() < 0x100 { 2 } else { 3 };
+            let Some((line, behind)) = rest.split_at_checked(colon + 1 + 3 * LINE_BYTES) else {
+                break;
+            };
+            let Some(behind) = behind.strip_prefix(b"\n") else {
+                break;
+            };
+            let (offset, cells) = line.split_at(colon + 1);
+            let offset = offset.strip_suffix(b":").and_then(parse_offset).map(usize::from);
+            let values = match full_line(cells) {
+                Some(values) if offset == Some(self.bytes.len()) => values,
+                _ => break,
+            };
+            self.bytes.extend_from_slice(&values);
+            rest = behind;
+            lines += 1;
+        }
+        (text.len() - rest.len(), lines)
+    }
+
     fn try_add(&mut self, line: &[u8]) -> Result<(), Fault> {
         let (found, bytes) = split_offset(line).ok_or(Fault::Malformed)?;
         let (values, count) = match full_line(bytes) {
@@ -135,16 +163,17 @@ fn split_offset(line: &[u8]) -> Option<(u16, &[u8])> {
     if colon < 2 {
         return None;
     }
-    let mut offset = 0u16;
-    for &byte in &line[..colon] {
-        let digit = DIGIT[usize::from(byte)];
-        if digit == 0xff {
-            return None;
-        }
-        offset = offset << 4 | u16::from(digit);
-    }
+    let offset = parse_offset(&line[..colon])?;
     let rest = &line[colon + 1..];
     matches!(rest.first(), None | Some(b' ' | b'\t')).then_some((offset, rest))
+}
+
+/// Up to four hexadecimal digits.
+fn parse_offset(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0, |offset, &byte| {
+        let digit = DIGIT[usize::from(byte)];
+        (digit != 0xff).then_some(offset << 4 | u16::from(digit))
+    })
 }
 
 /// A line as `lspci` prints it: sixteen times a space and two digits, nothing else. Checked as a

@@ -51,6 +51,17 @@ impl<'a> Lines<'a> {
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes over `bytes` of [`Self::rest`], which are `lines` whole lines.
+    pub(super) fn skip(&mut self, bytes: usize, lines: u64) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+        self.number += lines;
+    }
+
     /// The number of the line that came last, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number

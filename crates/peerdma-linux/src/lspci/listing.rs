@@ -95,6 +95,15 @@ impl Listing {
         Ok(())
     }
 
+    /// Takes the lines of bytes at the start of `text` that are exactly what should follow; returns how many
+    /// bytes of text and how many lines they are.
+    pub(super) fn add_run(&mut self, text: &[u8]) -> (usize, u64) {
+        match self.current {
+            Some(_) => self.dump.add_run(text),
+            None => (0, 0),
+        }
+    }
+
     /// Takes a line of bytes.
     pub(super) fn add_bytes(&mut self, line: u64, text: &[u8], warnings: &mut Warnings) {
         let Some(current) = &self.current else {

@@ -2,11 +2,11 @@
 //!
 //! One reader takes hex dumps (`-x`, `-xxx`, `-xxxx`), texts (`-v`, `-vv`, `-vvv`) and both at once, with
 //! and without `-D`, with numbers (`-n`), names or both (`-nn`), functions in any order. The way data
-//! takes: [`read`] -> lines ([`line`]) -> per function its first line ([`header`]), bytes ([`hex`]) and
-//! details ([`text`]) -> [`listing`], which settles what depends on other functions.
+//! takes: `read` -> lines (`line`) -> per function its first line (`header`), bytes (`hex`) and
+//! details (`text`) -> `listing`, which settles what depends on other functions.
 //!
 //! Bytes win over text, text over nothing. What a listing does not show is unknown; when its silence
-//! is proof is written down in [`proof`].
+//! is proof is written down in `proof`.
 
 mod capability;
 mod error;
@@ -18,6 +18,7 @@ mod names;
 mod proof;
 mod region;
 mod scan;
+mod shown;
 mod text;
 
 pub use error::LspciError;
@@ -49,26 +50,33 @@ pub fn looks_like_lspci(start: &[u8]) -> bool {
 pub fn read(text: &[u8], keep: KeepConfig, warnings: &mut Warnings) -> Result<Snapshot, LspciError> {
     let mut lines = Lines::new(text);
     let mut listing = Listing::new(keep);
-    let mut first_odd_line = None;
-    while let Some(line) = lines.step()? {
+    let mut first_line = None;
+    loop {
+        let (bytes, run) = listing.add_run(lines.rest());
+        lines.skip(bytes, run);
+        let Some(line) = lines.step()? else {
+            break;
+        };
         let number = lines.number();
+        if is_empty_or_comment(line) {
+            continue;
+        }
         if hex::is_hex_line(line) {
             listing.add_bytes(number, line, warnings);
-        } else if is_empty_or_comment(line) {
-        } else if line[0].is_ascii_whitespace() {
+        } else if line.first().is_some_and(u8::is_ascii_whitespace) {
             listing.add_detail(number, line, warnings);
         } else if let Some(header) = header::Header::parse(line) {
             listing.begin(number, header, warnings)?;
         } else {
-            first_odd_line.get_or_insert(number);
             warnings.push(
                 format_args!("line {number}"),
                 "expected the address of a PCI function, an indented detail or a line of bytes; left out",
             );
         }
+        first_line.get_or_insert(number);
     }
     if listing.is_empty() {
-        return Err(match first_odd_line {
+        return Err(match first_line {
             Some(line) => LspciError::NotAListing { line },
             None => LspciError::NoFunctions {
                 lines: lines.number(),

@@ -6,6 +6,7 @@
 //! configuration, or a dump of 256 bytes printed again, shows no extended capability anywhere.
 
 use super::capability::List;
+use super::shown::Shown;
 use super::text::{Details, Verbosity};
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{ClassCode, Config};
@@ -148,7 +149,7 @@ impl Proof {
         }
         // Linux looks for an extended space in these only (pci_cfg_space_size, drivers/pci/probe.c).
         let is_plain = class.map(|class| class.class() != ClassCode::HOST_BRIDGE) == Fact::Known(true)
-            && capabilities.pci_x == super::capability::Shown::Not;
+            && capabilities.pci_x == Shown::Not;
         // A machine without any PCIe function has no extended space, and a host bridge in it none.
         let is_conventional_machine = self.express == Seen::Never
             && self.capability_lists == Seen::Once
@@ -175,11 +176,13 @@ pub(super) fn is_bus_bridge(class: ClassCode) -> bool {
     matches!(class.class(), ClassCode::PCI_BRIDGE | 0x0607 | 0x0609)
 }
 
-/// What the bytes say, else what the text says, with the reason of whoever had one.
+/// What the bytes say, else what the text says; of two reasons the one that tells what to do.
 fn prefer<T>(bytes: Fact<T>, text: Fact<T>) -> Fact<T> {
-    match bytes {
-        Fact::Unknown(Unread::NotInSource) => text,
-        bytes => bytes.or(text),
+    match (bytes, text) {
+        (bytes @ Fact::Known(_), _) => bytes,
+        (_, text @ (Fact::Known(_) | Fact::Unknown(Unread::AccessDenied))) => text,
+        (Fact::Unknown(Unread::NotInSource), text) => text,
+        (bytes, _) => bytes,
     }
 }
 

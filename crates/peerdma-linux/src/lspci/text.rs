@@ -94,6 +94,8 @@ impl Details {
     }
 
     fn add_region(&mut self, text: &str) -> Option<()> {
+        // Only -vv and more number the regions.
+        self.verbosity = Verbosity::Registers;
         match region::region(text) {
             Some(region) if self.resources.iter().all(|known| known.index != region.index) => {
                 self.resources.push(region);

@@ -58,6 +58,7 @@ struct Present {
     iommu_group: bool,
     driver: bool,
     driver_override: bool,
+    subsystem: bool,
     link: bool,
     physfn: bool,
     p2pmem: bool,
@@ -118,14 +119,22 @@ impl<'t, T: Tree> Reader<'t, T> {
         if present.numa_node {
             function.os.numa_node = self.numa_node(folder);
         }
+        // Every function has the entry `subsystem`: without it, this copy left links out.
+        let no_link = || match present.subsystem {
+            true => Fact::Known(None),
+            false => Fact::NOT_IN_SOURCE,
+        };
         function.os.driver = match present.driver {
-            false => Fact::Known(None),
+            false => no_link(),
             true => self.last_part(folder, b"driver", |name| {
                 Some(String::from_utf8_lossy(name).into_owned())
             }),
         };
         function.os.physical_function = match present.physfn {
-            false => Fact::Known(None),
+            false => match present.subsystem {
+                true => Fact::Known(None),
+                false => Fact::NOT_IN_SOURCE,
+            },
             true => self.last_part(folder, b"physfn", path::address),
         };
         if present.iommu_group {
@@ -145,7 +154,7 @@ impl<'t, T: Tree> Reader<'t, T> {
         self.told_groups |= present.iommu_group || present.driver_override;
         self.silent.push(Silent {
             link: !present.link,
-            group: !present.iommu_group,
+            group: !present.iommu_group && present.subsystem,
         });
         function
     }
@@ -334,6 +343,7 @@ fn survey(listing: &Listing, os: &mut Os) -> Present {
             b"numa_node" => present.numa_node = true,
             b"iommu_group" => present.iommu_group = true,
             b"driver" => present.driver = true,
+            b"subsystem" => present.subsystem = true,
             b"driver_override" => present.driver_override = true,
             b"current_link_speed" => present.link = true,
             b"physfn" => present.physfn = true,

@@ -4,7 +4,7 @@ use super::groups::Groups;
 use super::place::Place;
 use crate::tree::{Gap, Listing, Tree};
 use peerdma::fact::{Fact, Unread};
-use peerdma::snapshot::{Cpu, Host, IommuMode, KernelVersion};
+use peerdma::snapshot::{Cpu, Function, Host, IommuMode, KernelVersion};
 
 /// What the first processor says of itself fits in this many bytes; later ones say the same.
 const FIRST_CPU_BYTES: usize = 4096;
@@ -24,13 +24,14 @@ pub(super) fn read<T: Tree>(tree: &T, place: &Place<T::Folder>) -> Host {
     }
 }
 
-/// What the IOMMU does by default: the groups' word first, then the absence of groups, then the kernel's
-/// command line. Which mode a kernel takes without being told depends on how it was built, so that groups
+/// What the IOMMU does by default: the groups' word first, then the proven absence of groups (a function that
+/// an IOMMU serves is in one), then the kernel's command line. Which mode a kernel takes without being told depends on how it was built, so that groups
 /// without types stay unknown.
 pub(super) fn iommu<T: Tree>(
     tree: &T,
     place: &Place<T::Folder>,
     groups: &Groups,
+    functions: &[Function],
     cpu: &Fact<Cpu>,
 ) -> Fact<IommuMode> {
     let told = |wanted: fn(&str) -> bool| {
@@ -44,6 +45,12 @@ pub(super) fn iommu<T: Tree>(
     }
     if told(|domain| domain == "identity") {
         return Fact::Known(IommuMode::Passthrough);
+    }
+    if functions
+        .iter()
+        .all(|function| function.os.iommu_group == Fact::Known(None))
+    {
+        return Fact::Known(IommuMode::Off);
     }
     let mut why = match any_group(tree, place) {
         Ok(Some(false)) => return Fact::Known(IommuMode::Off),

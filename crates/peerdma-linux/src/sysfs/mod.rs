@@ -2,9 +2,9 @@
 //!
 //! [`read`] is called by [`crate::source`] and works on any [`Tree`]. Paths, names and their meaning
 //! follow Documentation/ABI/testing/sysfs-bus-pci and drivers/pci/pci-sysfs.c of Linux. One file here
-//! holds one thing that sysfs tells: [`place`] where the folders are, [`path`] who sits below whom,
-//! [`function`] a function's folder, [`resource`], [`link`] and [`port`] single entries of it, [`groups`]
-//! IOMMU groups, [`host`] the rest of the machine.
+//! holds one thing that sysfs tells: `place` where the folders are, `path` who sits below whom,
+//! `function` a function's folder, `resource`, `link` and `port` single entries of it, `groups`
+//! IOMMU groups, `host` the rest of the machine.
 
 mod function;
 mod groups;
@@ -77,7 +77,7 @@ pub fn read<T: Tree>(tree: &T, warnings: &mut Warnings, keep: KeepConfig) -> Res
     }
     let mut host = host::read(tree, &place);
     let groups = reader.finish(&mut functions, host.kernel);
-    host.iommu = host::iommu(tree, &place, &groups, &host.cpu);
+    host.iommu = host::iommu(tree, &place, &groups, &functions, &host.cpu);
     Ok(Snapshot::new(host, functions, warnings))
 }
 

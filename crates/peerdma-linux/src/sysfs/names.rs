@@ -11,6 +11,26 @@ const MOST_NAMES: usize = 1024;
 
 /// Adds the names below `folder` to `names`; `listing` holds the folder's entries and is used up.
 pub(super) fn collect<T: Tree>(tree: &T, folder: &T::Folder, listing: &mut Listing, names: &mut Vec<String>) {
+    // A virtio function's driver makes one more device, of which the names hang.
+    let virtio = listing
+        .iter()
+        .find(|(name, kind)| *kind == EntryKind::Folder && is_virtio(name))
+        .and_then(|(name, _)| tree.folder(folder, name).ok());
+    collect_here(tree, folder, listing, names);
+    if let Some(folder) = virtio
+        && tree.list(&folder, listing).is_ok()
+    {
+        collect_here(tree, &folder, listing, names);
+    }
+}
+
+/// Is this a virtio device, `virtio0`?
+fn is_virtio(name: &[u8]) -> bool {
+    name.strip_prefix(b"virtio")
+        .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
+fn collect_here<T: Tree>(tree: &T, folder: &T::Folder, listing: &mut Listing, names: &mut Vec<String>) {
     let mut found = [false; CLASSES.len()];
     for (name, kind) in listing.iter() {
         for (class, found) in CLASSES.iter().zip(&mut found) {

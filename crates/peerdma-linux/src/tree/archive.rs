@@ -15,7 +15,7 @@ pub struct ArchiveTree {
     bytes: usize,
 }
 
-/// Where a node lies in [`ArchiveTree::nodes`].
+/// A folder, file or link of an [`ArchiveTree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position(u32);
 

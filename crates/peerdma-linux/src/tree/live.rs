@@ -6,7 +6,7 @@
 use super::{EntryKind, Gap, Listing, Tree};
 use peerdma::pci::{ConfigView, Extent};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -73,6 +73,8 @@ impl Tree for LiveTree {
 
     fn list(&self, folder: &OwnedFd, listing: &mut Listing) -> Result<(), Gap> {
         listing.clear();
+        // The folder may have been listed before.
+        rustix::fs::seek(folder, SeekFrom::Start(0)).map_err(gap)?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(folder.as_fd(), &mut buffer);
         while let Some(entry) = entries.next() {

@@ -33,7 +33,7 @@ const FILES: [&[u8]; 18] = [
     b"driver_override",
 ];
 
-const LINKS: [&[u8]; 3] = [b"driver", b"physfn", b"iommu_group"];
+const LINKS: [&[u8]; 4] = [b"driver", b"physfn", b"iommu_group", b"subsystem"];
 
 /// Folders whose entries are names of devices.
 const CLASSES: [&[u8]; 6] = [b"nvme", b"net", b"infiniband", b"drm", b"accel", b"block"];
@@ -41,7 +41,7 @@ const CLASSES: [&[u8]; 6] = [b"nvme", b"net", b"infiniband", b"drm", b"accel", b
 const SMALL_BYTES: usize = 4096;
 const PROC_BYTES: usize = 64 << 10;
 
-/// What is kept of the member at `parts`; `folder_or_link` are kept for their names.
+/// What is kept of the member at `parts`.
 pub(super) fn interest(parts: &[&[u8]], kind: MemberKind) -> Interest {
     let Some((name, above)) = parts.split_last() else {
         return Interest::None;
@@ -65,6 +65,18 @@ pub(super) fn interest(parts: &[&[u8]], kind: MemberKind) -> Interest {
         MemberKind::Folder if named || matches!(*name, b"iommu_groups" | b"devices") => Interest::Presence,
         MemberKind::Folder => Interest::None,
     }
+}
+
+/// The deepest folder above `parts` that is kept: archives need not name folders beside their files.
+pub(super) fn kept_above<'a, 'b>(parts: &'b [&'a [u8]]) -> Option<&'b [&'a [u8]]> {
+    let mut above = parts;
+    while let Some((_, rest)) = above.split_last() {
+        above = rest;
+        if interest(above, MemberKind::Folder) == Interest::Presence {
+            return Some(above);
+        }
+    }
+    None
 }
 
 /// What a member is.

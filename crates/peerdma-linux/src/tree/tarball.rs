@@ -4,7 +4,7 @@
 //! extended headers are put together here, since they must not grow beyond a path's length.
 
 use super::archive::{ArchiveTree, Leaf};
-use super::member::{Interest, MemberKind, interest};
+use super::member::{Interest, MemberKind, interest, kept_above};
 use crate::shown::Shown;
 use crate::sysfs::leads_outside;
 use peerdma::snapshot::Warnings;
@@ -143,7 +143,7 @@ fn read_members<R: Read>(
         };
         let Longer { path, target } = std::mem::take(&mut longer);
         let path = path.unwrap_or_else(|| entry.path_bytes().into_owned());
-        let Some(parts) = parts(&path) else {
+        let Some(mut parts) = parts(&path) else {
             warnings.push(
                 Shown(&path),
                 "a member of the archive that leads out of it; skipped",
@@ -151,7 +151,14 @@ fn read_members<R: Read>(
             continue;
         };
         let leaf = match interest(&parts, kind) {
-            Interest::None => continue,
+            Interest::None => match kept_above(&parts) {
+                Some(above) => {
+                    let depth = above.len();
+                    parts.truncate(depth);
+                    Leaf::Folder
+                }
+                None => continue,
+            },
             Interest::Content(most_bytes) => {
                 content.clear();
                 entry.by_ref().take(most_bytes as u64).read_to_end(&mut content)?;

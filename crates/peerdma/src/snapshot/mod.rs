@@ -18,9 +18,11 @@ use crate::addr::Bdf;
 use alloc::vec::Vec;
 
 /// A machine as a source told it.
+///
+/// It can be serialised, and is read back through [`Snapshot::new`], so that what holds of its list of
+/// functions holds whatever a file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(from = "Unchecked"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Snapshot {
     /// What is known of processor, kernel and IOMMU.
     pub host: Host,
@@ -64,22 +66,5 @@ impl Snapshot {
         self.functions
             .binary_search_by_key(&bdf, |function| function.bdf)
             .ok()
-    }
-}
-
-/// A snapshot as it comes from outside: unsorted, with one address twice.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-struct Unchecked {
-    #[serde(default)]
-    host: Host,
-    functions: Vec<Function>,
-}
-
-#[cfg(feature = "serde")]
-impl From<Unchecked> for Snapshot {
-    fn from(Unchecked { host, functions }: Unchecked) -> Self {
-        // Facts that come twice are unknown afterwards, with or without anybody to warn.
-        Self::new(host, functions, &mut Warnings::default())
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Upstream {
     RootBus,
     /// Position of the bridge in the snapshot.
     Bridge(usize),
+    /// The same of a bridge further up: the one directly above is missing from the source.
+    BeyondGap(usize),
     Unknown,
 }
 
@@ -49,9 +51,15 @@ pub(super) fn places(snapshot: &Snapshot, warnings: &mut Warnings) -> Vec<Upstre
                     None => {
                         warnings.push(
                             function.bdf,
-                            format!("the bridge {bridge} above it is missing from the source; every verdict about it is unknown"),
+                            format!(
+                                "the bridge {bridge} above it is missing from the source; every verdict about it, \
+                                 and about what is below it, is unknown"
+                            ),
                         );
-                        Upstream::Unknown
+                        match buses.above[usize::from(function.bdf.bus())] {
+                            Upstream::Bridge(next) => Upstream::BeyondGap(next),
+                            _ => Upstream::Unknown,
+                        }
                     }
                 },
                 Fact::Unknown(crate::fact::Unread::Contradictory) => Upstream::Unknown,
@@ -74,9 +82,7 @@ impl Buses {
         let mut claims = Vec::new();
         // Buses of whose bridge nothing certain is known.
         let mut doubtful = [false; 256];
-        let mut derives = false;
         for (offset, function) in functions.iter().enumerate() {
-            derives |= !function.upstream.is_known();
             let Some((first, last)) = claims_buses(function) else {
                 continue;
             };
@@ -103,7 +109,12 @@ impl Buses {
             }
         }
         let mut above = [Upstream::RootBus; 256];
-        if !derives {
+        let is_told = |function: &Function| match function.upstream {
+            Fact::Known(Some(bridge)) => snapshot.position(bridge).is_some(),
+            Fact::Known(None) => true,
+            Fact::Unknown(_) => false,
+        };
+        if functions.iter().all(is_told) {
             return Self { above };
         }
         claims.sort_by_key(|claim| (claim.first, core::cmp::Reverse(claim.last)));

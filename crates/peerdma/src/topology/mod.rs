@@ -69,6 +69,15 @@ struct Node {
     /// Functions from here to the root bus, this one included; 0 where the place is unknown.
     depth: u32,
     root: Option<RootId>,
+    above: Above,
+}
+
+/// Is what [`Place`] names directly above?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Direct,
+    /// The source lacks a bridge in between.
+    BeyondGap,
 }
 
 /// A machine's functions as trees below its root buses.
@@ -90,8 +99,14 @@ impl Topology {
         let mut nodes: Vec<Node> = Vec::with_capacity(places.len());
         // Functions are sorted by address, so the first one met on a root bus is the bus's first.
         for (index, place) in places.iter().enumerate() {
+            let above = match place {
+                buses::Upstream::BeyondGap(_) => Above::BeyondGap,
+                _ => Above::Direct,
+            };
             let place = match *place {
-                buses::Upstream::Bridge(bridge) => Place::Below(NodeId(bridge as u32)),
+                buses::Upstream::Bridge(bridge) | buses::Upstream::BeyondGap(bridge) => {
+                    Place::Below(NodeId(bridge as u32))
+                }
                 buses::Upstream::Unknown => Place::Unknown,
                 buses::Upstream::RootBus => {
                     let (domain, bus) = root_bus(&snapshot.functions()[index]);
@@ -108,6 +123,7 @@ impl Topology {
                 place,
                 depth: 0,
                 root: None,
+                above,
             });
         }
         let mut topology = Self {
@@ -163,7 +179,8 @@ impl Topology {
         self.nodes[node.index()].place
     }
 
-    /// The root bus above a function, if its place is known.
+    /// The root bus above a function, if its place is known for sure: not so where the source lacks a
+    /// bridge on the way up, though [`Self::place`] then names the next one that it has.
     pub fn root(&self, node: NodeId) -> Option<RootId> {
         self.nodes[node.index()].root
     }
@@ -251,8 +268,9 @@ impl Topology {
             let end = self.first_child[node.index() + 1] as usize;
             for slot in start..end {
                 let child = self.children[slot];
-                self.nodes[child.index()].depth = depth + 1;
-                self.nodes[child.index()].root = root;
+                let child_node = &mut self.nodes[child.index()];
+                child_node.depth = depth + 1;
+                child_node.root = root.filter(|_| child_node.above == Above::Direct);
                 queue.push(child);
             }
         }

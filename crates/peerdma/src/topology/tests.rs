@@ -135,6 +135,22 @@ fn a_told_bridge_that_is_missing_leaves_the_place_unknown() {
 }
 
 #[test]
+fn below_a_missing_bridge_the_next_one_up_is_shown_and_no_verdict_given() {
+    let mut port = bridge("00:01.0", 1, 3);
+    port.upstream = Fact::Known(None);
+    let (topology, warnings) = build([
+        port,
+        told("02:00.0", Some("01:00.0")),
+        told("03:00.0", Some("02:00.0")),
+    ]);
+    assert!(says(&warnings, "02:00.0", "missing from the source"));
+    assert_eq!(topology.above("02:00.0"), Some(bdf("00:01.0")));
+    assert_eq!(topology.root(topology.at("02:00.0")), None);
+    assert_eq!(topology.root(topology.at("03:00.0")), None);
+    assert!(topology.root(topology.at("00:01.0")).is_some());
+}
+
+#[test]
 fn an_endpoint_to_whose_bus_nothing_leads_shows_that_the_listing_was_cut() {
     let with_type = |at, port_type| {
         let mut function = endpoint(at);
