@@ -43,11 +43,16 @@ pub(crate) fn kind(class: Option<ClassCode>) -> Cow<'static, str> {
 
 /// A word for what a function is: of a bridge the kind of port, of all others the class.
 pub(crate) fn kind_of(function: &Function) -> Cow<'static, str> {
-    match (function.port_type(), function.class()) {
-        (Fact::Known(Some(PortType::ROOT_PORT)), _) => "root-port".into(),
-        (Fact::Known(Some(PortType::UPSTREAM)), _) => "upstream".into(),
-        (Fact::Known(Some(PortType::DOWNSTREAM)), _) => "downstream".into(),
-        (_, class) => kind(class),
+    let class = function.class();
+    // The host bridge of some processors calls itself a root port.
+    if class.is_none_or(|class| class.class() != ClassCode::PCI_BRIDGE) {
+        return kind(class);
+    }
+    match function.port_type() {
+        Fact::Known(Some(PortType::ROOT_PORT)) => "root-port".into(),
+        Fact::Known(Some(PortType::UPSTREAM)) => "upstream".into(),
+        Fact::Known(Some(PortType::DOWNSTREAM)) => "downstream".into(),
+        _ => kind(class),
     }
 }
 
@@ -111,10 +116,19 @@ pub(crate) fn driver(function: &Function) -> Option<&str> {
 
 /// A vendor's name without what companies append to theirs.
 fn short(name: &str) -> &str {
-    let name = name.split(" [").next().unwrap_or(name);
-    let mut name = name.split(',').next().unwrap_or(name);
-    for tail in [" Corporation", " Technologies", " Inc.", " Co.", " Ltd.", " Electronics"] {
-        name = name.strip_suffix(tail).unwrap_or(name);
+    const TAILS: [&str; 8] = [
+        " Corporation",
+        " Technologies",
+        " Technology",
+        " Electronics",
+        " Inc.",
+        " Co.",
+        " Co",
+        " Ltd",
+    ];
+    let mut name = name.split([',', '[']).next().unwrap_or(name).trim_end();
+    while let Some(shorter) = TAILS.iter().find_map(|tail| name.strip_suffix(tail)) {
+        name = shorter;
     }
     name
 }

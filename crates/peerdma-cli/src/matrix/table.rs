@@ -3,7 +3,7 @@
 use super::Pairs;
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
-use crate::layout::{fitted, padded};
+use crate::layout::{fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
@@ -41,16 +41,16 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
     }
     let table = Table::new(pairs);
     let mut text = describe::heading(pairs.machine, out);
-    let _ = write!(
-        text,
+    let mut axes = format!(
         "Rows: whose memory ({} functions). Columns: who reads and writes it ({}).",
         pairs.providers.len(),
         pairs.clients.len()
     );
     if pairs.left_out > 0 {
-        let _ = write!(text, " Left out: {} bridges and chipset functions (--all).", pairs.left_out);
+        let _ = write!(axes, " Left out: {} bridges and chipset functions (--all).", pairs.left_out);
     }
-    text.push_str("\n\n");
+    text.push_str(&wrapped(&axes, "", "  ", out.width));
+    text.push('\n');
     table.write_key(out, &mut text);
     table.write_blocks(out, &mut text);
     table.write_legend(out, &mut text);

@@ -90,7 +90,10 @@ impl Page<'_> {
             ),
             Some(MapType::NotSupported) => (
                 Tone::Bad,
-                format!("{client} may not {verb} the memory of {provider}: Linux refuses."),
+                format!(
+                    "{client} may not {} the memory of {provider}: Linux refuses.",
+                    verb.replace("and", "or")
+                ),
             ),
             None => (
                 Tone::Doubt,
@@ -117,7 +120,9 @@ impl Page<'_> {
         if explanation.there.client != explanation.there.provider {
             directions.push(&explanation.back);
         }
-        for direction in directions {
+        let alike = explanation.there.evidence.reason == explanation.back.evidence.reason
+            && explanation.there.evidence.verdict == explanation.back.evidence.verdict;
+        for (index, direction) in directions.into_iter().enumerate() {
             let pair = format!("{} to {}", self.spoken(direction.client), self.spoken(direction.provider));
             let each: Vec<String> = Access::ALL
                 .iter()
@@ -130,10 +135,15 @@ impl Page<'_> {
                 })
                 .collect();
             self.paragraph(&format!("{pair}: {}.", each.join(", ")));
-            self.paragraph(&format!("  because {}.", reason::turn(&direction.evidence)));
-            if let Some(gate) = &direction.evidence.gate {
-                self.paragraph(&format!("  At the root complex: {}.", reason::root_complex(gate)));
-            }
+            let why = match (index, alike) {
+                (1, true) => "for the same reason".to_owned(),
+                _ => match &direction.evidence.gate {
+                    None => reason::turn(&direction.evidence),
+                    Some(gate) => format!("{}; {}", reason::turn(&direction.evidence), reason::root_complex(gate)),
+                },
+            };
+            self.text
+                .push_str(&wrapped(&format!("{why}."), "    ", "    ", self.out.width));
         }
         if explanation.there.evidence.reason == Reason::NoSharedBridge {
             self.paragraph(
