@@ -120,6 +120,25 @@ fn a_configuration_space_filled_up_with_zeros_is_not_taken_for_whole() {
 }
 
 #[test]
+fn of_256_bytes_a_conventional_host_bridge_is_whole_and_a_pcie_function_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path());
+    let mut config = vec![0u8; 256];
+    config[..4].copy_from_slice(&[0x86, 0x80, 0x37, 0x12]);
+    config[0x0b] = 6;
+    fs::write(folder.path().join(NVME).join("config"), &config).unwrap();
+    let host_bridge = open(folder.path());
+    config[0x06] = 0x10;
+    config[0x34] = 0x40;
+    config[0x40] = 0x10;
+    fs::write(folder.path().join(NVME).join("config"), &config).unwrap();
+    let pcie = open(folder.path());
+    let acs = |snapshot| function(snapshot, "0000:01:00.0").config.acs.clone();
+    assert_eq!(acs(&host_bridge), Fact::Known(None));
+    assert_eq!(acs(&pcie), Fact::Unknown(Unread::ConfigCut { bytes: 256 }));
+}
+
+#[test]
 fn names_are_found_in_every_layout_that_kernels_have_used() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path());

@@ -190,7 +190,7 @@ impl<'t, T: Tree> Reader<'t, T> {
         warnings: &mut Warnings,
     ) {
         let read = match present.config {
-            true => self.tree.read_config(folder, &mut self.buffer),
+            true => self.tree.read_config(folder, self.keep, &mut self.buffer),
             false => Err(Gap::Missing),
         };
         match read {
@@ -199,6 +199,12 @@ impl<'t, T: Tree> Reader<'t, T> {
                 let (bytes, extent) = uncovered(bytes, extent);
                 self.defects.clear();
                 function.config = Config::parse(ConfigView::new(bytes, extent), &mut self.defects);
+                // sysfs gives 64 bytes or all of them: a conventional function with 256 has no more.
+                if bytes.len() == CONVENTIONAL_BYTES && function.config.express == Fact::Known(None) {
+                    self.defects.clear();
+                    let view = ConfigView::new(bytes, Extent::Whole);
+                    function.config = Config::parse(view, &mut self.defects);
+                }
                 for defect in &self.defects {
                     warnings.push(function.bdf, format_args!("{defect}"));
                 }
@@ -357,6 +363,9 @@ fn survey(listing: &Listing, os: &mut Os) -> Present {
     }
     present
 }
+
+/// Size of a conventional configuration space.
+const CONVENTIONAL_BYTES: usize = 256;
 
 /// Takes off the zeros with which an archiver fills a configuration space whose file is longer than what it
 /// was allowed to read: where capabilities are announced and all from byte 64 on is zero, nothing

@@ -3,8 +3,9 @@
 //! Links stay links: they are followed within the tree when something is read through them, so that
 //! a link can never lead to a file of the machine at hand.
 
-use super::{EntryKind, Gap, Listing, Tree};
-use peerdma::pci::{ConfigView, Extent};
+use super::{EntryKind, Gap, Listing, Tree, recorded};
+use crate::keep::KeepConfig;
+use peerdma::pci::Extent;
 use std::collections::BTreeMap;
 
 /// Folders, small files and links, all in memory.
@@ -234,14 +235,13 @@ impl Tree for ArchiveTree {
         }
     }
 
-    fn read_config(&self, at: &Position, buffer: &mut [u8]) -> Result<(usize, Extent), Gap> {
-        let length = self.read(at, b"config", buffer)?;
-        // 64 and 256 bytes are also what whoever made the archive was allowed to read.
-        let extent = match length >= ConfigView::MAX_BYTES {
-            true => Extent::Whole,
-            false => Extent::MayGoOn,
-        };
-        Ok((length, extent))
+    fn read_config(
+        &self,
+        at: &Position,
+        _keep: KeepConfig,
+        buffer: &mut [u8],
+    ) -> Result<(usize, Extent), Gap> {
+        Ok(recorded(self.read(at, b"config", buffer)?))
     }
 
     fn link(&self, at: &Position, name: &[u8], buffer: &mut [u8]) -> Result<usize, Gap> {

@@ -3,8 +3,9 @@
 //! Every file is opened relative to the folder it lies in, so that the kernel walks no long paths,
 //! and only files that the folder lists are opened at all.
 
-use super::{EntryKind, Gap, Listing, Tree};
-use peerdma::pci::{ConfigView, Extent};
+use super::{EntryKind, Gap, Listing, Tree, recorded};
+use crate::keep::KeepConfig;
+use peerdma::pci::Extent;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
@@ -98,20 +99,39 @@ impl Tree for LiveTree {
         fill(&file, buffer)
     }
 
-    fn read_config(&self, at: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Extent), Gap> {
+    fn read_config(&self, at: &OwnedFd, keep: KeepConfig, buffer: &mut [u8]) -> Result<(usize, Extent), Gap> {
         let file = rustix::fs::openat(at, &b"config"[..], FILE, Mode::empty()).map_err(gap)?;
-        let length = fill(&file, buffer)?;
-        // 4096 bytes are all there can be, 64 are what the kernel gives to everybody: only in between
-        // does the size decide.
-        let whole = length >= ConfigView::MAX_BYTES
-            || length > 64
-                && self.mounted == Mounted::Sysfs
-                && rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_size as u64 == length as u64);
-        let extent = match whole {
-            true => Extent::Whole,
-            false => Extent::MayGoOn,
+        if self.mounted == Mounted::Elsewhere {
+            return Ok(recorded(fill(&file, buffer)?));
+        }
+        let size = rustix::fs::fstat(&file).map_err(gap)?.st_size;
+        let length = usize::try_from(size).map_or(buffer.len(), |size| size.min(buffer.len()));
+        let Some(space) = buffer.get_mut(..length) else {
+            return Err(gap(Errno::INVAL));
         };
-        Ok((length, extent))
+        // The kernel gives everybody the first 64 bytes, and the rest to root alone.
+        let mut beyond = [0];
+        let is_cut = length > EVERYBODYS_BYTES
+            && pread(&file, &mut beyond, EVERYBODYS_BYTES as u64).map_err(gap)? == 0;
+        if is_cut {
+            let start = space.get_mut(..EVERYBODYS_BYTES).unwrap_or_default();
+            return Ok((fill(&file, start)?, Extent::MayGoOn));
+        }
+        match keep {
+            KeepConfig::Keep => Ok((fill(&file, space)?, Extent::Whole)),
+            KeepConfig::Drop => {
+                let fetched = peerdma::pci::fetch_needed(space, |offset, bytes| {
+                    let wanted = bytes.len();
+                    match pread(&file, bytes, u64::from(offset)) {
+                        Ok(got) if got == wanted => Ok(()),
+                        Ok(_) => Err(Errno::IO),
+                        Err(error) => Err(error),
+                    }
+                });
+                fetched.map_err(gap)?;
+                Ok((length, Extent::Whole))
+            }
+        }
     }
 
     fn link(&self, at: &OwnedFd, name: &[u8], buffer: &mut [u8]) -> Result<usize, Gap> {
@@ -121,6 +141,18 @@ impl Tree for LiveTree {
             Ok(length) => Ok(length),
             Err(Errno::INVAL) => Err(Gap::NotALink),
             Err(other) => Err(gap(other)),
+        }
+    }
+}
+
+/// How much of a configuration space everybody may read.
+const EVERYBODYS_BYTES: usize = 64;
+
+fn pread(file: &OwnedFd, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::pread(file, &mut *bytes, offset) {
+            Err(Errno::INTR) => {}
+            result => return result,
         }
     }
 }

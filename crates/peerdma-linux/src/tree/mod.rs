@@ -15,8 +15,9 @@ pub use archive::{ArchiveTree, Position};
 pub use live::LiveTree;
 pub use tarball::{ArchiveError, ArchiveLimits};
 
+use crate::keep::KeepConfig;
 use peerdma::fact::Unread;
-use peerdma::pci::Extent;
+use peerdma::pci::{ConfigView, Extent};
 use std::fmt;
 
 /// Where small files are read from.
@@ -49,17 +50,32 @@ pub trait Tree {
     fn read(&self, at: &Self::Folder, path: &[u8], buffer: &mut [u8]) -> Result<usize, Gap>;
 
     /// Reads configuration space from the file `config` in `at`; says how many bytes, and whether
-    /// there may be more.
+    /// there may be more. Unless it is to be kept, a live one may hold 0 wherever its meaning does
+    /// not depend on the byte.
     ///
     /// # Errors
     /// [`Gap`] where there is no such file, or it may not be read.
-    fn read_config(&self, at: &Self::Folder, buffer: &mut [u8]) -> Result<(usize, Extent), Gap>;
+    fn read_config(
+        &self,
+        at: &Self::Folder,
+        keep: KeepConfig,
+        buffer: &mut [u8],
+    ) -> Result<(usize, Extent), Gap>;
 
     /// Reads the target of the link `name` in `at`; says how many bytes it has.
     ///
     /// # Errors
     /// [`Gap`] where there is no such link ([`Gap::NotALink`] where it is something else).
     fn link(&self, at: &Self::Folder, name: &[u8], buffer: &mut [u8]) -> Result<usize, Gap>;
+}
+
+/// How far to trust the length of a recorded configuration space: 64 and 256 bytes may also be what
+/// whoever made the copy was allowed to read, or chose to.
+fn recorded(length: usize) -> (usize, Extent) {
+    match length >= ConfigView::MAX_BYTES {
+        true => (length, Extent::Whole),
+        false => (length, Extent::MayGoOn),
+    }
 }
 
 /// Why something could not be read from a tree.
@@ -82,7 +98,8 @@ impl Gap {
     pub fn unread(self) -> Unread {
         match self {
             Gap::AccessDenied => Unread::AccessDenied,
-            _ => Unread::NotInSource,
+            Gap::Failed(_) => Unread::Unreadable,
+            Gap::Missing | Gap::NotALink | Gap::TooMany => Unread::NotInSource,
         }
     }
 }

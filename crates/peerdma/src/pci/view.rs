@@ -1,5 +1,6 @@
 //! A window on configuration-space bytes that may end early.
 
+use super::footprint::Footprint;
 use crate::fact::{Fact, Unread};
 
 /// Up to 4096 bytes of configuration space. Every access is checked; reading past the end yields
@@ -8,6 +9,7 @@ use crate::fact::{Fact, Unread};
 pub struct ConfigView<'a> {
     bytes: &'a [u8],
     extent: Extent,
+    noted: Option<&'a Footprint>,
 }
 
 /// Is there more configuration space than the bytes at hand?
@@ -28,6 +30,15 @@ impl<'a> ConfigView<'a> {
         Self {
             bytes: &bytes[..bytes.len().min(Self::MAX_BYTES)],
             extent,
+            noted: None,
+        }
+    }
+
+    /// The same view, which notes in `footprint` what is looked at.
+    pub(super) fn noting(self, footprint: &'a Footprint) -> Self {
+        Self {
+            noted: Some(footprint),
+            ..self
         }
     }
 
@@ -48,7 +59,7 @@ impl<'a> ConfigView<'a> {
 
     /// The byte at `offset`.
     pub fn u8(self, offset: u16) -> Option<u8> {
-        self.bytes.get(usize::from(offset)).copied()
+        self.array::<1>(offset).map(|[byte]| byte)
     }
 
     /// The little-endian 16-bit word at `offset`.
@@ -91,6 +102,10 @@ impl<'a> ConfigView<'a> {
 
     fn array<const N: usize>(self, offset: u16) -> Option<[u8; N]> {
         let start = usize::from(offset);
+        if let Some(footprint) = self.noted {
+            footprint.touch(offset);
+            footprint.touch(offset.saturating_add(N as u16 - 1));
+        }
         self.bytes.get(start..start + N)?.try_into().ok()
     }
 }
