@@ -48,15 +48,15 @@ impl Summary {
 
     pub(super) fn write(&self, pairs: &Pairs<'_>, out: &Out, text: &mut String) {
         let all = self.direct + self.through + self.refused + self.unknown;
-        let _ = write!(
-            text,
-            "\n{all} ordered pairs: {} direct, {} through the root complex, {} refused, {} unknown",
+        let mut counts = format!(
+            "{all} ordered pairs: {} direct, {} through the root complex, {} refused, {} unknown",
             self.direct, self.through, self.refused, self.unknown
         );
         if self.reached > 0 {
-            let _ = write!(text, " ({} of them reached either way)", self.reached);
+            let _ = write!(counts, " ({} of them reached either way)", self.reached);
         }
-        text.push_str(".\n");
+        text.push('\n');
+        text.push_str(&wrapped(&format!("{counts}."), "", "  ", out.width));
         for advice in self.missing.advice(pairs.machine, "matrix") {
             let unknown = format!("Unknown: {}.", advice.unknown);
             text.push_str(&out.palette.paint(Tone::Doubt, &wrapped(&unknown, "", "  ", out.width)));

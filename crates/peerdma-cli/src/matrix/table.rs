@@ -204,7 +204,9 @@ impl<'p, 'm> Table<'p, 'm> {
         let used = |code: &str| self.cells.iter().flatten().flatten().any(|cell| *cell == code);
         for (code, tone, meaning) in CODES {
             if used(code) {
-                let _ = writeln!(text, "  {}  {meaning}", out.palette.paint(tone, code));
+                let _ = write!(text, "  {}  ", out.palette.paint(tone, code));
+                let meaning = wrapped(meaning, "     ", "     ", out.width);
+                text.push_str(meaning.trim_start());
             }
         }
         if self.differs() {

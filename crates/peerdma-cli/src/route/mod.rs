@@ -101,7 +101,7 @@ impl<'m> Explanation<'m> {
         let command = format!("route {} {}", args.client, args.provider);
         Self {
             links: links(&machine.topology, &there),
-            remedy: Remedy::new(&machine.topology, [&there.evidence, &back.evidence]),
+            remedy: Remedy::new(judge, [&there, &back]),
             advice: missing.advice(machine, &command),
             machine,
             class,

@@ -1,10 +1,13 @@
 //! What would change the answer: switching ACS redirects off, hop by hop.
 
+use super::Direction;
 use crate::acs::REDIRECT;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::AcsFlags;
-use peerdma::route::linux::{Effect, Evidence};
+use peerdma::route::linux::{Effect, Judge};
+use peerdma::route::{Access, MapType, TlpClass};
+use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,6 +21,8 @@ pub(super) struct Remedy {
     pub(super) setpci: Vec<String>,
     /// The hops that redirect.
     pub(super) hops: Vec<Change>,
+    /// What Linux would then say of the client's access to the provider's memory; nothing where unknown.
+    pub(super) then: Option<MapType>,
     /// Functions on the way whose ACS is unknown and that might redirect too.
     pub(super) unsure: Vec<Bdf>,
 }
@@ -32,10 +37,11 @@ pub(super) struct Change {
 
 impl Remedy {
     /// The remedy for a pair, nothing where no ACS setting stands in the way.
-    pub(super) fn new(topology: &Topology, directions: [&Evidence; 2]) -> Option<Self> {
+    pub(super) fn new(judge: &Judge<'_>, directions: [&Direction; 2]) -> Option<Self> {
+        let topology = judge.topology();
         let mut controls: BTreeMap<Bdf, AcsFlags> = BTreeMap::new();
         let mut unsure: Vec<Bdf> = Vec::new();
-        for hop in directions.iter().flat_map(|evidence| &evidence.hops) {
+        for hop in directions.iter().flat_map(|direction| &direction.evidence.hops) {
             match hop.effect {
                 Effect::Redirects(_) => {
                     if let Some(control) = control(topology, hop.bdf) {
@@ -60,7 +66,9 @@ impl Remedy {
             })
             .collect();
         let addresses: Vec<String> = hops.iter().map(|hop| hop.bdf.to_string()).collect();
+        let [there, _] = directions;
         Some(Self {
+            then: judged_anew(judge, there, &hops),
             kernel_parameter: format!("pci=disable_acs_redir={}", addresses.join(";")),
             // With a mask: the bits beyond those that we know stay as they are.
             setpci: hops
@@ -78,6 +86,21 @@ impl Remedy {
             unsure,
         })
     }
+}
+
+/// What the same kernel would say with the registers changed: the remedy is judged before it is
+/// recommended.
+fn judged_anew(judge: &Judge<'_>, there: &Direction, hops: &[Change]) -> Option<MapType> {
+    let mut snapshot = judge.topology().snapshot().clone();
+    for hop in hops {
+        let position = snapshot.position(hop.bdf)?;
+        if let Fact::Known(Some(acs)) = &mut snapshot.functions_mut().get_mut(position)?.config.acs {
+            acs.control = hop.becomes;
+        }
+    }
+    let changed = Topology::new(snapshot, &mut Warnings::default());
+    let verdict = Judge::new(&changed, judge.kernel()).verdict(there.provider, there.client);
+    verdict.answer(Access::Read, TlpClass::Strict).map_type()
 }
 
 fn control(topology: &Topology, bdf: Bdf) -> Option<AcsFlags> {

@@ -207,12 +207,15 @@ impl Page<'_> {
     }
 
     fn redirects(&mut self, remedy: &Remedy) {
-        self.section("What would change it: direct requests, at a price");
+        self.section("What would change it, at a price");
         self.paragraph("From the next boot on, by the command line of the kernel (in GRUB within quotes, for the semicolon):");
         let _ = writeln!(self.text, "    {}", remedy.kernel_parameter);
         self.paragraph("At once, until the next boot, as root:");
         for (command, hop) in remedy.setpci.iter().zip(&remedy.hops) {
             let _ = writeln!(self.text, "    {command}    # {} becomes {}", hop.control, hop.becomes);
+        }
+        if let Some(then) = remedy.then {
+            self.paragraph(&format!("Linux would then say {then}; ask again to verify."));
         }
         self.paragraph(
             "The price: devices below these ports can then reach each other's memory without passing the IOMMU. Leave it \

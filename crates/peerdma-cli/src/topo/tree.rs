@@ -3,7 +3,7 @@
 use super::cells::{self, COLUMNS, Cell, DISPENSABLE, TITLES};
 use crate::describe;
 use crate::input::Machine;
-use crate::layout::{bytes, fitted, padded};
+use crate::layout::{bytes, fitted, padded, wrapped};
 use crate::names;
 use crate::report::Out;
 use crate::style::Tone;
@@ -249,20 +249,21 @@ fn write_legend(text: &mut String, sections: &[(String, Vec<Line>)], out: &Out) 
             .map(move |line| &line.cells[column].0[..])
     };
     let mut legend = String::from("\n");
+    let mut add = |words: &str| legend.push_str(&wrapped(words, "", "  ", out.width));
     if cells(1).any(|link| link.contains(" of ")) {
-        legend.push_str("LINK \"2.5 x16 of 16 x16\": trained below what both ends can do; a lower rate is normal while idle.\n");
+        add("LINK \"2.5 x16 of 16 x16\": trained below what both ends can do; a lower rate is normal while idle.");
     }
     if cells(2).any(|acs| acs.contains('/')) {
-        legend.push_str(
-            "ACS letters: V source validation, B translation blocking, R request redirect, C completion redirect,\n  \
-             U upstream forwarding, E egress control, T direct translated. R, C, E send traffic to the root complex.\n",
+        add(
+            "ACS letters: V source validation, B translation blocking, R request redirect, C completion redirect, \
+             U upstream forwarding, E egress control, T direct translated. R, C and E send traffic to the root complex.",
         );
     }
     if cells(2).any(|acs| acs == "?") {
-        legend.push_str("ACS ?: not readable; root can (on this machine: sudo peerdma topo).\n");
+        add("ACS ?: not readable; root can (on this machine: sudo peerdma topo).");
     }
     if cells(3).any(|bars| bars.contains('+')) {
-        legend.push_str("BARS +: the BAR could be made larger (resizable; -v shows the sizes).\n");
+        add("BARS +: the BAR could be made larger (resizable; -v shows the sizes).");
     }
     if legend.len() > 1 {
         text.push_str(&out.palette.paint(Tone::Faint, legend.trim_end_matches('\n')));
