@@ -1,9 +1,9 @@
 //! What functions are called: by the kernel, by their class, by the database of PCI ids.
 
-use pci_ids::FromId;
 use peerdma::fact::Fact;
 use peerdma::pci::{ClassCode, Id, PortType};
 use peerdma::snapshot::Function;
+use peerdma_linux::ids;
 use std::borrow::Cow;
 
 /// Classes that have a short word, as the class code's digits begin: longer digits first.
@@ -61,18 +61,18 @@ pub(crate) fn device(id: Option<Id>) -> String {
     let Some(id) = id else {
         return "unknown device".into();
     };
-    match pci_ids::Device::from_vid_pid(id.vendor, id.device) {
-        Some(device) => format!("{} {}", short(device.vendor().name()), device.name()),
-        None => match vendor(id.vendor) {
-            Some(vendor) => format!("{} {:04x}", short(vendor), id.device),
-            None => id.to_string(),
-        },
+    let Some(vendor) = ids::vendor(id.vendor) else {
+        return id.to_string();
+    };
+    match vendor.device(id.device) {
+        Some(device) => format!("{} {device}", short(vendor.name())),
+        None => format!("{} {:04x}", short(vendor.name()), id.device),
     }
 }
 
 /// A vendor's name.
 pub(crate) fn vendor(vendor: u16) -> Option<&'static str> {
-    pci_ids::Vendor::from_id(vendor).map(pci_ids::Vendor::name)
+    ids::vendor(vendor).map(ids::Vendor::name)
 }
 
 /// A class's name.
@@ -80,12 +80,8 @@ pub(crate) fn class(class: Option<ClassCode>) -> Cow<'static, str> {
     let Some(class) = class else {
         return "class unknown".into();
     };
-    let (base, sub) = (class.base(), (class.class() & 0xff) as u8);
-    if let Some(found) = pci_ids::Subclass::from_cid_sid(base, sub) {
-        return found.name().into();
-    }
-    match pci_ids::Class::from_id(base) {
-        Some(found) => found.name().into(),
+    match ids::class(class.class()).or(ids::base_class(class.base())) {
+        Some(name) => name.into(),
         None => format!("class {:04x}", class.class()).into(),
     }
 }

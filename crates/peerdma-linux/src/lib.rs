@@ -4,6 +4,7 @@
 //! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
 //! format.
 
+pub mod ids;
 pub mod json;
 mod keep;
 pub mod lspci;

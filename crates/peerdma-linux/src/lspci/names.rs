@@ -1,6 +1,6 @@
 //! From names back to numbers, through the list of PCI IDs; what is ambiguous is unknown.
 
-use pci_ids::{Classes, Vendor, Vendors};
+use crate::ids::{self, Vendor};
 use peerdma::pci::Id;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -40,18 +40,18 @@ pub(super) fn id(text: &str) -> Option<Id> {
     let vendor = (*vendor)?;
     let device = match device.strip_prefix("Device ").and_then(super::header::exact_hex) {
         Some(device) => device,
-        None => only(vendor.devices().filter(|known| known.name() == device))?.id(),
+        None => only(vendor.devices().filter(|(_, known)| *known == device))?.0,
     };
     Some(Id {
-        vendor: vendor.id(),
+        vendor: vendor.number(),
         device,
     })
 }
 
 /// Vendors by name; nothing where two have the same.
-static VENDORS: LazyLock<HashMap<&'static str, Option<&'static Vendor>>> = LazyLock::new(|| {
+static VENDORS: LazyLock<HashMap<&'static str, Option<Vendor>>> = LazyLock::new(|| {
     let mut names = HashMap::new();
-    for vendor in Vendors::iter() {
+    for vendor in ids::vendors() {
         names
             .entry(vendor.name())
             .and_modify(|known| *known = None)
@@ -63,14 +63,11 @@ static VENDORS: LazyLock<HashMap<&'static str, Option<&'static Vendor>>> = LazyL
 /// Classes and sub-classes by name; nothing where two have the same.
 static CLASSES: LazyLock<HashMap<&'static str, Option<u16>>> = LazyLock::new(|| {
     let mut names = HashMap::new();
-    for class in Classes::iter() {
-        for subclass in class.subclasses() {
-            let number = u16::from(class.id()) << 8 | u16::from(subclass.id());
-            names
-                .entry(subclass.name())
-                .and_modify(|known| *known = None)
-                .or_insert(Some(number));
-        }
+    for (number, name) in ids::classes() {
+        names
+            .entry(name)
+            .and_modify(|known| *known = None)
+            .or_insert(Some(number));
     }
     names
 });
@@ -88,17 +85,13 @@ mod tests {
     #[test]
     fn every_unique_name_leads_back_to_its_number() {
         let mut told = 0;
-        for vendor in Vendors::iter() {
-            for device in vendor.devices() {
-                let text = format!("{} {}", vendor.name(), device.name());
+        for vendor in ids::vendors() {
+            for (_, device) in vendor.devices() {
+                let text = format!("{} {device}", vendor.name());
                 if let Some(id) = id(&text) {
-                    let (vendor, number) = (pci_ids::Device::from_vid_pid(id.vendor, id.device), id);
-                    let found = vendor.unwrap();
-                    assert_eq!(
-                        format!("{} {}", found.vendor().name(), found.name()),
-                        text,
-                        "{number}"
-                    );
+                    let found = ids::vendor(id.vendor).unwrap();
+                    let name = found.device(id.device).unwrap();
+                    assert_eq!(format!("{} {name}", found.name()), text, "{id}");
                     told += 1;
                 }
             }
