@@ -45,7 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("CLASSES", class_rows),
         ("SUBCLASSES", subclass_rows),
     ] {
-        write!(tables, "static {name}: [[u32; 4]; {}] = {rows:?};\n\n", rows.len())?;
+        write!(
+            tables,
+            "static {name}: [[u32; 4]; {}] = {rows:?};\n\n",
+            rows.len()
+        )?;
     }
     let folder = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&folder).join("ids.txt"), text)?;

@@ -3,7 +3,8 @@
 use crate::input::{Machine, Source};
 use peerdma::addr::Bdf;
 use peerdma::fact::Unread;
-use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Kernel, Reason};
+use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Kernel, Reason};
+use peerdma::topology::NodeId;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -33,10 +34,12 @@ pub(crate) struct Advice {
 }
 
 impl Missing {
-    /// Adds what an unknown answer lacks.
-    pub(crate) fn add(&mut self, evidence: &Evidence, kernel: Kernel, ends: [Bdf; 2]) {
+    /// Adds what an unknown answer of the judge lacks.
+    pub(crate) fn add(&mut self, judge: &Judge<'_>, evidence: &Evidence, ends: [NodeId; 2]) {
+        let topology = judge.topology();
         if evidence.reason == Reason::PlaceUnknown {
-            self.places.extend(ends);
+            let lost = ends.iter().filter(|&&end| topology.root(end).is_none());
+            self.places.extend(lost.map(|&end| topology.function(end).bdf));
         }
         for hop in &evidence.hops {
             match hop.effect {
@@ -46,7 +49,7 @@ impl Missing {
             };
         }
         if let Some(gate) = &evidence.gate {
-            self.add_gate(gate, kernel);
+            self.add_gate(gate, judge.kernel());
         }
     }
 
@@ -73,7 +76,10 @@ impl Missing {
         let mut add = |unknown: String, settle: String| list.push(Advice { unknown, settle });
         let captured = capture(&machine.source, command);
         if !self.acs.is_empty() {
-            add(format!("the ACS control register of {}", functions(&self.acs)), captured.clone());
+            add(
+                format!("the ACS control register of {}", functions(&self.acs)),
+                captured.clone(),
+            );
         }
         if !self.silent.is_empty() {
             add(
@@ -85,10 +91,16 @@ impl Missing {
             );
         }
         if !self.host_bridges.is_empty() {
-            add(format!("what host bridge {} is", functions(&self.host_bridges)), captured.clone());
+            add(
+                format!("what host bridge {} is", functions(&self.host_bridges)),
+                captured.clone(),
+            );
         }
         if !self.places.is_empty() {
-            add(format!("where in the tree {} sits", functions(&self.places)), captured);
+            add(
+                format!("the place in the tree of {}", functions(&self.places)),
+                captured,
+            );
         }
         if self.processor {
             add(

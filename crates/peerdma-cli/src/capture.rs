@@ -20,7 +20,11 @@ pub(crate) fn read(
     let (read, source) = match (&args.from, &args.sysfs) {
         (Some(path), _) => {
             let name = path.display().to_string();
-            let source = if path.is_dir() { Source::Sysfs(name) } else { Source::File(name) };
+            let source = if path.is_dir() {
+                Source::Sysfs(name)
+            } else {
+                Source::File(name)
+            };
             (source::open(path, keep, warnings), source)
         }
         (None, Some(root)) => {

@@ -109,7 +109,11 @@ fn answer<'a>(machine: &'a Machine, outcome: Outcome, lines: &'a [Line]) -> impl
 fn text(lines: &[Line], out: &Out) -> String {
     let mut text = String::new();
     let name = |bdf: Bdf, name: &str| {
-        if name.is_empty() { bdf.to_string() } else { format!("{name} {bdf}") }
+        if name.is_empty() {
+            bdf.to_string()
+        } else {
+            format!("{name} {bdf}")
+        }
     };
     for line in lines {
         let (word, tone) = line.outcome.word();
@@ -117,7 +121,9 @@ fn text(lines: &[Line], out: &Out) -> String {
             true => map_type(line.read).to_owned(),
             false => format!("{}/{}", map_type(line.read), map_type(line.write)),
         };
-        let distance = line.distance.map_or_else(|| "?".into(), |distance| distance.to_string());
+        let distance = line
+            .distance
+            .map_or_else(|| "?".into(), |distance| distance.to_string());
         let _ = writeln!(
             text,
             "{}\t{}\t{}\t{map_type}\t{distance}\t{}",
@@ -152,7 +158,11 @@ fn judged(judge: &Judge<'_>, client: NodeId, provider: NodeId, args: &CheckArgs)
         _ => {}
     }
     let function = |node| judge.topology().function(node);
-    let name = |node| crate::names::kernel_name(function(node)).unwrap_or_default().to_owned();
+    let name = |node| {
+        crate::names::kernel_name(function(node))
+            .unwrap_or_default()
+            .to_owned()
+    };
     Line {
         outcome,
         client: function(client).bdf,
@@ -212,11 +222,17 @@ fn from_names(topology: &Topology, names: &[String]) -> Result<Vec<(NodeId, Node
 fn from_kinds(topology: &Topology, between: &[String]) -> Result<Vec<(NodeId, NodeId)>, Problem> {
     let nodes = |text: &String| -> Result<Vec<NodeId>, Problem> {
         let selector = Selector::parse(topology, text)?;
-        let found: Vec<NodeId> = topology.nodes().filter(|&node| selector.means(topology, node)).collect();
+        let found: Vec<NodeId> = topology
+            .nodes()
+            .filter(|&node| selector.means(topology, node))
+            .collect();
         if found.is_empty() {
             return Err(Problem::new(
                 format_args!("{text} matches no function"),
-                format_args!("none of the machine's {} functions is of this kind", topology.nodes().len()),
+                format_args!(
+                    "none of the machine's {} functions is of this kind",
+                    topology.nodes().len()
+                ),
                 "list classes, vendors and drivers with `peerdma topo`",
             ));
         }

@@ -1,7 +1,7 @@
 //! What every answer says of the machine, its root buses and its functions.
 
 use crate::input::{Machine, Source};
-use crate::layout::{bytes, wrapped};
+use crate::layout::{bytes, count, wrapped};
 use crate::names;
 use crate::report::Out;
 use peerdma::addr::Bdf;
@@ -86,10 +86,10 @@ pub(crate) fn heading(machine: &Machine, out: &Out) -> String {
         release => format!("Linux {release}"),
     };
     let line = format!(
-        "{}: {} functions on {} root buses. Kernel: {kernel}. Processor: {cpu}. IOMMU: {iommu}.",
+        "{}: {} on {}. Kernel: {kernel}. Processor: {cpu}. IOMMU: {iommu}.",
         machine.source.name(),
-        snapshot.functions().len(),
-        machine.topology.roots().len(),
+        count(snapshot.functions().len(), "function"),
+        count(machine.topology.roots().len(), "root bus"),
     );
     wrapped(&line, "", "  ", out.width)
 }

@@ -122,10 +122,15 @@ fn asked_kernel(kernel: Option<&str>, policy: Policy) -> Result<Option<Kernel>, 
 }
 
 fn parse_kernel(text: &str) -> Result<KernelVersion, Problem> {
-    let fix = "give a release from 6.1 to 7.3 such as `--kernel 6.8` or `--kernel 7.2.12`, or `--kernel next`";
-    let version: KernelVersion = text
-        .parse()
-        .map_err(|why| Problem::new(format_args!("--kernel {text} is not a release of Linux"), why, fix))?;
+    let fix =
+        "give a release from 6.1 to 7.3 such as `--kernel 6.8` or `--kernel 7.2.12`, or `--kernel next`";
+    let version: KernelVersion = text.parse().map_err(|why| {
+        Problem::new(
+            format_args!("--kernel {text} is not a release of Linux"),
+            why,
+            fix,
+        )
+    })?;
     if !Kernel::is_checked(version) {
         return Err(Problem::new(
             format_args!("--kernel {text} is not among the releases that peerdma knows"),

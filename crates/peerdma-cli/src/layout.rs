@@ -46,6 +46,16 @@ pub(crate) fn wrapped(text: &str, first: &str, next: &str, columns: usize) -> St
     lines
 }
 
+/// A number of things: `1 function`, `2 functions`. `one` takes an s for more.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    let plural = match (number, one.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {one}{plural}")
+}
+
 /// A number of bytes in the largest unit that divides it: `64G`, `16M`, `4K`, `128`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [(u32, &str); 6] = [(60, "E"), (50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")];
@@ -67,6 +77,13 @@ mod tests {
         assert_eq!(fitted("größe", 5), "größe");
         let text = wrapped("one two three four", "- ", "  ", 10);
         assert_eq!(text, "- one two\n  three\n  four\n");
+    }
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!(count(1, "root bus"), "1 root bus");
+        assert_eq!(count(2, "root bus"), "2 root buses");
+        assert_eq!(count(0, "function"), "0 functions");
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub(crate) fn brief(state: LinkState) -> String {
 
 /// What the health of a link means to its owner.
 pub(crate) fn explained(link: &LinkEnds) -> String {
-    let best = link.best.known().map_or_else(|| "more".to_owned(), |best| best.to_string());
+    let best = link
+        .best
+        .known()
+        .map_or_else(|| "more".to_owned(), |best| best.to_string());
     match link.health {
         LinkHealth::Full => "all that both ends can do".into(),
         LinkHealth::LimitedByOneEnd => {

@@ -56,7 +56,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Err(Failure::Bad(problem)) => {
-            let text = if json { problem.to_json() + "\n" } else { problem.to_string() };
+            let text = if json {
+                problem.to_json() + "\n"
+            } else {
+                problem.to_string()
+            };
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             ExitCode::from(BAD_INPUT)
         }

@@ -11,9 +11,7 @@ const INTEL: u16 = 0x8086;
 
 /// Intel host bridges that hypervisors show whatever the processor: 440FX (QEMU, Xen, VirtualBox), Q35,
 /// 440BX (VMware, Hyper-V), X38 (VirtualBox), P965 (Parallels), the cloud hypervisors' own.
-const EMULATED: [u16; 8] = [
-    0x1237, 0x29c0, 0x7190, 0x7191, 0x7192, 0x29e0, 0x29a0, 0x0d57,
-];
+const EMULATED: [u16; 8] = [0x1237, 0x29c0, 0x7190, 0x7191, 0x7192, 0x29e0, 0x29a0, 0x0d57];
 
 /// The processor that function 0000:00:00.0 gives away, and that function's id.
 pub(crate) fn inferred(snapshot: &Snapshot) -> Option<(Cpu, Id)> {

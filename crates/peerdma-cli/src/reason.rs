@@ -11,7 +11,10 @@ pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, clas
     let evidence = judge.evidence(provider, client);
     let answer = evidence.verdict.answer(Access::Read, class);
     if class != TlpClass::Strict && answer != evidence.verdict.answer(Access::Read, TlpClass::Strict) {
-        return format!("packets of class {} go another way than strict ones", class.name());
+        return format!(
+            "packets of class {} go another way than strict ones",
+            class.name()
+        );
     }
     let turn = turn(&evidence);
     match &evidence.gate {
@@ -23,7 +26,9 @@ pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, clas
 /// What decides between the turn at a switch and the way through the root complex.
 pub(crate) fn turn(evidence: &Evidence) -> String {
     let deciding: Vec<_> = evidence.hops.iter().filter(|hop| hop.decides).collect();
-    let first = deciding.first().map_or_else(|| "?".into(), |hop| hop.bdf.to_string());
+    let first = deciding
+        .first()
+        .map_or_else(|| "?".into(), |hop| hop.bdf.to_string());
     match evidence.reason {
         Reason::SameFunction => "one and the same function".into(),
         Reason::SharedBridge => format!("both sit below {first} and nothing redirects"),
@@ -80,7 +85,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
         Some(id) => format!("host bridge {id} at {}", listing.first),
         None => format!("the host bridge at {}", listing.first),
     };
-    let since = listing.since.map_or_else(String::new, |since| format!(", since {since}"));
+    let since = listing
+        .since
+        .map_or_else(String::new, |since| format!(", since {since}"));
     let scope = match listing.scope {
         Some(Scope::SameHostBridge) => " for functions below one bridge only",
         Some(Scope::AnyHostBridge) | None => "",
@@ -103,5 +110,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
 /// The bridge at which the ways of a pair meet.
 pub(crate) fn meeting(evidence: &Evidence) -> Option<Bdf> {
     let common = peerdma::route::linux::Side::Common;
-    evidence.hops.iter().find(|hop| hop.side == common).map(|hop| hop.bdf)
+    evidence
+        .hops
+        .iter()
+        .find(|hop| hop.side == common)
+        .map(|hop| hop.bdf)
 }

@@ -85,7 +85,10 @@ pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
     }
     let more = warnings.list().len().saturating_sub(MOST_SHOWN) as u64 + warnings.left_out();
     if more > 0 {
-        let _ = writeln!(text, "warning: {more} more like these; `peerdma topo --json` holds them");
+        let _ = writeln!(
+            text,
+            "warning: {more} more like these; `peerdma topo --json` holds them"
+        );
     }
     for note in notes {
         let _ = writeln!(text, "note: {note}");

@@ -103,7 +103,9 @@ impl Selector {
             Self::Driver(driver) => names::driver(function) == Some(driver),
             Self::Addresses(patterns) => {
                 let bdf = function.bdf.to_string();
-                patterns.iter().any(|pattern| matches(pattern.as_bytes(), bdf.as_bytes()))
+                patterns
+                    .iter()
+                    .any(|pattern| matches(pattern.as_bytes(), bdf.as_bytes()))
             }
         }
     }
@@ -221,12 +223,19 @@ fn unknown_address(topology: &Topology, bdf: Bdf) -> Problem {
         let elsewhere = (other.bus(), other.devfn()) == (bdf.bus(), bdf.devfn());
         let rank = u32::from(other.domain() != bdf.domain()) * 2;
         let bus = other.bus().abs_diff(bdf.bus());
-        (if elsewhere { 0 } else { rank + 1 }, bus, other.devfn().abs_diff(bdf.devfn()))
+        (
+            if elsewhere { 0 } else { rank + 1 },
+            bus,
+            other.devfn().abs_diff(bdf.devfn()),
+        )
     });
     near.truncate(3);
     Problem::new(
         format_args!("there is no function at {bdf}"),
-        format_args!("the machine has {} functions, none at this address", topology.nodes().len()),
+        format_args!(
+            "the machine has {} functions, none at this address",
+            topology.nodes().len()
+        ),
         suggestion(topology, &near),
     )
 }
@@ -252,7 +261,11 @@ fn unknown_name(topology: &Topology, text: &str) -> Problem {
     } else {
         "it is no address (domain:bus:device.function), and this capture carries no kernel names"
     };
-    Problem::new(format_args!("there is no function {text}"), why, suggestion(topology, &near))
+    Problem::new(
+        format_args!("there is no function {text}"),
+        why,
+        suggestion(topology, &near),
+    )
 }
 
 fn suggestion(topology: &Topology, near: &[NodeId]) -> String {
@@ -263,7 +276,10 @@ fn suggestion(topology: &Topology, near: &[NodeId]) -> String {
 }
 
 fn list(topology: &Topology, nodes: &[NodeId]) -> String {
-    let spoken: Vec<String> = nodes.iter().map(|&node| names::spoken(topology.function(node))).collect();
+    let spoken: Vec<String> = nodes
+        .iter()
+        .map(|&node| names::spoken(topology.function(node)))
+        .collect();
     spoken.join(", ")
 }
 
@@ -298,7 +314,11 @@ mod tests {
             ("**b**", "abc", true),
             ("", "a", false),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
         }
         assert_eq!(canonical("3b:0.0"), "0000:3b:00.0");
         assert_eq!(canonical("3B:*"), "0000:3b:*");

@@ -16,7 +16,11 @@ use std::path::Path;
 /// # Errors
 /// [`Failure`] where the machine cannot be read, or the file is there already or cannot be written.
 pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
-    let keep = if args.no_config { KeepConfig::Drop } else { KeepConfig::Keep };
+    let keep = if args.no_config {
+        KeepConfig::Drop
+    } else {
+        KeepConfig::Keep
+    };
     let mut notes = Vec::new();
     let (mut snapshot, source, warnings) = input::read(&args.machine, keep, &mut notes)?;
     for function in snapshot.functions_mut() {
@@ -59,9 +63,17 @@ fn create(path: &Path, force: bool) -> io::Result<File> {
 fn not_written(path: &Path, error: &io::Error) -> Problem {
     let what = format!("{} was not written", path.display());
     if error.kind() == io::ErrorKind::AlreadyExists {
-        Problem::new(what, "the file exists", "give another name, or --force to overwrite it")
+        Problem::new(
+            what,
+            "the file exists",
+            "give another name, or --force to overwrite it",
+        )
     } else {
-        Problem::new(what, error, "check the folder, its permissions and the free space")
+        Problem::new(
+            what,
+            error,
+            "check the folder, its permissions and the free space",
+        )
     }
 }
 
@@ -69,7 +81,11 @@ fn not_written(path: &Path, error: &io::Error) -> Problem {
 fn coverage(snapshot: &Snapshot, source: &Source) -> String {
     let all = snapshot.functions().len();
     let unknown = |is_unknown: fn(&peerdma::snapshot::Function) -> bool| {
-        snapshot.functions().iter().filter(|function| is_unknown(function)).count()
+        snapshot
+            .functions()
+            .iter()
+            .filter(|function| is_unknown(function))
+            .count()
     };
     let acs = unknown(|function| !function.config.acs.is_known());
     let bars = unknown(|function| !function.bars().is_known());

@@ -33,9 +33,7 @@ impl Palette {
         let paints = match when {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => {
-                anstream::AutoStream::choice(&stdout()) != anstream::ColorChoice::Never
-            }
+            ColorWhen::Auto => anstream::AutoStream::choice(&stdout()) != anstream::ColorChoice::Never,
         };
         Self { paints }
     }

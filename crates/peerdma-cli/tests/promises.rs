@@ -92,7 +92,10 @@ fn no_line_of_a_table_is_wider_than_the_terminal() {
             for line in text(&output.stdout).lines() {
                 let is_command = line.contains("setpci") || line.contains("pci=");
                 let columns = line.chars().count();
-                assert!(is_command || columns <= most, "{arguments:?}: {columns} > {most}: {line}");
+                assert!(
+                    is_command || columns <= most,
+                    "{arguments:?}: {columns} > {most}: {line}"
+                );
             }
         }
     }
@@ -122,7 +125,16 @@ fn the_two_card_machine_is_refused_with_redirect_and_direct_without() {
     for (state, map_type, distance) in [("on", "NOT_SUPPORTED", "-1"), ("off", "BUS_ADDR", "8")] {
         let from = format!("crates/peerdma-linux/tests/data/lspci/two-cards-redirect-{state}.txt");
         let output = peerdma(&[
-            "matrix", "--format", "tsv", "-q", "--from", &from, "--provider", "05:00.0", "--client", "09:00.0",
+            "matrix",
+            "--format",
+            "tsv",
+            "-q",
+            "--from",
+            &from,
+            "--provider",
+            "05:00.0",
+            "--client",
+            "09:00.0",
         ]);
         let expected = format!("0000:05:00.0\t0000:09:00.0\t{distance}\t{map_type}\t8\n");
         assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));

@@ -48,7 +48,9 @@ impl Vendor {
 
     fn rows(self) -> &'static [[u32; 4]] {
         let first = VENDORS[self.row][3] as usize;
-        let end = VENDORS.get(self.row + 1).map_or(DEVICES.len(), |next| next[3] as usize);
+        let end = VENDORS
+            .get(self.row + 1)
+            .map_or(DEVICES.len(), |next| next[3] as usize);
         &DEVICES[first..end]
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
                 verdict.answer(Access::Read, pairs.class),
                 verdict.answer(Access::Write, pairs.class),
             );
-            let raw = verdict.raw_distance().map_or_else(|| "?".into(), |raw| raw.to_string());
+            let raw = verdict
+                .raw_distance()
+                .map_or_else(|| "?".into(), |raw| raw.to_string());
             buffer.push_str(&cells[provider.index()]);
             buffer.push(',');
             buffer.push_str(&cells[client.index()]);
@@ -53,7 +55,9 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
 }
 
 fn distance(verdict: &Verdict, answer: Answer) -> String {
-    verdict.distance(answer).map_or_else(|| "?".into(), |distance| distance.to_string())
+    verdict
+        .distance(answer)
+        .map_or_else(|| "?".into(), |distance| distance.to_string())
 }
 
 /// A field, in quotes where it has to be.

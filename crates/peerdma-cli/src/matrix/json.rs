@@ -6,8 +6,8 @@ use crate::answer::AnswerLine;
 use crate::describe::{FunctionLine, MachineLine};
 use crate::error::Failure;
 use peerdma::addr::Bdf;
-use peerdma::route::linux::Row;
 use peerdma::route::Access;
+use peerdma::route::linux::Row;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 
@@ -24,7 +24,8 @@ struct Pair {
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
     let topology = pairs.judge.topology();
     let mut out = BufWriter::with_capacity(1 << 18, out);
-    let shown: std::collections::BTreeSet<_> = pairs.providers.iter().chain(&pairs.clients).copied().collect();
+    let shown: std::collections::BTreeSet<_> =
+        pairs.providers.iter().chain(&pairs.clients).copied().collect();
     let functions: Vec<FunctionLine<'_>> = shown
         .into_iter()
         .map(|node| FunctionLine::new(topology.function(node)))

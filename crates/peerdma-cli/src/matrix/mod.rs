@@ -42,7 +42,11 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
     let machine = Machine::open(&args.machine, args.verdict.policy)?;
     let out = Out::new(args.output);
     out.tell(&machine, &args.machine);
-    let format = if args.output.json { Format::Json } else { args.format };
+    let format = if args.output.json {
+        Format::Json
+    } else {
+        args.format
+    };
     let endpoints_only = format == Format::Table && !args.all && !names_functions(&args.filter);
     let (providers, clients) = choose(&machine.topology, args, endpoints_only)?;
     let left_out = match endpoints_only {
@@ -74,7 +78,10 @@ fn choose(
 ) -> Result<(Vec<NodeId>, Vec<NodeId>), Problem> {
     let conditions = conditions(&args.filter)?;
     let side = |selector: &Option<String>| -> Result<Vec<NodeId>, Problem> {
-        let selector = selector.as_deref().map(|text| Selector::parse(topology, text)).transpose()?;
+        let selector = selector
+            .as_deref()
+            .map(|text| Selector::parse(topology, text))
+            .transpose()?;
         let wanted = |node: &NodeId| {
             conditions
                 .iter()

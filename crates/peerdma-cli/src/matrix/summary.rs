@@ -35,9 +35,7 @@ impl Summary {
             self.reached += usize::from(answers.iter().all(|answer| answer.surely_reached()));
             if self.unknown <= MOST_LOOKED_INTO {
                 let evidence = pairs.judge.evidence(provider, client);
-                let bdf = |node| pairs.judge.topology().function(node).bdf;
-                self.missing
-                    .add(&evidence, pairs.judge.kernel(), [bdf(provider), bdf(client)]);
+                self.missing.add(&pairs.judge, &evidence, [provider, client]);
             }
         } else if all(MapType::BusAddr) {
             self.direct += 1;
@@ -59,7 +57,10 @@ impl Summary {
         text.push_str(&wrapped(&format!("{counts}."), "", "  ", out.width));
         for advice in self.missing.advice(pairs.machine, "matrix") {
             let unknown = format!("Unknown: {}.", advice.unknown);
-            text.push_str(&out.palette.paint(Tone::Doubt, &wrapped(&unknown, "", "  ", out.width)));
+            text.push_str(
+                &out.palette
+                    .paint(Tone::Doubt, &wrapped(&unknown, "", "  ", out.width)),
+            );
             text.push_str(&wrapped(&advice.settle, "  to settle it: ", "    ", out.width));
         }
         if all > 0 {

@@ -3,7 +3,7 @@
 use super::Pairs;
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
-use crate::layout::{fitted, padded, wrapped};
+use crate::layout::{count, fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
@@ -20,8 +20,16 @@ const DEVICE_COLUMNS: std::ops::RangeInclusive<usize> = 10..=40;
 
 /// What a cell can say, in the order of the legend.
 const CODES: [(&str, Tone, &str); 5] = [
-    ("B", Tone::Good, "reached directly: the request turns around at a switch (BUS_ADDR)"),
-    ("H", Tone::Fair, "reached through the root complex (THRU_HOST_BRIDGE)"),
+    (
+        "B",
+        Tone::Good,
+        "reached directly: the request turns around at a switch (BUS_ADDR)",
+    ),
+    (
+        "H",
+        Tone::Fair,
+        "reached through the root complex (THRU_HOST_BRIDGE)",
+    ),
     ("-", Tone::Bad, "refused by Linux (NOT_SUPPORTED)"),
     ("?", Tone::Doubt, "unknown: a fact is missing, see below"),
     ("=", Tone::Faint, "the function itself: nothing travels"),
@@ -42,12 +50,16 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
     let table = Table::new(pairs);
     let mut text = describe::heading(pairs.machine, out);
     let mut axes = format!(
-        "Rows: whose memory ({} functions). Columns: who reads and writes it ({}).",
-        pairs.providers.len(),
+        "Rows: whose memory ({}). Columns: who reads and writes it ({}).",
+        count(pairs.providers.len(), "function"),
         pairs.clients.len()
     );
     if pairs.left_out > 0 {
-        let _ = write!(axes, " Left out: {} bridges and chipset functions (--all).", pairs.left_out);
+        let _ = write!(
+            axes,
+            " Left out: {} (bridges and chipset; --all shows them).",
+            count(pairs.left_out, "function")
+        );
     }
     text.push_str(&wrapped(&axes, "", "  ", out.width));
     text.push('\n');
@@ -124,17 +136,28 @@ impl<'p, 'm> Table<'p, 'm> {
         let names = self.name_columns();
         let (digits, cell) = (self.digits(), self.cell_columns());
         let fixed = digits + 2 + self.address_columns() + 2 + names + 2;
-        let roots: Vec<_> = self.pairs.clients.iter().map(|&client| self.root(client)).collect();
+        let roots: Vec<_> = self
+            .pairs
+            .clients
+            .iter()
+            .map(|&client| self.root(client))
+            .collect();
         let bars = roots.windows(2).filter(|pair| pair[0] != pair[1]).count() * 2;
         let wanted = self.pairs.clients.len() * cell + bars;
         let room = out.width.saturating_sub(fixed);
-        let device = room.saturating_sub(wanted).clamp(*DEVICE_COLUMNS.start(), *DEVICE_COLUMNS.end());
+        let device = room
+            .saturating_sub(wanted)
+            .clamp(*DEVICE_COLUMNS.start(), *DEVICE_COLUMNS.end());
         let in_block = room.saturating_sub(device);
         let mut from = 0;
         while from < self.pairs.clients.len() {
             let (mut to, mut used) = (from, 0);
             while to < self.pairs.clients.len() {
-                let bar = if to > from && roots[to] != roots[to - 1] { 2 } else { 0 };
+                let bar = if to > from && roots[to] != roots[to - 1] {
+                    2
+                } else {
+                    0
+                };
                 if to > from && used + cell + bar > in_block {
                     break;
                 }
@@ -229,8 +252,11 @@ impl<'p, 'm> Table<'p, 'm> {
 
     fn root_line(&self, provider: NodeId) -> String {
         let topology = self.pairs.judge.topology();
-        match topology.root(provider).and_then(|root| topology.roots().get(root.index())) {
-            None => "── place unknown".into(),
+        match topology
+            .root(provider)
+            .and_then(|root| topology.roots().get(root.index()))
+        {
+            None => "── place in the tree not certain (see the warnings)".into(),
             Some(root) => format!("── {}", describe::root(topology, *root)),
         }
     }

@@ -62,9 +62,9 @@ struct Ends {
 impl Ends {
     fn of(&mut self, verdict: &Verdict, answer: Answer) -> &[u8] {
         let distance = verdict.raw_distance().map_or(0, |raw| raw as usize + 1);
-        let kind = MapType::ALL
-            .into_iter()
-            .fold(0, |kind, map_type| kind << 1 | usize::from(answer.allows(map_type)));
+        let kind = MapType::ALL.into_iter().fold(0, |kind, map_type| {
+            kind << 1 | usize::from(answer.allows(map_type))
+        });
         if self.lines.get(distance).is_none_or(|ends| ends[kind].is_empty()) {
             if self.lines.len() <= distance {
                 self.lines.resize_with(distance + 1, Default::default);

@@ -8,8 +8,8 @@ use crate::report::Out;
 use crate::style::Tone;
 use crate::{acs, links, names, reason};
 use peerdma::fact::Fact;
-use peerdma::route::linux::{Effect, Hop, Reason};
 use peerdma::route::link_above;
+use peerdma::route::linux::{Effect, Hop, Reason};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 
@@ -19,7 +19,10 @@ const STEP: usize = 3;
 /// Does the request go up to the root complex, as far as is known?
 pub(super) fn goes_up(direction: &Direction) -> bool {
     direction.evidence.gate.is_some()
-        && !matches!(direction.evidence.reason, Reason::AcsUnknown | Reason::PlaceUnknown)
+        && !matches!(
+            direction.evidence.reason,
+            Reason::AcsUnknown | Reason::PlaceUnknown
+        )
 }
 
 /// Draws the way.
@@ -40,7 +43,12 @@ pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> Str
     };
     for (index, &node) in up.iter().enumerate() {
         let level = up.len() - index;
-        drawing.hop(node, &format!("{}┌─ ", blank(level - 1)), &format!("{}│  ", blank(level - 1)), Way::Up);
+        drawing.hop(
+            node,
+            &format!("{}┌─ ", blank(level - 1)),
+            &format!("{}│  ", blank(level - 1)),
+            Way::Up,
+        );
         drawing.link(node, &format!("{}│  ", blank(level - 1)));
     }
     match turn {
@@ -52,7 +60,12 @@ pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> Str
         drawing.link(node, &format!("{}│  ", blank(level - 1)));
         let is_last = level == down.len();
         let stem = if is_last { "   " } else { "│  " };
-        drawing.hop(node, &format!("{}└─ ", blank(level - 1)), &format!("{}{stem}", blank(level)), Way::Down);
+        drawing.hop(
+            node,
+            &format!("{}└─ ", blank(level - 1)),
+            &format!("{}{stem}", blank(level)),
+            Way::Down,
+        );
     }
     drawing.text
 }
@@ -81,18 +94,29 @@ impl Drawing<'_> {
             Some(name) => name.to_owned(),
             None => names::kind_of(function).into_owned(),
         };
-        let label = format!("{branch}{}  {name}  {}", function.bdf, names::device(function.id()));
+        let label = format!(
+            "{branch}{}  {name}  {}",
+            function.bdf,
+            names::device(function.id())
+        );
         let columns = self.out.width.saturating_sub(acs.chars().count() + 2).min(76);
         self.text.push_str(&padded(&fitted(&label, columns), columns));
         self.text.push_str("  ");
         self.text.push_str(&self.out.palette.paint(Tone::Faint, &acs));
         self.text.push('\n');
-        let Some(hop) = self.direction.evidence.hops.iter().find(|hop| hop.bdf == function.bdf) else {
+        let Some(hop) = self
+            .direction
+            .evidence
+            .hops
+            .iter()
+            .find(|hop| hop.bdf == function.bdf)
+        else {
             return;
         };
         if let Some((tone, note)) = note(hop, way) {
             let note = wrapped(&note, stem, &format!("{stem}   "), self.out.width);
-            self.text.push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
+            self.text
+                .push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
             self.text.push('\n');
         }
     }
@@ -124,14 +148,22 @@ impl Drawing<'_> {
             return;
         };
         let bridges = if gate.same_host_bridge {
-            format!("one host bridge, with {} first on its root bus", gate.provider.first)
+            format!(
+                "one host bridge, with {} first on its root bus",
+                gate.provider.first
+            )
         } else {
             format!(
                 "from the host bridge with {} to the one with {}",
                 gate.client.first, gate.provider.first
             )
         };
-        self.text.push_str(&wrapped(&format!("root complex: {bridges}"), "", "   ", self.out.width));
+        self.text.push_str(&wrapped(
+            &format!("root complex: {bridges}"),
+            "",
+            "   ",
+            self.out.width,
+        ));
         let (tone, mark) = match gate.open {
             peerdma::route::linux::Accepted::Yes => (Tone::Fair, "✓"),
             peerdma::route::linux::Accepted::No => (Tone::Bad, "✗ stops here:"),
@@ -139,7 +171,8 @@ impl Drawing<'_> {
         };
         let words = format!("{mark} {}", reason::root_complex(gate));
         let note = wrapped(&words, "│  ", "│  ", self.out.width);
-        self.text.push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
+        self.text
+            .push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
         self.text.push('\n');
     }
 }
@@ -178,7 +211,9 @@ fn note(hop: &Hop, way: Way) -> Option<(Tone, String)> {
         )),
         Effect::Passes if hop.decides && way == Way::Turn => Some((
             Tone::Good,
-            format!("{mark}both sit below this bridge and nothing on the way redirects, so requests turn here"),
+            format!(
+                "{mark}both sit below this bridge and nothing on the way redirects, so requests turn here"
+            ),
         )),
         Effect::Passes | Effect::DoesNotCount => None,
     }

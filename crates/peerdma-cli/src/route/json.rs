@@ -94,7 +94,9 @@ fn hops<'a>(topology: &'a Topology, direction: &'a Direction) -> Vec<HopLine<'a>
         side: hop.side,
         effect: hop.effect,
         decides: hop.decides,
-        acs: topology.find(hop.bdf).map(|node| &topology.function(node).config.acs),
+        acs: topology
+            .find(hop.bdf)
+            .map(|node| &topology.function(node).config.acs),
     };
     direction.evidence.hops.iter().map(line).collect()
 }

@@ -94,8 +94,7 @@ impl<'m> Explanation<'m> {
         let mut missing = Missing::default();
         for direction in [&there, &back] {
             if direction.is_unknown(class) {
-                let ends = [client, provider].map(|node| machine.topology.function(node).bdf);
-                missing.add(&direction.evidence, machine.kernel, ends);
+                missing.add(judge, &direction.evidence, [client, provider]);
             }
         }
         let command = format!("route {} {}", args.client, args.provider);

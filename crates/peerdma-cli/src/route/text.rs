@@ -22,7 +22,9 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
     };
     page.headlines();
     if explanation.there.client == explanation.there.provider {
-        page.paragraph("Client and provider are the same function: no request travels, the device moves data inside.");
+        page.paragraph(
+            "Client and provider are the same function: no request travels, the device moves data inside.",
+        );
     } else if explanation.there.evidence.reason != Reason::PlaceUnknown {
         page.section("The way of a request");
         let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
@@ -82,7 +84,10 @@ impl Page<'_> {
                     Some(bdf) if direction.client != direction.provider => format!(" below the bridge {bdf}"),
                     _ => String::new(),
                 };
-                (Tone::Good, format!("{client} may {verb} the memory of {provider}: directly{bridge}."))
+                (
+                    Tone::Good,
+                    format!("{client} may {verb} the memory of {provider}: directly{bridge}."),
+                )
             }
             Some(MapType::ThruHostBridge) => (
                 Tone::Fair,
@@ -104,7 +109,8 @@ impl Page<'_> {
             ),
         };
         let line = wrapped(&line, "", "  ", self.out.width);
-        self.text.push_str(&self.out.palette.paint(tone, line.trim_end_matches('\n')));
+        self.text
+            .push_str(&self.out.palette.paint(tone, line.trim_end_matches('\n')));
         self.text.push('\n');
     }
 
@@ -123,13 +129,19 @@ impl Page<'_> {
         let alike = explanation.there.evidence.reason == explanation.back.evidence.reason
             && explanation.there.evidence.verdict == explanation.back.evidence.verdict;
         for (index, direction) in directions.into_iter().enumerate() {
-            let pair = format!("{} to {}", self.spoken(direction.client), self.spoken(direction.provider));
+            let pair = format!(
+                "{} to {}",
+                self.spoken(direction.client),
+                self.spoken(direction.provider)
+            );
             let each: Vec<String> = Access::ALL
                 .iter()
                 .map(|&access| {
                     let answer = direction.answer(access, explanation.class);
                     let verdict = &direction.evidence.verdict;
-                    let distance = verdict.distance(answer).map_or_else(|| "?".into(), |steps| steps.to_string());
+                    let distance = verdict
+                        .distance(answer)
+                        .map_or_else(|| "?".into(), |steps| steps.to_string());
                     let verb = if access == Access::Read { "read" } else { "write" };
                     format!("{verb} {answer} (distance {distance})")
                 })
@@ -139,7 +151,11 @@ impl Page<'_> {
                 (1, true) => "for the same reason".to_owned(),
                 _ => match &direction.evidence.gate {
                     None => reason::turn(&direction.evidence),
-                    Some(gate) => format!("{}; {}", reason::turn(&direction.evidence), reason::root_complex(gate)),
+                    Some(gate) => format!(
+                        "{}; {}",
+                        reason::turn(&direction.evidence),
+                        reason::root_complex(gate)
+                    ),
                 },
             };
             self.text
@@ -170,7 +186,11 @@ impl Page<'_> {
             words.push_str(" A slot or card of another generation, no fault.");
         }
         if bottleneck.unknown > 0 {
-            let _ = write!(words, " Of {} links on the way nothing is known.", bottleneck.unknown);
+            let _ = write!(
+                words,
+                " Of {} links on the way nothing is known.",
+                bottleneck.unknown
+            );
         }
         self.paragraph(&words);
     }
@@ -181,10 +201,18 @@ impl Page<'_> {
         }
         self.section("What is unknown");
         for advice in &self.explanation.advice {
-            self.text
-                .push_str(&wrapped(&format!("{}.", advice.unknown), "  ", "  ", self.out.width));
-            self.text
-                .push_str(&wrapped(&advice.settle, "    to settle it: ", "      ", self.out.width));
+            self.text.push_str(&wrapped(
+                &format!("{}.", advice.unknown),
+                "  ",
+                "  ",
+                self.out.width,
+            ));
+            self.text.push_str(&wrapped(
+                &advice.settle,
+                "    to settle it: ",
+                "      ",
+                self.out.width,
+            ));
         }
     }
 
@@ -193,7 +221,9 @@ impl Page<'_> {
         match &self.explanation.remedy {
             Some(remedy) => self.redirects(remedy),
             None if there.evidence.reason == Reason::NoSharedBridge
-                && there.answer(Access::Read, self.explanation.class).surely_refused() =>
+                && there
+                    .answer(Access::Read, self.explanation.class)
+                    .surely_refused() =>
             {
                 self.section("What would change it");
                 self.paragraph(
@@ -212,7 +242,11 @@ impl Page<'_> {
         let _ = writeln!(self.text, "    {}", remedy.kernel_parameter);
         self.paragraph("At once, until the next boot, as root:");
         for (command, hop) in remedy.setpci.iter().zip(&remedy.hops) {
-            let _ = writeln!(self.text, "    {command}    # {} becomes {}", hop.control, hop.becomes);
+            let _ = writeln!(
+                self.text,
+                "    {command}    # {} becomes {}",
+                hop.control, hop.becomes
+            );
         }
         if let Some(then) = remedy.then {
             self.paragraph(&format!("Linux would then say {then}; ask again to verify."));
@@ -224,7 +258,10 @@ impl Page<'_> {
         );
         if !remedy.unsure.is_empty() {
             let unsure: Vec<String> = remedy.unsure.iter().map(|bdf| bdf.to_string()).collect();
-            self.paragraph(&format!("ACS of {} is unknown and may redirect too.", unsure.join(", ")));
+            self.paragraph(&format!(
+                "ACS of {} is unknown and may redirect too.",
+                unsure.join(", ")
+            ));
         }
     }
 
@@ -248,7 +285,11 @@ impl Page<'_> {
                 }
             }
             if let Fact::Known(Some(p2pmem)) = function.os.p2pmem {
-                let published = if p2pmem.published { "published" } else { "not published" };
+                let published = if p2pmem.published {
+                    "published"
+                } else {
+                    "not published"
+                };
                 self.paragraph(&format!(
                     "Offered to peers by its driver (p2pmem): {} of {}, {published}",
                     crate::layout::bytes(p2pmem.available_bytes),
@@ -277,7 +318,9 @@ impl Page<'_> {
             .filter_map(|&node| {
                 let function = self.explanation.topology().function(node);
                 match &function.os.iommu_group {
-                    Fact::Known(Some(group)) => Some(format!("{} in {}", names::spoken(function), group.number)),
+                    Fact::Known(Some(group)) => {
+                        Some(format!("{} in {}", names::spoken(function), group.number))
+                    }
                     _ => None,
                 }
             })

@@ -8,7 +8,7 @@ use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 
 /// The columns between the tree and the device's name, in their order.
-pub(super) const TITLES: [&str; COLUMNS] = ["NAME", "LINK GT/s", "ACS on/can", "BARS", "NUMA", "GROUP", "DRIVER"];
+pub(super) const TITLES: [&str; COLUMNS] = ["NAME", "LINK GT/s", "ACS", "BARS", "NUMA", "GROUP", "DRIVER"];
 pub(super) const COLUMNS: usize = 7;
 
 /// The columns that go first where the terminal is narrow, the least important first.
@@ -33,6 +33,16 @@ pub(super) fn cells(topology: &Topology, node: NodeId) -> [Cell; COLUMNS] {
         (group(function), None),
         (driver(function), None),
     ]
+}
+
+/// Makes cells shorter for a narrow terminal: of ACS only what is switched on, links without spaces.
+pub(super) fn narrow<'a>(lines: impl Iterator<Item = &'a mut [Cell; COLUMNS]>) {
+    for [_, (link, _), (acs, _), ..] in lines {
+        *link = link.replace(" x", "x").replace(" of ", "/");
+        if let Some((on, _)) = acs.split_once('/') {
+            *acs = on.to_owned();
+        }
+    }
 }
 
 fn link(topology: &Topology, node: NodeId) -> Cell {
@@ -63,7 +73,6 @@ fn acs(function: &Function) -> Cell {
         }
     }
 }
-
 
 fn bars(function: &Function) -> String {
     let Fact::Known(bars) = function.bars() else {

@@ -22,6 +22,10 @@ pub(crate) fn run(args: &TopoArgs) -> Result<(), Failure> {
     if args.output.json {
         return out.print_json(&json::Answer::new(&machine));
     }
-    let detail = if args.verbose { tree::Detail::All } else { tree::Detail::Lines };
+    let detail = if args.verbose {
+        tree::Detail::All
+    } else {
+        tree::Detail::Lines
+    };
     out.print(&tree::draw(&machine, &out, detail))
 }

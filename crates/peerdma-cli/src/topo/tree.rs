@@ -36,16 +36,23 @@ struct Line {
 
 pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     let topology = &machine.topology;
-    let sections = sections(topology);
-    let mut widths = TITLES.map(str::len);
-    let mut tree_columns = 0;
-    for line in sections.iter().flat_map(|(_, lines)| lines) {
-        tree_columns = tree_columns.max(line.tree.chars().count());
-        for (width, (text, _)) in widths.iter_mut().zip(&line.cells) {
-            *width = (*width).max(text.chars().count());
-        }
+    let mut sections = sections(topology);
+    let tree_columns = lines(&sections)
+        .map(|line| line.tree.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut widths = widths(&sections);
+    let shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
+    let used: usize = tree_columns + shown.iter().map(|&column| widths[column] + 2).sum::<usize>();
+    if used + DEVICE_COLUMNS > out.line_width() {
+        cells::narrow(
+            sections
+                .iter_mut()
+                .flat_map(|(_, lines)| lines)
+                .map(|line| &mut line.cells),
+        );
+        widths = self::widths(&sections);
     }
-    let shown = shown_columns(&sections, &mut widths, tree_columns, out.line_width());
     let mut text = describe::heading(machine, out);
     text.push('\n');
     let mut title = padded("", tree_columns);
@@ -69,22 +76,32 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     text
 }
 
+fn lines(sections: &[(String, Vec<Line>)]) -> impl Iterator<Item = &Line> {
+    sections.iter().flat_map(|(_, lines)| lines)
+}
+
+/// How wide each column has to be.
+fn widths(sections: &[(String, Vec<Line>)]) -> [usize; COLUMNS] {
+    let mut widths = TITLES.map(str::len);
+    for line in lines(sections) {
+        for (width, (text, _)) in widths.iter_mut().zip(&line.cells) {
+            *width = (*width).max(text.chars().count());
+        }
+    }
+    // A name longer than this is cut, so that one odd interface does not push out a column.
+    widths[0] = widths[0].min(14);
+    widths
+}
+
 /// The columns that fit beside the tree and the start of a device's name.
 fn shown_columns(
     sections: &[(String, Vec<Line>)],
-    widths: &mut [usize; COLUMNS],
+    widths: &[usize; COLUMNS],
     tree_columns: usize,
     line_width: usize,
 ) -> Vec<usize> {
-    let is_empty = |column: &usize| {
-        sections
-            .iter()
-            .flat_map(|(_, lines)| lines)
-            .all(|line| line.cells[*column].0.is_empty())
-    };
+    let is_empty = |column: &usize| lines(sections).all(|line| line.cells[*column].0.is_empty());
     let mut shown: Vec<usize> = (0..COLUMNS).filter(|column| !is_empty(column)).collect();
-    // A name longer than this is cut, so that one odd interface does not push out a column.
-    widths[0] = widths[0].min(14);
     for dispensable in DISPENSABLE {
         let used: usize = tree_columns + shown.iter().map(|&column| widths[column] + 2).sum::<usize>();
         if used + DEVICE_COLUMNS <= line_width {
@@ -144,7 +161,9 @@ fn sections(topology: &Topology) -> Vec<(String, Vec<Line>)> {
         .map(|(root, top)| (describe::root(topology, *root), branches(topology, top)))
         .collect();
     if !unplaced.is_empty() {
-        let lines = unplaced.iter().map(|&node| line(topology, node, String::new(), String::new()));
+        let lines = unplaced
+            .iter()
+            .map(|&node| line(topology, node, String::new(), String::new()));
         sections.push(("place unknown (see the warnings)".into(), lines.collect()));
     }
     sections
@@ -161,10 +180,19 @@ fn branches(topology: &Topology, top: &[NodeId]) -> Vec<Line> {
         let deep = before.chars().count() > 64;
         let branch = if last { "└─ " } else { "├─ " };
         let after = if last { "   " } else { "│  " };
-        let below = if deep { before.clone() } else { format!("{before}{after}") };
+        let below = if deep {
+            before.clone()
+        } else {
+            format!("{before}{after}")
+        };
         let children = topology.children(node);
         let stem = if children.is_empty() { "   " } else { "│  " };
-        lines.push(line(topology, node, format!("{before}{branch}"), format!("{below}{stem}")));
+        lines.push(line(
+            topology,
+            node,
+            format!("{before}{branch}"),
+            format!("{below}{stem}"),
+        ));
         push_siblings(&mut open, children, &below);
     }
     lines
@@ -186,6 +214,12 @@ fn line(topology: &Topology, node: NodeId, mut tree: String, below: String) -> L
         }
         tree.push(']');
     }
+    let above_is_placed = topology
+        .upstream(node)
+        .is_some_and(|above| topology.root(above).is_some());
+    if above_is_placed && topology.root(node).is_none() {
+        tree.push_str(" (gap above)");
+    }
     Line {
         node,
         tree,
@@ -199,7 +233,9 @@ fn write_detail(text: &mut String, function: &Function, below: &str, tree_column
     let mut add = |detail: String| {
         let _ = writeln!(text, "{start}  {detail}");
     };
-    let id = function.id().map_or_else(|| "id unknown".into(), |id| id.to_string());
+    let id = function
+        .id()
+        .map_or_else(|| "id unknown".into(), |id| id.to_string());
     let kind = match function.port_type() {
         Fact::Known(Some(kind)) => kind.to_string(),
         Fact::Known(None) => "conventional PCI".into(),
@@ -250,12 +286,14 @@ fn write_legend(text: &mut String, sections: &[(String, Vec<Line>)], out: &Out) 
     };
     let mut legend = String::from("\n");
     let mut add = |words: &str| legend.push_str(&wrapped(words, "", "  ", out.width));
-    if cells(1).any(|link| link.contains(" of ")) {
-        add("LINK \"2.5 x16 of 16 x16\": trained below what both ends can do; a lower rate is normal while idle.");
-    }
-    if cells(2).any(|acs| acs.contains('/')) {
+    if cells(1).any(|link| link.contains(" of ") || link.contains("/")) {
         add(
-            "ACS letters: V source validation, B translation blocking, R request redirect, C completion redirect, \
+            "LINK \"2.5 x16 of 16 x16\": trained below what both ends can do; a lower rate is normal while idle.",
+        );
+    }
+    if cells(2).any(|acs| !matches!(acs, "" | "?")) {
+        add(
+            "ACS \"VRCU/VBRCUT\": bits that are on, of those that could be. V source validation, B translation blocking, R request redirect, C completion redirect, \
              U upstream forwarding, E egress control, T direct translated. R, C and E send traffic to the root complex.",
         );
     }
