@@ -82,7 +82,10 @@ pub(crate) fn heading(machine: &Machine, out: &Out) -> String {
     };
     let kernel = match machine.kernel {
         Kernel::Next => "posted rewrite (next)".into(),
-        Kernel::Unknown => "unknown".into(),
+        Kernel::Unknown => match snapshot.host.kernel {
+            Fact::Known(runs) => format!("Linux {runs}, older than the checked releases"),
+            Fact::Unknown(_) => "unknown".into(),
+        },
         release => format!("Linux {release}"),
     };
     let line = format!(

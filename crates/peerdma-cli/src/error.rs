@@ -1,5 +1,6 @@
 //! How the command line fails: what went wrong, why, and what to do.
 
+use crate::layout::plain;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -49,7 +50,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (label, text) in [("error", &self.error), ("why", &self.why), ("fix", &self.fix)] {
-            for (index, line) in text.lines().enumerate() {
+            for (index, line) in text.lines().map(plain).enumerate() {
                 match index {
                     0 => writeln!(f, "{:<7}{line}", format_args!("{label}:").to_string())?,
                     _ => writeln!(f, "       {line}")?,

@@ -2,6 +2,7 @@
 
 use crate::args::{MachineArgs, Policy};
 use crate::error::Problem;
+use crate::layout::plain;
 use crate::{capture, processor};
 use peerdma::fact::Fact;
 use peerdma::route::linux::Kernel;
@@ -9,6 +10,7 @@ use peerdma::snapshot::{Cpu, IommuMode, KernelVersion, Snapshot, Warnings};
 use peerdma::topology::Topology;
 use peerdma_linux::KeepConfig;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// A machine with its trees, and which kernel is asked about it.
 pub(crate) struct Machine {
@@ -51,7 +53,8 @@ impl Machine {
     pub(crate) fn open(args: &MachineArgs, policy: Policy) -> Result<Self, Problem> {
         let asked = asked_kernel(args.kernel.as_deref(), policy)?;
         let mut notes = Vec::new();
-        let (snapshot, source, mut warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        let (mut snapshot, source, mut warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        make_plain(&mut snapshot);
         let captured = snapshot.host.kernel;
         let kernel = asked.unwrap_or_else(|| {
             if let Fact::Known(version) = captured
@@ -101,6 +104,24 @@ pub(crate) fn read(
         snapshot.host.cpu = Fact::Known(cpu);
     }
     Ok((snapshot, source, warnings))
+}
+
+/// Takes control characters out of the words that commands print.
+fn make_plain(snapshot: &mut Snapshot) {
+    let make = |word: &mut String| {
+        if let Cow::Owned(plain) = plain(word) {
+            *word = plain;
+        }
+    };
+    if let Fact::Known(cpu) = &mut snapshot.host.cpu {
+        make(&mut cpu.vendor);
+    }
+    for function in snapshot.functions_mut() {
+        function.os.names.iter_mut().for_each(make);
+        if let Fact::Known(Some(driver)) = &mut function.os.driver {
+            make(driver);
+        }
+    }
 }
 
 /// The kernel that the options name, if they do.

@@ -1,5 +1,17 @@
 //! Fitting text into columns, counted in characters.
 
+use std::borrow::Cow;
+
+/// `text` without control characters: a capture that somebody sent must not steer a terminal.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        Cow::Owned(shown.collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// `text` with spaces up to `columns`; longer text stays.
 pub(crate) fn padded(text: &str, columns: usize) -> String {
     let missing = columns.saturating_sub(text.chars().count());
@@ -77,6 +89,12 @@ mod tests {
         assert_eq!(fitted("größe", 5), "größe");
         let text = wrapped("one two three four", "- ", "  ", 10);
         assert_eq!(text, "- one two\n  three\n  four\n");
+    }
+
+    #[test]
+    fn no_control_character_is_left() {
+        assert_eq!(plain("nvme0"), "nvme0");
+        assert_eq!(plain("a\u{1b}[2J\tb\u{9b}c"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
     }
 
     #[test]

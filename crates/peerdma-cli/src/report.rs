@@ -3,6 +3,7 @@
 use crate::args::{MachineArgs, OutputArgs};
 use crate::error::Failure;
 use crate::input::Machine;
+use crate::layout::plain;
 use crate::style::Palette;
 use peerdma::snapshot::Warnings;
 use std::fmt::Write as _;
@@ -81,7 +82,7 @@ pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
     }
     let mut text = String::new();
     for warning in warnings.list().iter().take(MOST_SHOWN) {
-        let _ = writeln!(text, "warning: {warning}");
+        let _ = writeln!(text, "warning: {}", plain(&warning.to_string()));
     }
     let more = warnings.list().len().saturating_sub(MOST_SHOWN) as u64 + warnings.left_out();
     if more > 0 {

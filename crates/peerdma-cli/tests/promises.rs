@@ -54,6 +54,29 @@ fn a_snapshot_answers_as_its_source_does() {
 }
 
 #[test]
+fn a_capture_cannot_steer_the_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("machine.json");
+    let path = file.to_str().expect("a plain path");
+    let written = peerdma(&["snapshot", "--from", SERVER, "-o", path]);
+    assert!(written.status.success());
+    let machine = std::fs::read_to_string(&file).expect("the snapshot");
+    assert!(machine.contains("\"mlx5_core\""));
+    let hostile = machine.replace("\"mlx5_core\"", "\"\\u001b[2J\\u0007\"");
+    std::fs::write(&file, hostile).expect("it is written");
+    for command in [
+        &["topo"][..],
+        &["matrix", "--driver", "\u{1b}[2J\u{7}"],
+        &["matrix"],
+    ] {
+        let output = peerdma(&[command, &["--from", path]].concat());
+        for stream in [&output.stdout, &output.stderr] {
+            assert!(!stream.contains(&0x1b), "{command:?}");
+        }
+    }
+}
+
+#[test]
 fn standard_input_is_a_source_and_a_closed_pipe_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_peerdma"))
         .args(["matrix", "--format", "tsv", "-q", "--from", "-"])

@@ -7,11 +7,13 @@ use crate::layout::{fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{acs, links, names, reason};
+use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::route::link_above;
 use peerdma::route::linux::{Effect, Hop, Reason};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
+use std::collections::BTreeMap;
 
 /// Columns by which a level is moved.
 const STEP: usize = 3;
@@ -38,6 +40,7 @@ pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> Str
     let mut drawing = Drawing {
         topology,
         direction,
+        hops: direction.evidence.hops.iter().map(|hop| (hop.bdf, hop)).collect(),
         out,
         text: String::new(),
     };
@@ -81,6 +84,7 @@ enum Way {
 struct Drawing<'a> {
     topology: &'a Topology,
     direction: &'a Direction,
+    hops: BTreeMap<Bdf, &'a Hop>,
     out: &'a Out,
     text: String,
 }
@@ -104,13 +108,7 @@ impl Drawing<'_> {
         self.text.push_str("  ");
         self.text.push_str(&self.out.palette.paint(Tone::Faint, &acs));
         self.text.push('\n');
-        let Some(hop) = self
-            .direction
-            .evidence
-            .hops
-            .iter()
-            .find(|hop| hop.bdf == function.bdf)
-        else {
+        let Some(hop) = self.hops.get(&function.bdf) else {
             return;
         };
         if let Some((tone, note)) = note(hop, way) {
