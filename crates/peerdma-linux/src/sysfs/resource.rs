@@ -17,12 +17,19 @@ const IORESOURCE_UNSET: u64 = 0x2000_0000;
 /// The low bits are the BAR register's own: 64 bits wide. Kernels before `IORESOURCE_MEM_64` have only it.
 const REGISTER_MEM_64: u64 = 0x4;
 
+/// The line of a BAR that is not implemented: most are such.
+const NONE: &[u8] = b"0x0000000000000000 0x0000000000000000 0x0000000000000000";
+
 /// The BARs that the file tells; unknown where it is not of this form.
 pub(super) fn parse(text: &[u8]) -> Fact<Vec<Resource>> {
     let mut resources = Vec::new();
     let mut lines = number::trimmed(text).split(|byte| *byte == b'\n');
     for index in 0..6 {
-        let Some(line) = lines.next().and_then(numbers) else {
+        let line = lines.next();
+        if line == Some(NONE) {
+            continue;
+        }
+        let Some(line) = line.and_then(numbers) else {
             return Fact::Unknown(Unread::Contradictory);
         };
         resources.extend(resource(index, line));
