@@ -2,11 +2,6 @@
 
 use peerdma::pci::AcsFlags;
 
-/// The bits that Linux takes for a redirect: R, C, E.
-pub(crate) const REDIRECT: AcsFlags = AcsFlags::REQUEST_REDIRECT
-    .union(AcsFlags::COMPLETION_REDIRECT)
-    .union(AcsFlags::EGRESS_CONTROL);
-
 /// What set redirect bits do: `sends requests (R) and completions (C) up to the root complex`.
 pub(crate) fn effect(flags: AcsFlags) -> String {
     let mut sent = Vec::new();

@@ -1,6 +1,7 @@
 //! What is unknown about answers, and the command that would settle it.
 
-use crate::input::{Machine, Source};
+use crate::capture::Source;
+use crate::input::Machine;
 use peerdma::addr::Bdf;
 use peerdma::fact::Unread;
 use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Kernel, Reason};

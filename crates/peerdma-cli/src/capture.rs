@@ -2,11 +2,34 @@
 
 use crate::args::MachineArgs;
 use crate::error::Problem;
-use crate::input::Source;
 use peerdma::snapshot::{Snapshot, Warnings};
 use peerdma_linux::KeepConfig;
 use peerdma_linux::source::{self, SourceError};
+use serde::Serialize;
 use std::path::Path;
+
+/// Where a machine comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "name")]
+pub(crate) enum Source {
+    /// The machine that runs us.
+    Live,
+    /// A sysfs folder that was given.
+    Sysfs(String),
+    /// A file, `-` for standard input.
+    File(String),
+}
+
+impl Source {
+    /// In words.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Live => "this machine",
+            Self::File(name) if name == "-" => "standard input",
+            Self::Sysfs(name) | Self::File(name) => name,
+        }
+    }
+}
 
 /// Reads the machine that the options name.
 ///

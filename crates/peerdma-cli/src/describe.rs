@@ -1,6 +1,7 @@
 //! What every answer says of the machine, its root buses and its functions.
 
-use crate::input::{Machine, Source};
+use crate::capture::Source;
+use crate::input::Machine;
 use crate::layout::{bytes, count, wrapped};
 use crate::names;
 use crate::report::Out;

@@ -1,15 +1,14 @@
 //! The machine that a command is about: read, completed by options, and its trees built.
 
 use crate::args::{MachineArgs, Policy};
+use crate::capture::{self, Source};
 use crate::error::Problem;
 use crate::layout::plain;
-use crate::{capture, processor};
 use peerdma::fact::Fact;
-use peerdma::route::linux::Kernel;
+use peerdma::route::linux::{Kernel, inferred_processor};
 use peerdma::snapshot::{Cpu, IommuMode, KernelVersion, Snapshot, Warnings};
 use peerdma::topology::Topology;
 use peerdma_linux::KeepConfig;
-use serde::Serialize;
 use std::borrow::Cow;
 
 /// A machine with its trees, and which kernel is asked about it.
@@ -20,29 +19,6 @@ pub(crate) struct Machine {
     pub(crate) warnings: Warnings,
     /// What was concluded or left out, in sentences.
     pub(crate) notes: Vec<String>,
-}
-
-/// Where a machine comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", content = "name")]
-pub(crate) enum Source {
-    /// The machine that runs us.
-    Live,
-    /// A sysfs folder that was given.
-    Sysfs(String),
-    /// A file, `-` for standard input.
-    File(String),
-}
-
-impl Source {
-    /// In words.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Live => "this machine",
-            Self::File(name) if name == "-" => "standard input",
-            Self::Sysfs(name) | Self::File(name) => name,
-        }
-    }
 }
 
 impl Machine {
@@ -95,7 +71,7 @@ pub(crate) fn read(
     if let Some(cpu) = cpu {
         host.cpu = Fact::Known(cpu);
     } else if !host.cpu.is_known()
-        && let Some((cpu, id)) = processor::inferred(&snapshot)
+        && let Some((cpu, id)) = inferred_processor(&snapshot)
     {
         notes.push(format!(
             "the processor is not in the source; its host bridge {id} at 0000:00:00.0 is Intel's, \

@@ -22,7 +22,6 @@ mod links;
 mod manual;
 mod matrix;
 mod names;
-mod processor;
 mod reason;
 mod report;
 mod route;

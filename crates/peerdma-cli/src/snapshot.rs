@@ -2,8 +2,9 @@
 
 use crate::advice;
 use crate::args::SnapshotArgs;
+use crate::capture::Source;
 use crate::error::{Failure, Problem};
-use crate::input::{self, Source};
+use crate::input;
 use crate::report;
 use peerdma::snapshot::Snapshot;
 use peerdma_linux::{KeepConfig, json};

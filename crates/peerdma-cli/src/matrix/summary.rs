@@ -34,7 +34,7 @@ impl Summary {
             self.unknown += 1;
             self.reached += usize::from(answers.iter().all(|answer| answer.surely_reached()));
             if self.unknown <= MOST_LOOKED_INTO {
-                let evidence = pairs.judge.evidence(provider, client);
+                let evidence = pairs.judge.evidence(provider, client, pairs.class);
                 self.missing.add(&pairs.judge, &evidence, [provider, client]);
             }
         } else if all(MapType::BusAddr) {

@@ -1,6 +1,5 @@
 //! The explanation as data, schema `peerdma.route/1` (docs/json.md).
 
-use super::remedy::Remedy;
 use super::{Direction, Explanation};
 use crate::advice::Advice;
 use crate::answer::AnswerLine;
@@ -8,7 +7,7 @@ use crate::describe::{FunctionLine, MachineLine};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::Acs;
-use peerdma::route::linux::{Effect, Gate, Reason, Side};
+use peerdma::route::linux::{Effect, Gate, Reason, Remedy, Side};
 use peerdma::route::{Access, Bottleneck};
 use peerdma::snapshot::{BarFacts, IommuGroup, P2pmem};
 use peerdma::topology::{NodeId, Topology};

@@ -1,11 +1,10 @@
 //! `peerdma route`: one pair, explained to whoever has to act on it.
 //!
-//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections, [`remedy`] says
-//! what would change the answer, [`json`] has all of it as data.
+//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections, [`json`]
+//! has all of it as data.
 
 mod drawing;
 mod json;
-mod remedy;
 mod text;
 
 use crate::advice::{Advice, Missing};
@@ -14,10 +13,9 @@ use crate::error::Failure;
 use crate::input::Machine;
 use crate::report::Out;
 use crate::select;
-use peerdma::route::linux::{Evidence, Judge};
+use peerdma::route::linux::{Evidence, Judge, Remedy};
 use peerdma::route::{Access, Answer, Bottleneck, TlpClass};
 use peerdma::topology::{NodeId, Path, Topology};
-use remedy::Remedy;
 
 /// One pair with all that is known about it.
 struct Explanation<'m> {
@@ -41,12 +39,12 @@ struct Direction {
 }
 
 impl Direction {
-    fn new(judge: &Judge<'_>, client: NodeId, provider: NodeId) -> Self {
+    fn new(judge: &Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> Self {
         Self {
             client,
             provider,
             path: Path::new(judge.topology(), client, provider),
-            evidence: judge.evidence(provider, client),
+            evidence: judge.evidence(provider, client, class),
         }
     }
 
@@ -89,8 +87,8 @@ impl<'m> Explanation<'m> {
         args: &RouteArgs,
     ) -> Self {
         let class = TlpClass::from(args.verdict.tlp);
-        let there = Direction::new(judge, client, provider);
-        let back = Direction::new(judge, provider, client);
+        let there = Direction::new(judge, client, provider, class);
+        let back = Direction::new(judge, provider, client, class);
         let mut missing = Missing::default();
         for direction in [&there, &back] {
             if direction.is_unknown(class) {
@@ -100,7 +98,7 @@ impl<'m> Explanation<'m> {
         let command = format!("route {} {}", args.client, args.provider);
         Self {
             links: links(&machine.topology, &there),
-            remedy: Remedy::new(judge, [&there, &back]),
+            remedy: Remedy::new(judge, &there.evidence, &back.evidence),
             advice: missing.advice(machine, &command),
             machine,
             class,

@@ -1,13 +1,12 @@
 //! The explanation for reading.
 
-use super::remedy::Remedy;
 use super::{Direction, Explanation, drawing};
 use crate::layout::wrapped;
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, links, names, reason};
 use peerdma::fact::Fact;
-use peerdma::route::linux::{Kernel, Reason};
+use peerdma::route::linux::{Kernel, Reason, Remedy};
 use peerdma::route::{Access, Answer, LinkHealth, MapType};
 use peerdma::snapshot::IommuMode;
 use peerdma::topology::NodeId;

@@ -3,6 +3,7 @@
 use crate::style::Tone;
 use crate::{layout, links, names};
 use peerdma::fact::Fact;
+use peerdma::route::linux::REDIRECT;
 use peerdma::route::{LinkHealth, link_above};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
@@ -68,7 +69,7 @@ fn acs(function: &Function) -> Cell {
         Fact::Unknown(_) => ("?".into(), Some(Tone::Doubt)),
         Fact::Known(None) => (String::new(), None),
         Fact::Known(Some(acs)) => {
-            let tone = acs.control.intersects(crate::acs::REDIRECT).then_some(Tone::Fair);
+            let tone = acs.control.intersects(REDIRECT).then_some(Tone::Fair);
             (format!("{}/{}", acs.control, acs.capable), tone)
         }
     }

@@ -1,6 +1,7 @@
 //! The first line of a function: where it sits, its class, its name or numbers.
 
 use super::names;
+use super::scan::exact_hex;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::{ClassCode, Id};
@@ -92,12 +93,6 @@ fn numbers(text: &str) -> Option<Id> {
         vendor: exact_hex(vendor)?,
         device: exact_hex(device)?,
     })
-}
-
-/// Exactly four hexadecimal digits.
-pub(super) fn exact_hex(text: &str) -> Option<u16> {
-    let digits = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
 }
 
 /// The first `digits` characters as a hexadecimal number.

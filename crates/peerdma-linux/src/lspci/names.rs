@@ -19,10 +19,7 @@ pub(super) fn class(name: &str) -> Option<u16> {
 /// `Device 4c43`, one whose vendor has no name either as `Device 1234:4c43`.
 pub(super) fn id(text: &str) -> Option<Id> {
     if let Some((vendor, device)) = text.strip_prefix("Device ").and_then(|rest| rest.split_once(':')) {
-        let (vendor, device) = (
-            super::header::exact_hex(vendor)?,
-            super::header::exact_hex(device)?,
-        );
+        let (vendor, device) = (super::scan::exact_hex(vendor)?, super::scan::exact_hex(device)?);
         return Some(Id { vendor, device });
     }
     let reach = text.len().min(MOST_NAME_BYTES);
@@ -38,7 +35,7 @@ pub(super) fn id(text: &str) -> Option<Id> {
             Some((vendor, text.get(space + 1..)?))
         })?;
     let vendor = (*vendor)?;
-    let device = match device.strip_prefix("Device ").and_then(super::header::exact_hex) {
+    let device = match device.strip_prefix("Device ").and_then(super::scan::exact_hex) {
         Some(device) => device,
         None => only(vendor.devices().filter(|(_, known)| *known == device))?.0,
     };

@@ -49,6 +49,12 @@ pub(super) fn size_bytes(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
+/// Exactly four hexadecimal digits.
+pub(super) fn exact_hex(text: &str) -> Option<u16> {
+    let digits = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

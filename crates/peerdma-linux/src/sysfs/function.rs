@@ -31,24 +31,6 @@ struct Silent {
     group: bool,
 }
 
-/// What is known of a function whose folder cannot be read.
-pub(super) fn unread(bdf: Bdf, why: Unread) -> Function {
-    let mut function = Function::new(bdf);
-    function.config = Config::unknown(why);
-    function.os = Os {
-        resources: Fact::Unknown(why),
-        link: Fact::Unknown(why),
-        port_type: Fact::Unknown(why),
-        numa_node: Fact::Unknown(why),
-        iommu_group: Fact::Unknown(why),
-        driver: Fact::Unknown(why),
-        names: Vec::new(),
-        p2pmem: Fact::Unknown(why),
-        physical_function: Fact::Unknown(why),
-    };
-    function
-}
-
 /// The entries of a function's folder that are read, as far as they are there.
 #[derive(Default)]
 struct Present {
@@ -97,7 +79,7 @@ impl<'t, T: Tree> Reader<'t, T> {
             Err(gap) => {
                 warnings.push(bdf, format_args!("its folder cannot be read: {gap}"));
                 self.silent.push(Silent::default());
-                unread(bdf, gap.unread())
+                Function::unknown(bdf, gap.unread())
             }
         }
     }

@@ -118,13 +118,18 @@ pub struct BarFacts {
 }
 
 impl Function {
-    /// A function of which nothing but its address is known.
+    /// A function of which nothing but its address is known yet.
     pub fn new(bdf: Bdf) -> Self {
+        Self::unknown(bdf, Unread::NotInSource)
+    }
+
+    /// A function of which nothing but its address is known, for this reason.
+    pub fn unknown(bdf: Bdf, why: Unread) -> Self {
         Self {
             bdf,
-            upstream: Fact::NOT_IN_SOURCE,
-            config: Config::default(),
-            os: Os::default(),
+            upstream: Fact::Unknown(why),
+            config: Config::unknown(why),
+            os: Os::unknown(why),
             raw_config: None,
         }
     }
@@ -229,10 +234,14 @@ impl Function {
 
     /// Forgets all that was read, since the source contradicts itself about this function.
     pub fn contradict(&mut self) {
-        let why = Unread::Contradictory;
-        self.upstream = Fact::Unknown(why);
-        self.config = Config::unknown(why);
-        self.os = Os {
+        *self = Self::unknown(self.bdf, Unread::Contradictory);
+    }
+}
+
+impl Os {
+    /// Nothing is known, for this reason.
+    pub fn unknown(why: Unread) -> Self {
+        Self {
             resources: Fact::Unknown(why),
             link: Fact::Unknown(why),
             port_type: Fact::Unknown(why),
@@ -242,8 +251,7 @@ impl Function {
             names: Vec::new(),
             p2pmem: Fact::Unknown(why),
             physical_function: Fact::Unknown(why),
-        };
-        self.raw_config = None;
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use crate::topology::{NodeId, Topology};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The bits that mainline takes for a redirect: R, C or E (`pci_bridge_has_acs_redir`).
-pub(super) const REDIRECT: AcsFlags = AcsFlags::REQUEST_REDIRECT
+/// The bits that Linux takes for a redirect: R, C and E (`pci_bridge_has_acs_redir`).
+pub const REDIRECT: AcsFlags = AcsFlags::REQUEST_REDIRECT
     .union(AcsFlags::COMPLETION_REDIRECT)
     .union(AcsFlags::EGRESS_CONTROL);
 

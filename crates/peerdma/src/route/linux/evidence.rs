@@ -15,6 +15,10 @@ use alloc::vec::Vec;
 /// A verdict with all that it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
+    /// Whose memory it is.
+    pub provider: NodeId,
+    /// Who reads and writes it.
+    pub client: NodeId,
     /// The verdict.
     pub verdict: Verdict,
     /// The way of a request, from the client up and down to the provider.
@@ -82,7 +86,7 @@ pub enum Reason {
     SharedBridge,
     /// A bridge above both, but ACS sends requests or completions on to the root complex.
     Redirected,
-    /// A bridge above both, and translated requests are blocked.
+    /// A port refuses the request, since it carries a translated address, or cannot be read.
     Blocked,
     /// No bridge above both: only the root complex connects them.
     NoSharedBridge,
@@ -92,79 +96,97 @@ pub enum Reason {
     PlaceUnknown,
 }
 
-/// Gathers the evidence for the strict class (what a device without special settings sends).
-pub(super) fn gather(judge: &Judge<'_>, provider: NodeId, client: NodeId) -> Evidence {
-    let topology = judge.topology();
-    let verdict = judge.verdict(provider, client);
-    let answer = verdict.answer(Access::Read, TlpClass::Strict);
-    let (Some(provider_root), Some(client_root)) = (topology.root(provider), topology.root(client)) else {
-        return Evidence {
-            verdict,
-            hops: Vec::new(),
-            reason: Reason::PlaceUnknown,
-            gate: None,
+impl Judge<'_> {
+    /// The verdict for a pair, and why it is so for one class of packets.
+    pub fn evidence(&self, provider: NodeId, client: NodeId, class: TlpClass) -> Evidence {
+        let topology = self.topology();
+        let verdict = self.verdict(provider, client);
+        let (Some(provider_root), Some(client_root)) = (topology.root(provider), topology.root(client))
+        else {
+            return Evidence {
+                provider,
+                client,
+                verdict,
+                hops: Vec::new(),
+                reason: Reason::PlaceUnknown,
+                gate: None,
+            };
         };
-    };
-    let path = Path::new(topology, client, provider);
-    let mut hops: Vec<Hop> = Vec::new();
-    let sides = [
-        (&path.up[..], Side::Client),
-        (path.turn.as_slice(), Side::Common),
-        (&path.down[..], Side::Provider),
-    ];
-    for (nodes, side) in sides {
-        for (position, &node) in nodes.iter().enumerate() {
-            // The rewrite looks at the two functions directly below the common ancestor.
-            let below_common = match side {
-                Side::Client => position + 1 == nodes.len(),
-                Side::Provider => position == 0,
-                Side::Common => false,
-            };
-            let effect = match (path.turn, judge.kernel()) {
-                (None, _) => Effect::DoesNotCount,
-                (Some(_), Kernel::Next) if !below_common || path.up.is_empty() || path.down.is_empty() => {
-                    Effect::DoesNotCount
-                }
-                (Some(_), Kernel::Next) => next_effect(judge.acs().control(node), side),
-                (Some(_), Kernel::Release(_) | Kernel::Unknown) => mainline_effect(judge.acs().control(node)),
-            };
-            hops.push(Hop {
-                bdf: topology.function(node).bdf,
-                side,
-                effect,
-                decides: false,
-            });
+        let path = Path::new(topology, client, provider);
+        let mut hops = self.hops(&path, class);
+        let answer = verdict.answer(Access::Read, class);
+        let (reason, deciding) = reason(&hops, path.turn.is_some(), provider == client, answer);
+        for index in deciding {
+            hops[index].decides = true;
+        }
+        let goes_up = !matches!(
+            reason,
+            Reason::SharedBridge | Reason::SameFunction | Reason::Blocked
+        );
+        let kernel = self.kernel();
+        Evidence {
+            provider,
+            client,
+            verdict,
+            hops,
+            reason,
+            gate: goes_up.then(|| {
+                self.gates()
+                    .evidence(topology, kernel, provider_root, client_root)
+            }),
         }
     }
-    let (reason, deciding) = reason(&hops, path.turn.is_some(), provider == client, answer);
-    for index in deciding {
-        hops[index].decides = true;
-    }
-    let goes_up = !matches!(
-        reason,
-        Reason::SharedBridge | Reason::SameFunction | Reason::Blocked
-    );
-    Evidence {
-        verdict,
-        hops,
-        reason,
-        gate: goes_up.then(|| {
-            judge
-                .gates()
-                .evidence(topology, judge.kernel(), provider_root, client_root)
-        }),
+
+    /// The functions on the way with what each does to the decision.
+    fn hops(&self, path: &Path, class: TlpClass) -> Vec<Hop> {
+        let sides = [
+            (&path.up[..], Side::Client),
+            (path.turn.as_slice(), Side::Common),
+            (&path.down[..], Side::Provider),
+        ];
+        let mut hops = Vec::new();
+        for (nodes, side) in sides {
+            for (position, &node) in nodes.iter().enumerate() {
+                let control = self.acs().control(node);
+                let effect = match self.kernel() {
+                    Kernel::Next => {
+                        let part = match (side, position) {
+                            _ if path.up.is_empty() || path.turn.is_some() && path.down.is_empty() => {
+                                Part::Neither
+                            }
+                            (Side::Client, _) if path.turn.is_some() && position + 1 == nodes.len() => {
+                                Part::RequestPort
+                            }
+                            (Side::Client, 1..) => Part::OnTheWayUp,
+                            (Side::Provider, 0) if path.turn.is_some() => Part::CompletionPort,
+                            _ => Part::Neither,
+                        };
+                        next_effect(control, part, class)
+                    }
+                    Kernel::Release(_) | Kernel::Unknown if path.turn.is_none() => Effect::DoesNotCount,
+                    Kernel::Release(_) | Kernel::Unknown => mainline_effect(control),
+                };
+                hops.push(Hop {
+                    bdf: self.topology().function(node).bdf,
+                    side,
+                    effect,
+                    decides: false,
+                });
+            }
+        }
+        hops
     }
 }
 
 /// What decided, and at which hops: the first that redirects; all that may, where that is unknown; the
 /// common ancestor where nothing redirects.
 fn reason(hops: &[Hop], meets: bool, same: bool, answer: Answer) -> (Reason, Vec<usize>) {
+    let first = |wanted: fn(&Effect) -> bool| hops.iter().position(|hop| wanted(&hop.effect));
+    if let Some(index) = first(|effect| matches!(effect, Effect::Unreadable | Effect::BlocksTranslated)) {
+        return (Reason::Blocked, [index].into());
+    }
     if !meets {
         return (Reason::NoSharedBridge, Vec::new());
-    }
-    let first = |wanted: fn(&Effect) -> bool| hops.iter().position(|hop| wanted(&hop.effect));
-    if let Some(index) = first(|effect| matches!(effect, Effect::Unreadable)) {
-        return (Reason::Blocked, [index].into());
     }
     if let Some(index) = first(|effect| matches!(effect, Effect::Redirects(_))) {
         return (Reason::Redirected, [index].into());
@@ -192,21 +214,40 @@ fn mainline_effect(control: Control) -> Effect {
     }
 }
 
-fn next_effect(control: Control, side: Side) -> Effect {
+/// What a function is asked in the rewrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The client-side port below the common ancestor: where a request could turn.
+    RequestPort,
+    /// The provider-side one: where a completion could turn.
+    CompletionPort,
+    /// Any other port that the request enters from below.
+    OnTheWayUp,
+    Neither,
+}
+
+fn next_effect(control: Control, part: Part, class: TlpClass) -> Effect {
+    if part == Part::Neither || part == Part::OnTheWayUp && !class.is_translated() {
+        return Effect::DoesNotCount;
+    }
     let flags = match control {
         Control::Flags(flags) => flags,
+        Control::Unreadable if part == Part::OnTheWayUp => return Effect::BlocksTranslated,
         Control::Unreadable => return Effect::Unreadable,
         Control::Unknown(why) => return Effect::Unknown(why),
     };
-    let (turn, counted) = match side {
-        Side::Client => (
-            next::request(flags, TlpClass::Strict),
+    let (turn, counted) = match part {
+        Part::CompletionPort => (next::completion(flags, class), AcsFlags::COMPLETION_REDIRECT),
+        Part::RequestPort => (
+            next::request(flags, class),
             AcsFlags::REQUEST_REDIRECT.union(AcsFlags::EGRESS_CONTROL),
         ),
-        _ => (
-            next::completion(flags, TlpClass::Strict),
-            AcsFlags::COMPLETION_REDIRECT,
-        ),
+        Part::OnTheWayUp | Part::Neither => {
+            return match flags.contains(AcsFlags::TRANSLATION_BLOCKING) {
+                true => Effect::BlocksTranslated,
+                false => Effect::Passes,
+            };
+        }
     };
     match turn {
         Turn::Direct => Effect::Passes,

@@ -1,7 +1,6 @@
 //! The judge: one topology, one kernel, any pair.
 
 use super::acs::AcsSums;
-use super::evidence::{self, Evidence};
 use super::gate::Gates;
 use super::junction::{Junction, Junctions};
 use super::{Kernel, mainline, next};
@@ -79,11 +78,6 @@ impl<'t> Judge<'t> {
             })
         });
         row.verdicts.extend(verdicts);
-    }
-
-    /// The verdict for a pair, and why.
-    pub fn evidence(&self, provider: NodeId, client: NodeId) -> Evidence {
-        evidence::gather(self, provider, client)
     }
 
     pub(super) fn acs(&self) -> &AcsSums {

@@ -3,7 +3,7 @@
 //!
 //! [`Judge`] takes a [`Topology`](crate::topology::Topology) and a [`Kernel`], sums up once what the
 //! walks will ask for, and then answers single pairs ([`Judge::verdict`]), whole rows of a matrix
-//! ([`Judge::row`]) and the question why ([`Judge::evidence`]). One function decides for all three.
+//! ([`Judge::row`]) and the question why ([`Judge::evidence`]). One function decides for all three. [`Remedy`] says what would change an answer.
 
 mod acs;
 mod evidence;
@@ -14,11 +14,16 @@ mod junction;
 mod kernel;
 mod mainline;
 mod next;
+mod processor;
+mod remedy;
 #[cfg(test)]
 mod tests;
 
+pub use acs::REDIRECT;
 pub use evidence::{Effect, Evidence, Hop, Reason, Side};
 pub use gate::{Accepted, Gate, GateKeeper, Listing};
 pub use host_bridges::{ENTRIES, Entry, Scope, Since};
 pub use judge::{Judge, Row};
 pub use kernel::Kernel;
+pub use processor::inferred_processor;
+pub use remedy::{Change, Remedy};

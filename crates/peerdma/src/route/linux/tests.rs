@@ -401,7 +401,7 @@ proptest! {
             for &client in &nodes {
                 let verdict = judge.verdict(provider, client);
                 prop_assert_eq!(row.verdicts()[client.index()], verdict);
-                let evidence = judge.evidence(provider, client);
+                let evidence = judge.evidence(provider, client, TlpClass::Strict);
                 prop_assert_eq!(evidence.verdict, verdict);
                 prop_assert!(evidence.gate.is_some() || evidence.hops.iter().any(|hop| hop.decides));
             }

@@ -1,47 +1,57 @@
-//! What would change the answer: switching ACS redirects off, hop by hop.
+//! What would change an answer: switching ACS redirects off, hop by hop.
+//!
+//! The texts follow Documentation/admin-guide/kernel-parameters.txt (`pci=disable_acs_redir=`) and
+//! setpci(8). A remedy is judged before it is given: it says what Linux would answer with it.
 
-use super::Direction;
-use crate::acs::REDIRECT;
-use peerdma::addr::Bdf;
-use peerdma::fact::Fact;
-use peerdma::pci::AcsFlags;
-use peerdma::route::linux::{Effect, Judge};
-use peerdma::route::{Access, MapType, TlpClass};
-use peerdma::snapshot::Warnings;
-use peerdma::topology::Topology;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use super::acs::REDIRECT;
+use super::{Effect, Evidence, Judge};
+use crate::addr::Bdf;
+use crate::fact::Fact;
+use crate::pci::AcsFlags;
+use crate::route::{Access, MapType, TlpClass};
+use crate::snapshot::Warnings;
+use crate::topology::Topology;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// How to make requests turn around at the switch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Remedy {
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Remedy {
     /// For the command line of the kernel, from the next boot on.
-    pub(super) kernel_parameter: String,
+    pub kernel_parameter: String,
     /// Until the next boot, one command a hop.
-    pub(super) setpci: Vec<String>,
+    pub setpci: Vec<String>,
     /// The hops that redirect.
-    pub(super) hops: Vec<Change>,
+    pub hops: Vec<Change>,
     /// What Linux would then say of the client's access to the provider's memory; nothing where unknown.
-    pub(super) then: Option<MapType>,
+    pub then: Option<MapType>,
     /// Functions on the way whose ACS is unknown and that might redirect too.
-    pub(super) unsure: Vec<Bdf>,
+    pub unsure: Vec<Bdf>,
 }
 
 /// One ACS control register, now and then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Change {
-    pub(super) bdf: Bdf,
-    pub(super) control: AcsFlags,
-    pub(super) becomes: AcsFlags,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Change {
+    /// The function whose register it is.
+    pub bdf: Bdf,
+    /// What is set now.
+    pub control: AcsFlags,
+    /// What would be set.
+    pub becomes: AcsFlags,
 }
 
 impl Remedy {
-    /// The remedy for a pair, nothing where no ACS setting stands in the way.
-    pub(super) fn new(judge: &Judge<'_>, directions: [&Direction; 2]) -> Option<Self> {
+    /// The remedy for a pair, given the evidence of `judge` for the wanted direction and for the other;
+    /// nothing where no ACS setting stands in the way of either.
+    pub fn new(judge: &Judge<'_>, wanted: &Evidence, other: &Evidence) -> Option<Self> {
         let topology = judge.topology();
         let mut controls: BTreeMap<Bdf, AcsFlags> = BTreeMap::new();
         let mut unsure: Vec<Bdf> = Vec::new();
-        for hop in directions.iter().flat_map(|direction| &direction.evidence.hops) {
+        for hop in wanted.hops.iter().chain(&other.hops) {
             match hop.effect {
                 Effect::Redirects(_) => {
                     if let Some(control) = control(topology, hop.bdf) {
@@ -66,9 +76,8 @@ impl Remedy {
             })
             .collect();
         let addresses: Vec<String> = hops.iter().map(|hop| hop.bdf.to_string()).collect();
-        let [there, _] = directions;
         Some(Self {
-            then: judged_anew(judge, there, &hops),
+            then: judged_anew(judge, wanted, &hops),
             kernel_parameter: format!("pci=disable_acs_redir={}", addresses.join(";")),
             // With a mask: the bits beyond those that we know stay as they are.
             setpci: hops
@@ -90,7 +99,7 @@ impl Remedy {
 
 /// What the same kernel would say with the registers changed: the remedy is judged before it is
 /// recommended.
-fn judged_anew(judge: &Judge<'_>, there: &Direction, hops: &[Change]) -> Option<MapType> {
+fn judged_anew(judge: &Judge<'_>, wanted: &Evidence, hops: &[Change]) -> Option<MapType> {
     let mut snapshot = judge.topology().snapshot().clone();
     for hop in hops {
         let position = snapshot.position(hop.bdf)?;
@@ -99,7 +108,7 @@ fn judged_anew(judge: &Judge<'_>, there: &Direction, hops: &[Change]) -> Option<
         }
     }
     let changed = Topology::new(snapshot, &mut Warnings::default());
-    let verdict = Judge::new(&changed, judge.kernel()).verdict(there.provider, there.client);
+    let verdict = Judge::new(&changed, judge.kernel()).verdict(wanted.provider, wanted.client);
     verdict.answer(Access::Read, TlpClass::Strict).map_type()
 }
 

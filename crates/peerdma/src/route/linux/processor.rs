@@ -3,9 +3,9 @@
 //! Only in this direction: an Intel processor is one that Linux does *not* accept by itself, so a
 //! wrong guess could only refuse too much. That a processor is AMD's is never inferred.
 
-use peerdma::addr::Bdf;
-use peerdma::pci::{ClassCode, Id};
-use peerdma::snapshot::{Cpu, Snapshot};
+use crate::addr::Bdf;
+use crate::pci::{ClassCode, Id};
+use crate::snapshot::{Cpu, Snapshot};
 
 const INTEL: u16 = 0x8086;
 
@@ -14,7 +14,7 @@ const INTEL: u16 = 0x8086;
 const EMULATED: [u16; 8] = [0x1237, 0x29c0, 0x7190, 0x7191, 0x7192, 0x29e0, 0x29a0, 0x0d57];
 
 /// The processor that function 0000:00:00.0 gives away, and that function's id.
-pub(crate) fn inferred(snapshot: &Snapshot) -> Option<(Cpu, Id)> {
+pub fn inferred_processor(snapshot: &Snapshot) -> Option<(Cpu, Id)> {
     let first = Bdf::from_devfn(0, 0, 0);
     let function = snapshot.functions().get(snapshot.position(first)?)?;
     let id = function.id()?;
@@ -32,22 +32,22 @@ pub(crate) fn inferred(snapshot: &Snapshot) -> Option<(Cpu, Id)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peerdma::fact::Fact;
-    use peerdma::snapshot::{Function, Host, Warnings};
+    use crate::fact::Fact;
+    use crate::snapshot::{Function, Host, Warnings};
 
     fn machine(class: u32, vendor: u16, device: u16) -> Snapshot {
         let mut function = Function::new(Bdf::from_devfn(0, 0, 0));
         function.config.id = Fact::Known(Id { vendor, device });
         function.config.class = Fact::Known(ClassCode::new(class));
-        Snapshot::new(Host::default(), vec![function], &mut Warnings::default())
+        Snapshot::new(Host::default(), [function].into(), &mut Warnings::default())
     }
 
     #[test]
     fn only_a_real_intel_host_bridge_gives_its_processor_away() {
-        assert!(inferred(&machine(0x06_0000, 0x8086, 0x09a2)).is_some());
-        assert!(inferred(&machine(0x06_0000, 0x8086, 0x1237)).is_none());
-        assert!(inferred(&machine(0x06_0000, 0x8086, 0x29c0)).is_none());
-        assert!(inferred(&machine(0x06_0000, 0x1022, 0x1480)).is_none());
-        assert!(inferred(&machine(0x06_0400, 0x8086, 0x09a2)).is_none());
+        assert!(inferred_processor(&machine(0x06_0000, 0x8086, 0x09a2)).is_some());
+        assert!(inferred_processor(&machine(0x06_0000, 0x8086, 0x1237)).is_none());
+        assert!(inferred_processor(&machine(0x06_0000, 0x8086, 0x29c0)).is_none());
+        assert!(inferred_processor(&machine(0x06_0000, 0x1022, 0x1480)).is_none());
+        assert!(inferred_processor(&machine(0x06_0400, 0x8086, 0x09a2)).is_none());
     }
 }
