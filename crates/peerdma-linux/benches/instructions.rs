@@ -1,4 +1,4 @@
-//! How many instructions the readers take, the same on every run: `cargo bench -p peerdma-linux --bench
+//! How many instructions reading and judging take, the same on every run: `cargo bench -p peerdma-linux --bench
 //! instructions` (needs valgrind, and `gungraun-runner` of the version in Cargo.lock).
 #![allow(
     missing_docs,
@@ -9,7 +9,9 @@
 mod machines;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use peerdma::route::linux::{Judge, Kernel, Row};
 use peerdma::snapshot::{Snapshot, Warnings};
+use peerdma::topology::Topology;
 use peerdma_linux::KeepConfig;
 use peerdma_linux::json::{self, JsonError};
 use peerdma_linux::lspci::{self, LspciError};
@@ -25,10 +27,8 @@ fn tree_of(functions: usize) -> TempDir {
 }
 
 fn json_of(functions: usize) -> Vec<u8> {
-    let text = machines::listing(functions);
-    let read = lspci::read(&text, KeepConfig::Drop, &mut Warnings::default());
     let mut written = Vec::new();
-    json::write(&read.expect("the listing is sound"), &mut written).expect("memory takes every write");
+    json::write(&machines::snapshot(functions), &mut written).expect("memory takes every write");
     written
 }
 
@@ -52,5 +52,19 @@ fn snapshot(text: Vec<u8>) -> Result<Snapshot, JsonError> {
     json::read(black_box(&text), &mut Warnings::default())
 }
 
+#[library_benchmark]
+#[bench::functions_1000(args = (1000), setup = machines::topology)]
+fn all_pairs(topology: Topology) -> usize {
+    let judge = Judge::new(black_box(&topology), Kernel::Unknown);
+    let mut row = Row::default();
+    let mut verdicts = 0;
+    for provider in topology.nodes() {
+        judge.row(provider, &mut row);
+        verdicts += black_box(row.verdicts()).len();
+    }
+    verdicts
+}
+
 library_benchmark_group!(name = readers, benchmarks = [listing, tree, snapshot]);
-main!(library_benchmark_groups = readers);
+library_benchmark_group!(name = judges, benchmarks = [all_pairs]);
+main!(library_benchmark_groups = readers, judges);

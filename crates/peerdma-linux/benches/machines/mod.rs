@@ -1,10 +1,14 @@
 //! The generated machines that the benchmarks read, in each form that a reader takes.
 
-#[allow(dead_code, reason = "each benchmark uses a part")]
+#![allow(dead_code, reason = "each benchmark uses a part")]
+
 #[path = "../../../../xtask/src/machine/mod.rs"]
 pub(crate) mod machine;
 
 use machine::Generated;
+use peerdma::snapshot::{Snapshot, Warnings};
+use peerdma::topology::Topology;
+use peerdma_linux::{KeepConfig, lspci};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -16,6 +20,17 @@ pub(crate) fn listing(functions: usize) -> Vec<u8> {
     let mut text = Vec::new();
     machine::write_lspci(&machine::generate(functions, 1), &mut text).expect("memory takes every write");
     text
+}
+
+/// The snapshot that such a listing reads as.
+pub(crate) fn snapshot(functions: usize) -> Snapshot {
+    let read = lspci::read(&listing(functions), KeepConfig::Drop, &mut Warnings::default());
+    read.expect("the listing is sound")
+}
+
+/// Its trees.
+pub(crate) fn topology(functions: usize) -> Topology {
+    Topology::new(snapshot(functions), &mut Warnings::default())
 }
 
 /// A sysfs tree below `root`, as root reads it: folders that nest as the bridges do, and links.
