@@ -137,6 +137,14 @@ impl PortType {
         !matches!(self, Self::INTEGRATED_ENDPOINT | Self::EVENT_COLLECTOR)
     }
 
+    /// Does such a function only exist on root buses?
+    pub const fn sits_on_a_root_bus(self) -> bool {
+        matches!(
+            self,
+            Self::ROOT_PORT | Self::INTEGRATED_ENDPOINT | Self::EVENT_COLLECTOR
+        )
+    }
+
     /// Must a link or a switch lie above such a function, so that it cannot sit on a root bus of
     /// a physical machine?
     pub const fn sits_below_a_link(self) -> bool {

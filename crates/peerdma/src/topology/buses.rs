@@ -2,11 +2,13 @@
 //!
 //! Within a domain every configured bridge claims the buses from its secondary to its subordinate
 //! number. Sound claims are nested like the bridges themselves. A bus that two bridges claim without
-//! one being below the other has no known bridge; a bus that nobody claims is a root bus.
+//! one being below the other has no known bridge; a bus that nobody claims is a root bus, unless the
+//! listing was cut.
 
 use super::claims_buses;
 use crate::addr::Bdf;
-use crate::fact::Fact;
+use crate::fact::{Fact, Unread};
+use crate::pci::{ClassCode, PortType};
 use crate::snapshot::{Function, Snapshot, Warnings};
 use alloc::format;
 use alloc::vec;
@@ -15,7 +17,8 @@ use alloc::vec::Vec;
 /// What is directly above a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upstream {
-    RootBus,
+    /// Nothing: it is on the root bus with this number.
+    RootBus(u8),
     /// Position of the bridge in the snapshot.
     Bridge(usize),
     /// The same of a bridge further up: the one directly above is missing from the source.
@@ -43,37 +46,58 @@ pub(super) fn places(snapshot: &Snapshot, warnings: &mut Warnings) -> Vec<Upstre
         let end = start + functions[start..].partition_point(|function| function.bdf.domain() == domain);
         let buses = Buses::of_domain(snapshot, start..end, warnings);
         for index in start..end {
-            let function = &functions[index];
-            places[index] = match function.upstream {
-                Fact::Known(None) => Upstream::RootBus,
-                Fact::Known(Some(bridge)) => match snapshot.position(bridge) {
-                    Some(position) => Upstream::Bridge(position),
-                    None => {
-                        warnings.push(
-                            function.bdf,
-                            format!(
-                                "the bridge {bridge} above it is missing from the source; every verdict about it, \
-                                 and about what is below it, is unknown"
-                            ),
-                        );
-                        match buses.above[usize::from(function.bdf.bus())] {
-                            Upstream::Bridge(next) => Upstream::BeyondGap(next),
-                            _ => Upstream::Unknown,
-                        }
-                    }
-                },
-                Fact::Unknown(crate::fact::Unread::Contradictory) => Upstream::Unknown,
-                Fact::Unknown(_) => buses.above[usize::from(function.bdf.bus())],
-            };
+            places[index] = place(snapshot, &functions[index], &buses, warnings);
         }
         start = end;
     }
     places
 }
 
+fn place(snapshot: &Snapshot, function: &Function, buses: &Buses, warnings: &mut Warnings) -> Upstream {
+    match function.upstream {
+        Fact::Known(Some(bridge)) => match snapshot.position(bridge) {
+            Some(position) => Upstream::Bridge(position),
+            None => {
+                warnings.push(
+                    function.bdf,
+                    format!(
+                        "the bridge {bridge} above it is missing from the source; every verdict about it, and about \
+                         what is below it, is unknown"
+                    ),
+                );
+                match buses.above[usize::from(function.bdf.bus())] {
+                    Upstream::Bridge(next) | Upstream::BeyondGap(next) => Upstream::BeyondGap(next),
+                    _ => Upstream::Unknown,
+                }
+            }
+        },
+        Fact::Known(None) => match function.os.physical_function {
+            // A virtual function may have a bus number of its own; it belongs where its physical one does.
+            Fact::Known(Some(physical)) if snapshot.position(physical).is_none() => {
+                warnings.push(
+                    function.bdf,
+                    format!("its physical function {physical} is missing from the source; every verdict about it is unknown"),
+                );
+                Upstream::Unknown
+            }
+            Fact::Known(Some(physical)) => Upstream::RootBus(physical.bus()),
+            _ => Upstream::RootBus(function.bdf.bus()),
+        },
+        Fact::Unknown(Unread::Contradictory) => Upstream::Unknown,
+        Fact::Unknown(_) => {
+            let bus = buses
+                .virtual_functions
+                .physical_bus(function.bdf)
+                .unwrap_or(function.bdf.bus());
+            buses.above[usize::from(bus)]
+        }
+    }
+}
+
 /// What leads to each bus of one domain.
 struct Buses {
     above: [Upstream; 256],
+    virtual_functions: VirtualFunctions,
 }
 
 impl Buses {
@@ -108,24 +132,33 @@ impl Buses {
                 }
             }
         }
-        let mut above = [Upstream::RootBus; 256];
+        let mut above: [Upstream; 256] = core::array::from_fn(|bus| Upstream::RootBus(bus as u8));
         let is_told = |function: &Function| match function.upstream {
             Fact::Known(Some(bridge)) => snapshot.position(bridge).is_some(),
             Fact::Known(None) => true,
             Fact::Unknown(_) => false,
         };
         if functions.iter().all(is_told) {
-            return Self { above };
+            return Self {
+                above,
+                virtual_functions: VirtualFunctions::default(),
+            };
         }
         claims.sort_by_key(|claim| (claim.first, core::cmp::Reverse(claim.last)));
         nest(snapshot, &claims, &mut doubtful, warnings);
         // Inner claims come after outer ones, so the innermost claim is written last.
         for claim in &claims {
-            for bus in claim.first..=claim.last {
-                above[usize::from(bus)] = Upstream::Bridge(claim.bridge);
+            above[usize::from(claim.first)] = Upstream::Bridge(claim.bridge);
+            // Only its secondary bus is directly below a bridge. On a further bus that no bridge leads
+            // to, and no virtual functions, something in between is missing.
+            for bus in claim.first..claim.last {
+                above[usize::from(bus) + 1] = Upstream::BeyondGap(claim.bridge);
             }
         }
-        let mut buses = Self { above };
+        let mut buses = Self {
+            above,
+            virtual_functions: VirtualFunctions::of(functions),
+        };
         for (bus, doubtful) in doubtful.iter().enumerate() {
             if *doubtful {
                 buses.above[bus] = Upstream::Unknown;
@@ -133,6 +166,7 @@ impl Buses {
         }
         buses.doubt_orphans(functions, warnings);
         buses.doubt_cut_listings(functions, warnings);
+        buses.tell_of_gaps(snapshot, functions, warnings);
         buses
     }
 
@@ -148,7 +182,7 @@ impl Buses {
         let own = silent.bdf.bus();
         let orphan = |function: &&Function| {
             let bus = function.bdf.bus();
-            bus > own && self.above[usize::from(bus)] == Upstream::RootBus && !function.upstream.is_known()
+            bus > own && self.is_root(bus) && !function.upstream.is_known()
         };
         if functions.iter().any(|function| orphan(&function)) {
             warnings.push(
@@ -158,39 +192,116 @@ impl Buses {
             );
         }
         for above in &mut self.above[usize::from(own) + 1..] {
-            if *above == Upstream::RootBus {
+            if matches!(above, Upstream::RootBus(_)) {
                 *above = Upstream::Unknown;
             }
         }
     }
 
-    /// A PCIe endpoint or switch port cannot sit on a root bus of a physical machine; virtual machines
-    /// put them on bus 0. On a higher bus to which no bridge leads, the listing was cut.
+    /// A bus that no bridge leads to is a root bus, unless the listing was cut. Bus 0 always is one; a
+    /// higher bus has to show it: by a function that only root buses have, or because bus 0 shows a host
+    /// bridge, so that the listing was not cut down to some devices. Where a function must sit below a link
+    /// (PCIe Base 7.5.3.2: endpoints and ports of switches), it was cut.
     fn doubt_cut_listings(&mut self, functions: &[Function], warnings: &mut Warnings) {
-        let mut last_bus = None;
-        for function in functions {
-            let bus = function.bdf.bus();
-            if last_bus == Some(bus) {
+        let is_host_bridge =
+            |function: &Function| function.class().map(ClassCode::class) == Some(ClassCode::HOST_BRIDGE);
+        let port_type = |function: &Function| function.port_type().known().flatten();
+        let shows_bus_0 = functions
+            .iter()
+            .any(|function| function.bdf.bus() == 0 && is_host_bridge(function));
+        for bus in functions.chunk_by(|one, next| one.bdf.bus() == next.bdf.bus()) {
+            let Some(first) = bus.first() else { continue };
+            let number = first.bdf.bus();
+            if number == 0 || !self.is_root(number) || bus.iter().all(|function| function.upstream.is_known())
+            {
                 continue;
             }
-            last_bus = Some(bus);
             let below_a_link =
-                matches!(function.port_type(), Fact::Known(Some(kind)) if kind.sits_below_a_link());
-            if bus != 0
-                && below_a_link
-                && !function.upstream.is_known()
-                && self.above[usize::from(bus)] == Upstream::RootBus
-            {
+                |function: &Function| port_type(function).is_some_and(PortType::sits_below_a_link);
+            let on_root_bus = |function: &Function| {
+                is_host_bridge(function) || port_type(function).is_some_and(PortType::sits_on_a_root_bus)
+            };
+            if bus.iter().any(below_a_link) || !shows_bus_0 && !bus.iter().any(on_root_bus) {
                 warnings.push(
-                    function.bdf,
+                    first.bdf,
                     format!(
-                        "no bridge in the source leads to bus {bus:02x}, though a link must: the listing was cut; \
-                         take it again without a filter. Every verdict about this bus is unknown"
+                        "no bridge in the source leads to bus {number:02x}, and nothing shows that it is a root bus: the \
+                         listing was cut, or taken without privilege; take it again without a filter, as root. Every \
+                         verdict about this bus is unknown"
                     ),
                 );
-                self.above[usize::from(bus)] = Upstream::Unknown;
+                self.above[usize::from(number)] = Upstream::Unknown;
             }
         }
+    }
+
+    /// Says for each bus with functions that something above it is missing.
+    fn tell_of_gaps(&self, snapshot: &Snapshot, functions: &[Function], warnings: &mut Warnings) {
+        for bus in functions.chunk_by(|one, next| one.bdf.bus() == next.bdf.bus()) {
+            let affected = bus.iter().find(|function| {
+                !function.upstream.is_known() && self.virtual_functions.physical_bus(function.bdf).is_none()
+            });
+            let Some(affected) = affected else { continue };
+            if let Upstream::BeyondGap(bridge) = self.above[usize::from(affected.bdf.bus())] {
+                warnings.push(
+                    affected.bdf,
+                    format!(
+                        "the bridge that leads to bus {:02x}, somewhere below {}, is missing from the source; every verdict \
+                         about this bus is unknown",
+                        affected.bdf.bus(),
+                        snapshot.functions()[bridge].bdf
+                    ),
+                );
+            }
+        }
+    }
+
+    fn is_root(&self, bus: u8) -> bool {
+        matches!(self.above[usize::from(bus)], Upstream::RootBus(_))
+    }
+}
+
+/// The routing IDs of the virtual functions of a domain, as their physical functions tell them (PCIe Base
+/// 9.2.1.2): they may lie on buses to which no bridge leads.
+#[derive(Default)]
+struct VirtualFunctions {
+    /// Bus of the physical function, plus one, for each routing ID; empty where there are none.
+    physical_buses: Vec<u16>,
+}
+
+impl VirtualFunctions {
+    /// Real devices stay far below this sum over all physical functions of a domain.
+    const MOST: u32 = 1 << 20;
+
+    fn of(functions: &[Function]) -> Self {
+        let mut physical_buses = Vec::new();
+        let mut budget = Self::MOST;
+        for function in functions {
+            let Fact::Known(Some(sriov)) = function.config.sriov else {
+                continue;
+            };
+            if !sriov.enabled || u32::from(sriov.count) > budget {
+                continue;
+            }
+            budget -= u32::from(sriov.count);
+            physical_buses.resize(1 << 16, 0);
+            let bus = function.bdf.bus();
+            let own = u32::from(bus) << 8 | u32::from(function.bdf.devfn());
+            for number in 0..u32::from(sriov.count) {
+                let id = own + u32::from(sriov.first_offset) + number * u32::from(sriov.stride);
+                if let Some(slot) = physical_buses.get_mut(id as usize) {
+                    *slot = u16::from(bus) + 1;
+                }
+            }
+        }
+        Self { physical_buses }
+    }
+
+    /// The bus of the physical function, if this is a virtual one.
+    fn physical_bus(&self, bdf: Bdf) -> Option<u8> {
+        let id = usize::from(bdf.bus()) << 8 | usize::from(bdf.devfn());
+        let bus = self.physical_buses.get(id)?.checked_sub(1)?;
+        u8::try_from(bus).ok()
     }
 }
 

@@ -95,9 +95,8 @@ impl Topology {
     /// Builds the trees; says in `warnings` what could not be placed, and why.
     pub fn new(snapshot: Snapshot, warnings: &mut Warnings) -> Self {
         let places = buses::places(&snapshot, warnings);
-        let mut roots: Vec<Root> = Vec::new();
+        let roots = roots(&snapshot, &places);
         let mut nodes: Vec<Node> = Vec::with_capacity(places.len());
-        // Functions are sorted by address, so the first one met on a root bus is the bus's first.
         for (index, place) in places.iter().enumerate() {
             let above = match place {
                 buses::Upstream::BeyondGap(_) => Above::BeyondGap,
@@ -108,15 +107,12 @@ impl Topology {
                     Place::Below(NodeId(bridge as u32))
                 }
                 buses::Upstream::Unknown => Place::Unknown,
-                buses::Upstream::RootBus => {
-                    let (domain, bus) = root_bus(&snapshot.functions()[index]);
-                    let found = roots.binary_search_by_key(&(domain, bus), |root| (root.domain, root.bus));
-                    let position = found.unwrap_or_else(|position| {
-                        let first = NodeId(index as u32);
-                        roots.insert(position, Root { domain, bus, first });
-                        position
-                    });
-                    Place::OnRoot(RootId(position as u32))
+                buses::Upstream::RootBus(bus) => {
+                    let key = (snapshot.functions()[index].bdf.domain(), bus);
+                    match roots.binary_search_by_key(&key, |root| (root.domain, root.bus)) {
+                        Ok(position) => Place::OnRoot(RootId(position as u32)),
+                        Err(_) => Place::Unknown,
+                    }
                 }
             };
             nodes.push(Node {
@@ -289,14 +285,21 @@ impl Topology {
     }
 }
 
-/// The root bus that a function without a bridge above it belongs to: a virtual function may have a bus
-/// number of its own and belongs where its physical function does.
-fn root_bus(function: &Function) -> (u32, u8) {
-    let physical = match function.os.physical_function {
-        Fact::Known(Some(physical)) => physical,
-        _ => function.bdf,
+/// The root buses, in the order of their addresses, each with its first function.
+fn roots(snapshot: &Snapshot, places: &[buses::Upstream]) -> Vec<Root> {
+    let on_root = |(index, place): (usize, &buses::Upstream)| match *place {
+        buses::Upstream::RootBus(bus) => Some(Root {
+            domain: snapshot.functions()[index].bdf.domain(),
+            bus,
+            first: NodeId(index as u32),
+        }),
+        _ => None,
     };
-    (function.bdf.domain(), physical.bus())
+    let mut roots: Vec<Root> = places.iter().enumerate().filter_map(on_root).collect();
+    // The sort is stable and functions come in the order of their addresses: the first one stays.
+    roots.sort_by_key(|root| (root.domain, root.bus));
+    roots.dedup_by_key(|root| (root.domain, root.bus));
+    roots
 }
 
 /// The buses that a function claims to lead to, as far as anyone knows.

@@ -3,7 +3,7 @@
 use super::{NodeId, Place, Topology};
 use crate::addr::Bdf;
 use crate::fact::Fact;
-use crate::pci::{Bridge, Express, PortType};
+use crate::pci::{Bridge, ClassCode, Express, PortType, Sriov};
 use crate::snapshot::{Function, Host, Snapshot, Warnings};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -58,18 +58,41 @@ fn says(warnings: &Warnings, at: &str, what: &str) -> bool {
 
 #[test]
 fn nested_bridges_and_virtual_functions_on_extra_buses_find_their_bridge() {
+    let mut physical = endpoint("03:00.0");
+    physical.config.sriov = Fact::Known(Some(Sriov {
+        enabled: true,
+        total: 4,
+        count: 4,
+        first_offset: 0xff,
+        stride: 1,
+        device: 0x1018,
+    }));
     let (topology, warnings) = build([
         bridge("00:01.0", 1, 5),
         bridge("01:00.0", 2, 5),
         bridge("02:00.0", 3, 4),
-        endpoint("03:00.0"),
-        endpoint("04:00.1"),
+        physical,
+        endpoint("03:1f.7"),
+        endpoint("04:00.2"),
     ]);
     assert_eq!(warnings, Warnings::default());
     assert_eq!(topology.above("03:00.0"), Some(bdf("02:00.0")));
-    assert_eq!(topology.above("04:00.1"), Some(bdf("02:00.0")));
-    assert_eq!(topology.depth(topology.at("04:00.1")), 4);
+    assert_eq!(topology.above("04:00.2"), Some(bdf("02:00.0")));
+    assert_eq!(topology.depth(topology.at("04:00.2")), 4);
+    assert!(topology.root(topology.at("04:00.2")).is_some());
     assert_eq!(topology.roots().len(), 1);
+}
+
+#[test]
+fn a_bus_inside_a_bridges_range_to_which_no_bridge_leads_shows_a_missing_bridge() {
+    let (topology, warnings) = build([
+        bridge("00:01.0", 1, 5),
+        bridge("02:00.0", 3, 3),
+        endpoint("03:00.0"),
+    ]);
+    assert!(says(&warnings, "02:00.0", "leads to bus 02"));
+    assert_eq!(topology.above("02:00.0"), Some(bdf("00:01.0")));
+    assert_eq!(topology.root(topology.at("03:00.0")), None);
 }
 
 #[test]
@@ -150,20 +173,28 @@ fn below_a_missing_bridge_the_next_one_up_is_shown_and_no_verdict_given() {
     assert!(topology.root(topology.at("00:01.0")).is_some());
 }
 
+fn with_type(at: &str, port_type: PortType) -> Function {
+    let mut function = endpoint(at);
+    function.config.express = Fact::Known(Some(Express {
+        port_type,
+        link: Fact::NOT_IN_SOURCE,
+        payload: Fact::NOT_IN_SOURCE,
+    }));
+    function
+}
+
+fn with_class(at: &str, class: u16) -> Function {
+    let mut function = endpoint(at);
+    function.config.class = Fact::Known(ClassCode::new(u32::from(class) << 8));
+    function
+}
+
 #[test]
 fn an_endpoint_to_whose_bus_nothing_leads_shows_that_the_listing_was_cut() {
-    let with_type = |at, port_type| {
-        let mut function = endpoint(at);
-        function.config.express = Fact::Known(Some(Express {
-            port_type,
-            link: Fact::NOT_IN_SOURCE,
-            payload: Fact::NOT_IN_SOURCE,
-        }));
-        function
-    };
     let (topology, warnings) = build([
         with_type("00:04.0", PortType::ENDPOINT),
-        with_type("3b:00.0", PortType::ENDPOINT),
+        with_class("3b:00.0", 0x0300),
+        with_type("3b:00.1", PortType::ENDPOINT),
         with_type("7f:08.0", PortType::INTEGRATED_ENDPOINT),
     ]);
     assert!(says(&warnings, "3b:00.0", "the listing was cut"));
@@ -171,6 +202,27 @@ fn an_endpoint_to_whose_bus_nothing_leads_shows_that_the_listing_was_cut() {
     // Virtual machines put endpoints on bus 0, and root buses hold integrated ones.
     assert!(matches!(topology.place(topology.at("00:04.0")), Place::OnRoot(_)));
     assert!(matches!(topology.place(topology.at("7f:08.0")), Place::OnRoot(_)));
+}
+
+#[test]
+fn a_bus_that_nothing_leads_to_has_to_show_that_it_is_a_root_bus() {
+    // Two devices of a listing that was filtered, or taken without privilege: they may share a switch.
+    let (topology, warnings) = build([with_class("3b:00.0", 0x0108), with_class("3c:00.0", 0x0108)]);
+    assert_eq!(warnings.list().len(), 2);
+    assert!(topology.roots().is_empty());
+    // A whole listing of a machine whose further root buses have no host bridge function.
+    let (topology, warnings) = build([
+        with_class("00:00.0", ClassCode::HOST_BRIDGE),
+        with_class("7f:08.0", 0x0880),
+    ]);
+    assert_eq!(warnings, Warnings::default());
+    assert_eq!(topology.roots().len(), 2);
+    // A host bridge function on the bus itself.
+    let (topology, _) = build([
+        with_class("40:00.0", ClassCode::HOST_BRIDGE),
+        with_class("40:01.0", 0x0108),
+    ]);
+    assert_eq!(topology.roots().len(), 1);
 }
 
 #[test]
@@ -190,7 +242,13 @@ fn two_functions_at_one_address_are_both_distrusted() {
 fn a_virtual_function_belongs_to_the_root_bus_of_its_physical_one() {
     let mut vf = told("01:00.0", None);
     vf.os.physical_function = Fact::Known(Some(bdf("00:02.0")));
-    let (topology, warnings) = build([told("00:02.0", None), vf]);
+    let (topology, warnings) = build([told("00:02.0", None), vf.clone()]);
     assert_eq!(warnings, Warnings::default());
     assert_eq!(topology.roots().len(), 1);
+    // Without the physical function nobody can tell.
+    let (topology, warnings) = build([told("03:00.0", None), vf]);
+    assert!(says(&warnings, "01:00.0", "physical function"));
+    assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
+    let root = topology.root(topology.at("03:00.0")).unwrap();
+    assert_eq!(topology.roots()[root.index()].bus, 3);
 }
