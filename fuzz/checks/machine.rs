@@ -31,9 +31,7 @@ pub(crate) fn check_both<E: Display>(kept: Result<Snapshot, E>, dropped: Result<
         (Ok(mut kept), Ok(dropped)) => {
             check(&kept);
             check(&dropped);
-            for function in kept.functions_mut() {
-                function.raw_config = None;
-            }
+            kept.edit(|function| function.raw_config = None);
             assert_eq!(kept, dropped, "keeping the bytes changes what they mean");
         }
         (Err(kept), Err(dropped)) => {

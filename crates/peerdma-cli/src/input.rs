@@ -92,12 +92,12 @@ fn make_plain(snapshot: &mut Snapshot) {
     if let Fact::Known(cpu) = &mut snapshot.host.cpu {
         make(&mut cpu.vendor);
     }
-    for function in snapshot.functions_mut() {
+    snapshot.edit(|function| {
         function.os.names.iter_mut().for_each(make);
         if let Fact::Known(Some(driver)) = &mut function.os.driver {
             make(driver);
         }
-    }
+    });
 }
 
 /// The kernel that the options name, if they do.

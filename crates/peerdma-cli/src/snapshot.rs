@@ -24,14 +24,14 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
     };
     let mut notes = Vec::new();
     let (mut snapshot, source, warnings) = input::read(&args.machine, keep, &mut notes)?;
-    for function in snapshot.functions_mut() {
+    snapshot.edit(|function| {
         if args.blank_serials {
             function.blank_serial_number();
         }
         if args.no_config {
             function.raw_config = None;
         }
-    }
+    });
     notes.push(coverage(&snapshot, &source));
     report::tell(&warnings, &notes, &args.machine);
     match &args.output {

@@ -247,7 +247,7 @@ impl Page<'_> {
                 hop.control, hop.becomes
             );
         }
-        if let Some(then) = remedy.then {
+        if let [Some(then), Some(_)] = remedy.then {
             self.paragraph(&format!("Linux would then say {then}; ask again to verify."));
         }
         self.paragraph(

@@ -56,9 +56,13 @@ impl Snapshot {
         &self.functions
     }
 
-    /// The same, to change facts in place.
-    pub fn functions_mut(&mut self) -> &mut [Function] {
-        &mut self.functions
+    /// Changes facts of every function in place. The address stays what it was: the order hangs on it.
+    pub fn edit(&mut self, mut change: impl FnMut(&mut Function)) {
+        for function in &mut self.functions {
+            let bdf = function.bdf;
+            change(function);
+            function.bdf = bdf;
+        }
     }
 
     /// The position of the function at `bdf` in [`Self::functions`].

@@ -19,9 +19,13 @@ pub struct Evidence {
     pub provider: NodeId,
     /// Who reads and writes it.
     pub client: NodeId,
+    /// The class of packets that the rest speaks of.
+    pub class: TlpClass,
     /// The verdict.
     pub verdict: Verdict,
-    /// The way of a request, from the client up and down to the provider.
+    /// The way of a request, from the client up and down to the provider. Bridges above the common one
+    /// are among them where a request that goes on to the root complex is checked there
+    /// ([`Side::AboveCommon`], after the common one).
     pub hops: Vec<Hop>,
     /// What decided between the turn at a switch and the way through the root complex.
     pub reason: Reason,
@@ -52,6 +56,8 @@ pub enum Side {
     Client,
     /// The nearest function above both.
     Common,
+    /// A bridge above that, which only a request to the root complex passes.
+    AboveCommon,
     /// The provider, or a bridge above it.
     Provider,
 }
@@ -106,6 +112,7 @@ impl Judge<'_> {
             return Evidence {
                 provider,
                 client,
+                class,
                 verdict,
                 hops: Vec::new(),
                 reason: Reason::PlaceUnknown,
@@ -127,6 +134,7 @@ impl Judge<'_> {
         Evidence {
             provider,
             client,
+            class,
             verdict,
             hops,
             reason,
@@ -139,9 +147,18 @@ impl Judge<'_> {
 
     /// The functions on the way with what each does to the decision.
     fn hops(&self, path: &Path, class: TlpClass) -> Vec<Hop> {
+        let topology = self.topology();
+        // Only the rewrite looks above the common bridge, and only for translated requests.
+        let above: Vec<NodeId> = match path.turn {
+            Some(turn) if self.kernel() == Kernel::Next && class.is_translated() && !path.up.is_empty() => {
+                topology.climb(turn).skip(1).collect()
+            }
+            _ => Vec::new(),
+        };
         let sides = [
             (&path.up[..], Side::Client),
             (path.turn.as_slice(), Side::Common),
+            (&above[..], Side::AboveCommon),
             (&path.down[..], Side::Provider),
         ];
         let mut hops = Vec::new();
@@ -149,52 +166,69 @@ impl Judge<'_> {
             for (position, &node) in nodes.iter().enumerate() {
                 let control = self.acs().control(node);
                 let effect = match self.kernel() {
-                    Kernel::Next => {
-                        let part = match (side, position) {
-                            _ if path.up.is_empty() || path.turn.is_some() && path.down.is_empty() => {
-                                Part::Neither
-                            }
-                            (Side::Client, _) if path.turn.is_some() && position + 1 == nodes.len() => {
-                                Part::RequestPort
-                            }
-                            (Side::Client, 1..) => Part::OnTheWayUp,
-                            (Side::Provider, 0) if path.turn.is_some() => Part::CompletionPort,
-                            _ => Part::Neither,
-                        };
-                        next_effect(control, part, class)
-                    }
+                    Kernel::Next => next_effect(control, part(path, side, position), class),
                     Kernel::Release(_) | Kernel::Unknown if path.turn.is_none() => Effect::DoesNotCount,
                     Kernel::Release(_) | Kernel::Unknown => mainline_effect(control),
                 };
                 hops.push(Hop {
-                    bdf: self.topology().function(node).bdf,
+                    bdf: topology.function(node).bdf,
                     side,
                     effect,
                     decides: false,
                 });
             }
         }
+        // What is above the common bridge counts for a request that goes there.
+        let is_redirected = hops.iter().any(|hop| {
+            hop.side != Side::AboveCommon && matches!(hop.effect, Effect::Redirects(_) | Effect::Unknown(_))
+        });
+        if path.turn.is_some() && !is_redirected {
+            for hop in &mut hops {
+                if matches!(hop.side, Side::Common | Side::AboveCommon) && self.kernel() == Kernel::Next {
+                    hop.effect = Effect::DoesNotCount;
+                }
+            }
+        }
         hops
+    }
+}
+
+/// What the rewrite asks of a function on the way.
+fn part(path: &Path, side: Side, position: usize) -> Part {
+    // The request never goes up where the client is above the provider, or is it.
+    if path.up.is_empty() {
+        return Part::Neither;
+    }
+    let parts = path.turn.is_some() && !path.down.is_empty();
+    match side {
+        Side::Client if parts && position + 1 == path.up.len() => Part::RequestPort,
+        Side::Client if position > 0 => Part::OnTheWayUp,
+        Side::Common | Side::AboveCommon => Part::OnTheWayUp,
+        Side::Provider if parts && position == 0 => Part::CompletionPort,
+        Side::Client | Side::Provider => Part::Neither,
     }
 }
 
 /// What decided, and at which hops: the first that redirects; all that may, where that is unknown; the
 /// common ancestor where nothing redirects.
 fn reason(hops: &[Hop], meets: bool, same: bool, answer: Answer) -> (Reason, Vec<usize>) {
-    let first = |wanted: fn(&Effect) -> bool| hops.iter().position(|hop| wanted(&hop.effect));
-    if let Some(index) = first(|effect| matches!(effect, Effect::Unreadable | Effect::BlocksTranslated)) {
-        return (Reason::Blocked, [index].into());
+    let positions = |wanted: fn(&Effect) -> bool| -> Vec<usize> {
+        let all = hops.iter().enumerate().filter(|(_, hop)| wanted(&hop.effect));
+        all.map(|(index, _)| index).collect()
+    };
+    let refusing = positions(|effect| matches!(effect, Effect::Unreadable | Effect::BlocksTranslated));
+    if let (Some(&first), true) = (refusing.first(), answer.surely_refused()) {
+        return (Reason::Blocked, [first].into());
     }
     if !meets {
         return (Reason::NoSharedBridge, Vec::new());
     }
-    if let Some(index) = first(|effect| matches!(effect, Effect::Redirects(_))) {
-        return (Reason::Redirected, [index].into());
+    let unknown = positions(|effect| matches!(effect, Effect::Unknown(_)));
+    if let Some(&first) = positions(|effect| matches!(effect, Effect::Redirects(_))).first() {
+        return (Reason::Redirected, [first].into());
     }
-    let unknown = |hop: &Hop| matches!(hop.effect, Effect::Unknown(_));
-    if hops.iter().any(unknown) && answer != Answer::known(MapType::BusAddr) {
-        let all = hops.iter().enumerate().filter(|(_, hop)| unknown(hop));
-        return (Reason::AcsUnknown, all.map(|(index, _)| index).collect());
+    if !unknown.is_empty() && answer != Answer::known(MapType::BusAddr) {
+        return (Reason::AcsUnknown, unknown);
     }
     let common = hops.iter().position(|hop| hop.side == Side::Common);
     let reason = if same {
@@ -232,7 +266,6 @@ fn next_effect(control: Control, part: Part, class: TlpClass) -> Effect {
     }
     let flags = match control {
         Control::Flags(flags) => flags,
-        Control::Unreadable if part == Part::OnTheWayUp => return Effect::BlocksTranslated,
         Control::Unreadable => return Effect::Unreadable,
         Control::Unknown(why) => return Effect::Unknown(why),
     };

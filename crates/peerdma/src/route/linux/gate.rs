@@ -1,6 +1,6 @@
 //! May a request pass through the root complex? The processor decides, else the list of host bridges.
 
-use super::host_bridges::{self, Entry, Scope};
+use super::host_bridges::{self, Entry, Scope, Since};
 use super::{Kernel, acs::Tri};
 use crate::addr::Bdf;
 use crate::fact::Fact;
@@ -64,8 +64,8 @@ pub struct Listing {
     pub is_key: Accepted,
     /// Between which bridges its entry allows; nothing where it has none in any release.
     pub scope: Option<Scope>,
-    /// The first mainline release with the entry, in words: `6.1 or earlier`, `7.2`, `after 7.3`.
-    pub since: Option<&'static str>,
+    /// The first releases with the entry.
+    pub since: Option<Since>,
     /// Is it listed in the kernel at hand?
     pub listed: Accepted,
 }
@@ -206,7 +206,7 @@ fn listing(topology: &Topology, root: Root, kernel: Kernel) -> Listing {
         id: first.config.id,
         is_key,
         scope: entry.map(|entry| entry.scope),
-        since: entry.map(|entry| entry.since.name()),
+        since: entry.map(|entry| entry.since),
         listed: match (is_key, held) {
             (Accepted::No, _) | (_, Accepted::No) => Accepted::No,
             (Accepted::Yes, Accepted::Yes) => Accepted::Yes,

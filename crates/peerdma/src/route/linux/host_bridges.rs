@@ -4,7 +4,8 @@
 //! Where the releases come from (read; those between are bracketed by them, no entry ever left the
 //! list): upstream 6.1.4, 6.12.8, 6.12.38, 6.12.96, 6.17.8, 6.18.5, 6.18.15, 6.19.6, 7.1.3, 7.1.13 and the
 //! Debian packages linux-source-6.1 (6.1.170-3, 6.1.192-2), linux-source-6.12 (6.12.94-1, 6.12.117-1),
-//! linux-source-7.2 (7.2.6-1~bpo13+1, 7.2.13-1), linux-source-7.3 (7.3.4-1~bpo13+1). Commits: Google
+//! linux-source-7.2 (7.2.6-1~bpo13+1, 7.2.13-1), linux-source-7.3 (7.3.4-1~bpo13+1); 6.6.0 in a fork of the
+//! kernel. Commits: Google
 //! 70cf146a674c and 1a1f96e3e2a8 (merged for 7.1), Intel accelerators 0ba76b19fd4c (merged for 7.2, in
 //! stable 7.1.3 as cbad530277b5), NVIDIA 894a78088fc3 (merged for 7.3), Zhaoxin f7c220404700 (queued
 //! after 7.3). Distributions may add entries of their own.
@@ -12,6 +13,7 @@
 use super::Kernel;
 use crate::pci::Id;
 use crate::snapshot::KernelVersion;
+use core::fmt;
 
 /// One entry of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,34 +55,67 @@ pub enum Since {
     Next,
 }
 
-impl Since {
-    /// In words.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Always => "6.1 or earlier",
-            Self::Release { mainline, stable } => match (mainline.major, mainline.minor, stable) {
-                (7, 1, _) => "7.1",
-                (7, 2, _) => "7.2 (and 7.1.3)",
-                _ => "7.3",
-            },
-            Self::Next => "queued after 7.3",
-        }
-    }
+/// The last release of each stable series that was read, for the series that go on: one after it may have
+/// taken an entry back that mainline got later.
+const LAST_READ: [KernelVersion; 4] = [
+    KernelVersion::new(6, 1, 192),
+    KernelVersion::new(6, 6, 0),
+    KernelVersion::new(6, 12, 117),
+    KernelVersion::new(6, 18, 15),
+];
 
-    /// Does a release have the entry? Nothing where the release is unknown and it matters.
+impl Since {
+    /// Does a release have the entry? Nothing where the release is unknown, or was not read, and it
+    /// matters.
     pub fn holds(self, kernel: Kernel) -> Option<bool> {
         match (self, kernel) {
             (_, Kernel::Next) | (Self::Always, _) => Some(true),
-            (Self::Next, _) => Some(false),
+            // Whatever comes after the newest release that was read may have it.
+            (Self::Next, Kernel::Release(version)) => (version <= Kernel::NEWEST).then_some(false),
+            (Self::Next, Kernel::Unknown) => Some(false),
             (Self::Release { .. }, Kernel::Unknown) => None,
             (Self::Release { mainline, stable }, Kernel::Release(version)) => {
-                let in_stable = stable.is_some_and(|stable| {
-                    (version.major, version.minor) == (stable.major, stable.minor)
-                        && version.patch >= stable.patch
-                });
-                Some(version >= mainline || in_stable)
+                let same_series =
+                    |other: &KernelVersion| (version.major, version.minor) == (other.major, other.minor);
+                if version >= mainline
+                    || stable.is_some_and(|stable| same_series(&stable) && version >= stable)
+                {
+                    return Some(true);
+                }
+                // Only what went back to one stable series may have gone back to others.
+                let unread = LAST_READ.iter().any(|last| same_series(last) && version > *last);
+                (stable.is_none() || !unread).then_some(false)
             }
         }
+    }
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => write!(f, "{} or earlier", Kernel::OLDEST),
+            Self::Release {
+                mainline,
+                stable: None,
+            } => mainline.fmt(f),
+            Self::Release {
+                mainline,
+                stable: Some(stable),
+            } => write!(f, "{mainline} (and {stable})"),
+            Self::Next => write!(
+                f,
+                "queued after {}.{}",
+                Kernel::NEWEST.major,
+                Kernel::NEWEST.minor
+            ),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Since {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -179,7 +214,9 @@ mod tests {
     fn each_release_has_as_many_entries_as_its_source() {
         for (version, entries) in [
             ("6.1", 10),
+            ("6.6", 10),
             ("6.12", 10),
+            ("6.18.15", 10),
             ("6.19", 10),
             ("7.0", 10),
             ("7.1", 11),
@@ -195,6 +232,29 @@ mod tests {
         }
         assert_eq!(listed(Kernel::Next), 30);
         assert_eq!(listed(Kernel::Unknown), 10);
+    }
+
+    #[test]
+    fn a_stable_release_after_the_last_one_read_is_unknown_where_entries_went_back() {
+        let release = |text: &str| Kernel::Release(text.parse().unwrap());
+        assert_eq!(V7_2.holds(release("6.18.15")), Some(false));
+        assert_eq!(V7_2.holds(release("6.18.16")), None);
+        assert_eq!(V7_1.holds(release("6.18.16")), Some(false));
+        assert_eq!(V7_2.holds(release("6.17.99")), Some(false));
+        assert_eq!(Since::Next.holds(release("7.3.9")), Some(false));
+        assert_eq!(Since::Next.holds(release("7.4")), None);
+    }
+
+    #[test]
+    fn since_when_is_said_with_the_stable_series() {
+        for (since, text) in [
+            (Since::Always, "6.1 or earlier"),
+            (V7_1, "7.1"),
+            (V7_2, "7.2 (and 7.1.3)"),
+            (Since::Next, "queued after 7.3"),
+        ] {
+            assert_eq!(alloc::string::ToString::to_string(&since), text);
+        }
     }
 
     #[test]

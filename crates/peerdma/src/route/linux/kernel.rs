@@ -23,11 +23,12 @@ impl Kernel {
     /// The last series that was checked.
     pub const NEWEST: KernelVersion = KernelVersion::new(7, 3, u16::MAX);
 
-    /// The kernel of a machine. One newer than every checked release is asked as the newest; one older
-    /// than all of them is unknown.
+    /// The kernel of a machine. One newer than every checked release is taken to have the newest walk and
+    /// list, and to have perhaps what is queued; for one older than all of them, an answer is known where
+    /// all checked releases agree.
     pub fn of_machine(version: Fact<KernelVersion>) -> Self {
         match version {
-            Fact::Known(version) if version >= Self::OLDEST => Self::Release(version.min(Self::NEWEST)),
+            Fact::Known(version) if version >= Self::OLDEST => Self::Release(version),
             _ => Self::Unknown,
         }
     }

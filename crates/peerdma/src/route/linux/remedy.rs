@@ -8,7 +8,7 @@ use super::{Effect, Evidence, Judge};
 use crate::addr::Bdf;
 use crate::fact::Fact;
 use crate::pci::AcsFlags;
-use crate::route::{Access, MapType, TlpClass};
+use crate::route::{Access, Answer, MapType, TlpClass, Verdict};
 use crate::snapshot::Warnings;
 use crate::topology::Topology;
 use alloc::collections::BTreeMap;
@@ -26,8 +26,9 @@ pub struct Remedy {
     pub setpci: Vec<String>,
     /// The hops that redirect.
     pub hops: Vec<Change>,
-    /// What Linux would then say of the client's access to the provider's memory; nothing where unknown.
-    pub then: Option<MapType>,
+    /// What Linux would then say of the client's access to the provider's memory, read and write; nothing
+    /// where unknown.
+    pub then: [Option<MapType>; 2],
     /// Functions on the way whose ACS is unknown and that might redirect too.
     pub unsure: Vec<Bdf>,
 }
@@ -75,9 +76,17 @@ impl Remedy {
                 becomes: AcsFlags::from_register(control.bits() & !REDIRECT.bits()),
             })
             .collect();
+        let then = judged_anew(judge, wanted, &hops);
+        // What changes nothing is no remedy.
+        let differs = |evidence: &Evidence| {
+            judged_anew(judge, evidence, &hops) != answers(&evidence.verdict, evidence.class)
+        };
+        if !differs(wanted) && !differs(other) {
+            return None;
+        }
         let addresses: Vec<String> = hops.iter().map(|hop| hop.bdf.to_string()).collect();
         Some(Self {
-            then: judged_anew(judge, wanted, &hops),
+            then: then.map(Answer::map_type),
             kernel_parameter: format!("pci=disable_acs_redir={}", addresses.join(";")),
             // With a mask: the bits beyond those that we know stay as they are.
             setpci: hops
@@ -99,17 +108,21 @@ impl Remedy {
 
 /// What the same kernel would say with the registers changed: the remedy is judged before it is
 /// recommended.
-fn judged_anew(judge: &Judge<'_>, wanted: &Evidence, hops: &[Change]) -> Option<MapType> {
+fn judged_anew(judge: &Judge<'_>, evidence: &Evidence, hops: &[Change]) -> [Answer; 2] {
     let mut snapshot = judge.topology().snapshot().clone();
-    for hop in hops {
-        let position = snapshot.position(hop.bdf)?;
-        if let Fact::Known(Some(acs)) = &mut snapshot.functions_mut().get_mut(position)?.config.acs {
-            acs.control = hop.becomes;
+    snapshot.edit(|function| {
+        let change = hops.iter().find(|hop| hop.bdf == function.bdf);
+        if let (Some(change), Fact::Known(Some(acs))) = (change, &mut function.config.acs) {
+            acs.control = change.becomes;
         }
-    }
+    });
     let changed = Topology::new(snapshot, &mut Warnings::default());
-    let verdict = Judge::new(&changed, judge.kernel()).verdict(wanted.provider, wanted.client);
-    verdict.answer(Access::Read, TlpClass::Strict).map_type()
+    let verdict = Judge::new(&changed, judge.kernel()).verdict(evidence.provider, evidence.client);
+    answers(&verdict, evidence.class)
+}
+
+fn answers(verdict: &Verdict, class: TlpClass) -> [Answer; 2] {
+    Access::ALL.map(|access| verdict.answer(access, class))
 }
 
 fn control(topology: &Topology, bdf: Bdf) -> Option<AcsFlags> {

@@ -2,7 +2,7 @@
 //! for unknown facts every value that they could have.
 
 use super::next::{Turn, completion, request};
-use super::{Judge, Kernel, Row};
+use super::{Accepted, Effect, Evidence, Judge, Kernel, Reason, Row};
 use crate::addr::Bdf;
 use crate::fact::{Fact, Unread};
 use crate::pci::{Acs, AcsFlags, Bridge, Express, Id, PortType};
@@ -313,6 +313,33 @@ impl Model<'_> {
     }
 }
 
+/// Does the evidence lead to this answer?
+fn explains(evidence: &Evidence, answer: Answer) -> bool {
+    let through = match evidence.gate.as_ref().map(|gate| gate.open) {
+        Some(Accepted::Yes) => Answer::known(MapType::ThruHostBridge),
+        Some(Accepted::No) => Answer::known(MapType::NotSupported),
+        Some(Accepted::Unknown) => {
+            Answer::known(MapType::ThruHostBridge).or(Answer::known(MapType::NotSupported))
+        }
+        None => Answer::NONE,
+    };
+    let blocked = Answer::known(MapType::NotSupported);
+    let has_unknown = evidence
+        .hops
+        .iter()
+        .any(|hop| matches!(hop.effect, Effect::Unknown(_)));
+    match evidence.reason {
+        Reason::SameFunction | Reason::SharedBridge => answer == Answer::known(MapType::BusAddr),
+        Reason::Blocked => answer == blocked,
+        // An unknown register above may block as well.
+        Reason::Redirected | Reason::NoSharedBridge => {
+            answer == through || has_unknown && answer == through.or(blocked)
+        }
+        Reason::AcsUnknown => has_unknown && answer.map_type().is_none() || answer == through.or(blocked),
+        Reason::PlaceUnknown => answer == Answer::ANY,
+    }
+}
+
 /// Every machine that the unknown facts of this one allow, as far as decisions can tell them apart.
 fn models<'m>(machine: &'m Machine, kernel: Kernel) -> Vec<Model<'m>> {
     let parents = machine.parents();
@@ -401,9 +428,12 @@ proptest! {
             for &client in &nodes {
                 let verdict = judge.verdict(provider, client);
                 prop_assert_eq!(row.verdicts()[client.index()], verdict);
-                let evidence = judge.evidence(provider, client, TlpClass::Strict);
-                prop_assert_eq!(evidence.verdict, verdict);
-                prop_assert!(evidence.gate.is_some() || evidence.hops.iter().any(|hop| hop.decides));
+                for class in TlpClass::ALL {
+                    let evidence = judge.evidence(provider, client, class);
+                    prop_assert_eq!(evidence.verdict, verdict);
+                    let answer = verdict.answer(Access::Read, class);
+                    prop_assert!(explains(&evidence, answer), "{answer:?} {evidence:?}");
+                }
             }
         }
     }
