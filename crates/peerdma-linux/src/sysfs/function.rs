@@ -41,6 +41,7 @@ struct Present {
     driver: bool,
     driver_override: bool,
     subsystem: bool,
+    local_cpulist: bool,
     link: bool,
     physfn: bool,
     p2pmem: bool,
@@ -127,7 +128,8 @@ impl<'t, T: Tree> Reader<'t, T> {
                 number.map(|number| number.map(|number| self.groups.group(self.tree, sys, number)));
         }
         function.os.p2pmem = match present.p2pmem {
-            false => Fact::Known(None),
+            false if present.subsystem && present.local_cpulist => Fact::Known(None),
+            false => Fact::NOT_IN_SOURCE,
             true => self.p2pmem(folder),
         };
         names::collect(self.tree, folder, &mut self.listing, &mut function.os.names);
@@ -135,7 +137,8 @@ impl<'t, T: Tree> Reader<'t, T> {
         self.told_links |= present.link;
         self.told_groups |= present.iommu_group || present.driver_override;
         self.silent.push(Silent {
-            link: !present.link,
+            // A copy of chosen files proves nothing; one that has what nobody needs was not chosen.
+            link: !present.link && present.subsystem && present.local_cpulist,
             group: !present.iommu_group && present.subsystem,
         });
         function
@@ -332,6 +335,7 @@ fn survey(listing: &Listing, os: &mut Os) -> Present {
             b"iommu_group" => present.iommu_group = true,
             b"driver" => present.driver = true,
             b"subsystem" => present.subsystem = true,
+            b"local_cpulist" => present.local_cpulist = true,
             b"driver_override" => present.driver_override = true,
             b"current_link_speed" => present.link = true,
             b"physfn" => present.physfn = true,
