@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args      what the command line says
-//! input     the machine it is about (capture: where it is read from; processor: what can be inferred)
+//! input     the machine it is about (capture: where it is read from; processor: what --cpu names)
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, snapshot     the commands
 //! report, style    where output goes and how it looks; error: how a run fails
@@ -22,6 +22,7 @@ mod links;
 mod manual;
 mod matrix;
 mod names;
+mod processor;
 mod reason;
 mod report;
 mod route;

@@ -3,7 +3,7 @@
 use crate::acs;
 use peerdma::addr::Bdf;
 use peerdma::route::TlpClass;
-use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope};
+use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope, Side};
 use peerdma::topology::NodeId;
 
 /// One clause: `ACS at 0000:02:00.0 sends requests (R) up to the root complex, which is not listed`.
@@ -33,7 +33,13 @@ pub(crate) fn turn(evidence: &Evidence) -> String {
             let effect = flags.map_or_else(|| "redirects".into(), acs::effect);
             format!("ACS at {first} {effect}")
         }
-        Reason::Blocked => format!("the kernel cannot read ACS at {first}, or it blocks translated requests"),
+        Reason::Blocked => match deciding.first().map(|hop| (hop.effect, hop.side)) {
+            Some((Effect::BlocksTranslated, Side::AboveCommon)) => format!(
+                "{first} blocks translated requests (B), and those that ACS redirects pass it on their way up"
+            ),
+            Some((Effect::BlocksTranslated, _)) => format!("{first} blocks translated requests (B)"),
+            _ => format!("the kernel cannot read ACS at {first}"),
+        },
         Reason::NoSharedBridge => "no switch above both".into(),
         Reason::AcsUnknown => {
             let all: Vec<String> = deciding.iter().map(|hop| hop.bdf.to_string()).collect();
@@ -93,6 +99,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
         (Accepted::No, _) if listing.since.is_some() => format!("{name} is listed only{since}"),
         (Accepted::No, _) => format!("{name} is not listed"),
         (Accepted::Unknown, _) if !listing.id.is_known() => format!("{name} is unknown"),
+        (Accepted::Unknown, Accepted::Unknown) => format!(
+            "whether {name} is a root port is unknown, and Linux looks up only function 00.0 or a root port"
+        ),
         (Accepted::Unknown, _) if listing.since.is_some() => {
             format!("{name} is listed{since}, and the kernel is unknown")
         }
@@ -102,10 +111,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
 
 /// The bridge at which the ways of a pair meet.
 pub(crate) fn meeting(evidence: &Evidence) -> Option<Bdf> {
-    let common = peerdma::route::linux::Side::Common;
     evidence
         .hops
         .iter()
-        .find(|hop| hop.side == common)
+        .find(|hop| hop.side == Side::Common)
         .map(|hop| hop.bdf)
 }
