@@ -3,7 +3,7 @@
 //! The further left, the nearer to the processor: the drawing opens to the right like a `<`.
 
 use super::Direction;
-use crate::layout::{fitted, padded, wrapped};
+use crate::layout::{columns, fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{acs, links, names, reason};
@@ -103,8 +103,8 @@ impl Drawing<'_> {
             function.bdf,
             names::device(function.id())
         );
-        let columns = self.out.width.saturating_sub(acs.chars().count() + 2).min(76);
-        self.text.push_str(&padded(&fitted(&label, columns), columns));
+        let room = self.out.width.saturating_sub(columns(&acs) + 2).min(76);
+        self.text.push_str(&padded(&fitted(&label, room), room));
         self.text.push_str("  ");
         self.text.push_str(&self.out.palette.paint(Tone::Faint, &acs));
         self.text.push('\n');

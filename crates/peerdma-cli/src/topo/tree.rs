@@ -3,7 +3,7 @@
 use super::cells::{self, COLUMNS, Cell, DISPENSABLE, TITLES};
 use crate::describe;
 use crate::input::Machine;
-use crate::layout::{bytes, fitted, padded, wrapped};
+use crate::layout::{bytes, columns, fitted, padded, wrapped};
 use crate::names;
 use crate::report::Out;
 use crate::style::Tone;
@@ -38,7 +38,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     let topology = &machine.topology;
     let mut sections = sections(topology);
     let tree_columns = lines(&sections)
-        .map(|line| line.tree.chars().count())
+        .map(|line| columns(&line.tree))
         .max()
         .unwrap_or(0);
     let mut widths = widths(&sections);
@@ -85,7 +85,7 @@ fn widths(sections: &[(String, Vec<Line>)]) -> [usize; COLUMNS] {
     let mut widths = TITLES.map(str::len);
     for line in lines(sections) {
         for (width, (text, _)) in widths.iter_mut().zip(&line.cells) {
-            *width = (*width).max(text.chars().count());
+            *width = (*width).max(columns(text));
         }
     }
     // A name longer than this is cut, so that one odd interface does not push out a column.
@@ -124,7 +124,7 @@ fn write_line(
     for &column in shown {
         let (cell, tone) = &line.cells[column];
         let cell = fitted(cell, widths[column]);
-        let gap = widths[column].saturating_sub(cell.chars().count());
+        let gap = widths[column].saturating_sub(columns(&cell));
         text.push_str("  ");
         match tone {
             Some(tone) => text.push_str(&out.palette.paint(*tone, &cell)),
@@ -177,7 +177,7 @@ fn branches(topology: &Topology, top: &[NodeId]) -> Vec<Line> {
     push_siblings(&mut open, top, "");
     while let Some((node, last, before)) = open.pop() {
         // Beyond any machine's depth the drawing no longer moves to the right.
-        let deep = before.chars().count() > 64;
+        let deep = columns(&before) > 64;
         let branch = if last { "└─ " } else { "├─ " };
         let after = if last { "   " } else { "│  " };
         let below = if deep {
