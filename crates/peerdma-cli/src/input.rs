@@ -106,7 +106,10 @@ fn infer_processor(snapshot: &mut Snapshot, notes: &mut Vec<String>) {
 /// Linux knows a host bridge by the first function on its root bus. A listing may lack it (an excerpt, or
 /// a hidden function); the kernel's own tree, which names each function's bridge, does not.
 fn warn_of_missing_host_bridge(topology: &Topology, warnings: &mut Warnings) {
-    let root = topology.roots().iter().find(|root| (root.domain, root.bus) == (0, 0));
+    let root = topology
+        .roots()
+        .iter()
+        .find(|root| (root.domain, root.bus) == (0, 0));
     let Some(first) = root.map(|root| topology.function(root.first)) else {
         return;
     };

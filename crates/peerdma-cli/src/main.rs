@@ -33,7 +33,7 @@ mod topo;
 
 use args::{Args, Command};
 use clap::Parser;
-use error::Failure;
+use error::{Failure, Problem};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -41,7 +41,10 @@ use std::process::ExitCode;
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
     let json = args.command.wants_json();
     let ended = match &args.command {
         Command::Topo(args) => topo::run(args).map(|()| ExitCode::SUCCESS),
@@ -64,5 +67,24 @@ fn main() -> ExitCode {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             ExitCode::from(BAD_INPUT)
         }
+    }
+}
+
+/// Help, or what is wrong with the command line: JSON too where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os()
+        .skip(1)
+        .take_while(|word| word != "--")
+        .any(|word| word == "--json");
+    if error.use_stderr() && wants_json {
+        let problem = Problem::of_usage(&error.to_string());
+        // Nobody can be told that stderr is gone.
+        let _ = writeln!(std::io::stderr().lock(), "{}", problem.to_json());
+    } else {
+        let _ = error.print();
+    }
+    match error.use_stderr() {
+        true => ExitCode::from(BAD_INPUT),
+        false => ExitCode::SUCCESS,
     }
 }

@@ -24,6 +24,9 @@ pub(super) enum Detail {
 /// Room that a device's name shall have before columns are given up for it.
 const DEVICE_COLUMNS: usize = 16;
 
+/// Room that details shall have below the columns, before they move to the left.
+const DETAIL_COLUMNS: usize = 64;
+
 /// A line of the tree before its columns are known.
 struct Line {
     node: NodeId,
@@ -42,7 +45,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
         .max()
         .unwrap_or(0);
     let mut widths = widths(&sections);
-    let shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
+    let mut shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
     let used: usize = tree_columns + shown.iter().map(|&column| widths[column] + 2).sum::<usize>();
     if used + DEVICE_COLUMNS > out.line_width() {
         cells::narrow(
@@ -52,6 +55,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
                 .map(|line| &mut line.cells),
         );
         widths = self::widths(&sections);
+        shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
     }
     let mut text = describe::heading(machine, out);
     text.push('\n');
@@ -60,7 +64,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
         let _ = write!(title, "  {}", padded(TITLES[column], widths[column]));
     }
     title.push_str("  DEVICE");
-    text.push_str(&out.palette.paint(Tone::Faint, &title));
+    text.push_str(&out.palette.paint(Tone::Faint, &fitted(&title, out.line_width())));
     text.push('\n');
     for (head, lines) in &sections {
         text.push_str(&out.palette.paint(Tone::Strong, &fitted(head, out.line_width())));
@@ -68,7 +72,13 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
         for line in lines {
             write_line(&mut text, topology, line, out, (tree_columns, &shown, &widths));
             if detail == Detail::All {
-                write_detail(&mut text, topology.function(line.node), &line.below, tree_columns);
+                write_detail(
+                    &mut text,
+                    topology.function(line.node),
+                    &line.below,
+                    out,
+                    tree_columns,
+                );
             }
         }
     }
@@ -119,11 +129,12 @@ fn write_line(
     out: &Out,
     (tree_columns, shown, widths): (usize, &[usize], &[usize; COLUMNS]),
 ) {
-    text.push_str(&padded(&line.tree, tree_columns));
+    text.push_str(&padded(&fitted(&line.tree, out.line_width()), tree_columns));
     let mut used = tree_columns;
     for &column in shown {
         let (cell, tone) = &line.cells[column];
-        let cell = fitted(cell, widths[column]);
+        let room = out.line_width().saturating_sub(used + 2);
+        let cell = fitted(cell, widths[column].min(room));
         let gap = widths[column].saturating_sub(columns(&cell));
         text.push_str("  ");
         match tone {
@@ -228,10 +239,19 @@ fn line(topology: &Topology, node: NodeId, mut tree: String, below: String) -> L
     }
 }
 
-fn write_detail(text: &mut String, function: &Function, below: &str, tree_columns: usize) {
-    let start = padded(below, tree_columns);
+fn write_detail(text: &mut String, function: &Function, below: &str, out: &Out, tree_columns: usize) {
+    // Where the columns to the right are few, details begin right behind the branches.
+    let start = if tree_columns + DETAIL_COLUMNS <= out.line_width() {
+        padded(below, tree_columns)
+    } else {
+        below.to_owned()
+    };
+    let (first, next) = (format!("{start}  "), format!("{start}    "));
     let mut add = |detail: String| {
-        let _ = writeln!(text, "{start}  {detail}");
+        for line in wrapped(&detail, &first, &next, out.line_width()).lines() {
+            text.push_str(&fitted(line, out.line_width()));
+            text.push('\n');
+        }
     };
     let id = function
         .id()
