@@ -222,7 +222,7 @@ const MAIN_EXAMPLES: &str = "\
 Examples:
   peerdma matrix                       who may reach whose memory on this machine
   sudo peerdma route nvme0 card0       why, for one pair (root can read ACS registers)
-  peerdma matrix --from dump.txt       the same for `sudo lspci -D -nn -vvvxxxx > dump.txt` of another
+  peerdma matrix --from dump.txt       the same for another: sudo lspci -D -nn -vvvxxxx > dump.txt
   peerdma check --between class:nvme class:gpu
 
 Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown.";

@@ -256,7 +256,7 @@ impl<'p, 'm> Table<'p, 'm> {
             "{:>digits$}  {:<addresses$}  {}  {}",
             self.number(node),
             function.bdf.to_string(),
-            padded(&name(self.pairs, node), names),
+            padded(&fitted(&name(self.pairs, node), names), names),
             fitted(&names::device(function.id()), device),
             digits = self.digits(),
             addresses = self.address_columns(),

@@ -63,7 +63,10 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     for column in shown.iter().copied() {
         let _ = write!(title, "  {}", padded(TITLES[column], widths[column]));
     }
-    title.push_str("  DEVICE");
+    if device_room(out, columns(&title)) > 0 {
+        title.push_str("  DEVICE");
+    }
+    title.truncate(title.trim_end().len());
     text.push_str(&out.palette.paint(Tone::Faint, &fitted(&title, out.line_width())));
     text.push('\n');
     for (head, lines) in &sections {
@@ -144,10 +147,22 @@ fn write_line(
         text.extend(std::iter::repeat_n(' ', gap));
         used += widths[column] + 2;
     }
-    text.push_str("  ");
-    let device = names::device(topology.function(line.node).id());
-    text.push_str(&fitted(&device, out.line_width().saturating_sub(used + 2)));
+    let room = device_room(out, used);
+    if room > 0 {
+        text.push_str("  ");
+        let device = names::device(topology.function(line.node).id());
+        text.push_str(&fitted(&device, room));
+    }
+    text.truncate(text.trim_end_matches(' ').len());
     text.push('\n');
+}
+
+/// What is left for the device's name; nothing where it would not be worth a column.
+fn device_room(out: &Out, used: usize) -> usize {
+    match out.line_width().saturating_sub(used + 2) {
+        ..6 => 0,
+        room => room,
+    }
 }
 
 /// Root buses with their lines, and at the end what has no place.
