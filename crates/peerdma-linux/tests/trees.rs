@@ -57,6 +57,19 @@ fn every_fact_of_a_tree_is_read() {
 }
 
 #[test]
+fn a_copy_of_chosen_files_proves_nothing_by_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path());
+    fs::remove_file(folder.path().join(ROOT_PORT).join("local_cpulist")).unwrap();
+    fs::remove_dir_all(folder.path().join(ROOT_PORT).join("0000:00:01.0:pcie001")).unwrap();
+    let snapshot = open(folder.path());
+    let port = function(&snapshot, "0000:00:01.0");
+    assert_eq!(port.os.link, Fact::NOT_IN_SOURCE);
+    assert_eq!(port.port_type(), Fact::NOT_IN_SOURCE);
+    assert_eq!(port.os.p2pmem, Fact::NOT_IN_SOURCE);
+}
+
+#[test]
 fn the_root_may_be_named_as_any_of_its_folders() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("box");

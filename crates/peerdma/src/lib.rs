@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Nothing here performs I/O, and nothing here is `unsafe`. The crate needs `alloc`; the optional
-//! feature `serde` makes snapshots and verdicts serialisable.
+//! feature `serde` makes snapshots and the parts of an explanation serialisable.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -198,7 +198,10 @@ impl Page<'_> {
         let mut words = format!(
             "{} between {} and {} ({} each way before packet overhead): {}.",
             link.now,
-            link.above,
+            link.above.map_or_else(
+                || "a port that is not in the source".into(),
+                |above| above.to_string()
+            ),
             link.below,
             links::gigabytes_per_second(link.now),
             links::explained(link)

@@ -3,8 +3,8 @@
 use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{
-    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, ClassCode, Command, Config, Express, Id, Link, LinkRate,
-    LinkState, Payload, PortType, Rebar, Sriov, Windows,
+    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, Express, Id, Link,
+    LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
 };
 use peerdma::snapshot::{
     Cpu, Function, Host, IommuGroup, IommuMode, KernelVersion, Os, P2pmem, Resource, Snapshot, Warnings,
@@ -71,11 +71,15 @@ fn bridge() -> impl Strategy<Value = Bridge> {
         memory,
         prefetchable,
     });
-    (any::<[u8; 3]>(), fact(windows)).prop_map(|([primary, secondary, subordinate], windows)| Bridge {
-        primary,
-        secondary,
-        subordinate,
-        windows,
+    let kind = prop_oneof![Just(BridgeKind::Pci), Just(BridgeKind::CardBus)];
+    (any::<[u8; 3]>(), kind, fact(windows)).prop_map(|([primary, secondary, subordinate], kind, windows)| {
+        Bridge {
+            kind,
+            primary,
+            secondary,
+            subordinate,
+            windows,
+        }
     })
 }
 

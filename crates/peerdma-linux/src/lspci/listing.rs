@@ -3,7 +3,7 @@
 use super::LspciError;
 use super::header::Header;
 use super::hex::{Dump, State};
-use super::proof::{Proof, is_bus_bridge};
+use super::proof::Proof;
 use super::text::Details;
 use crate::keep::KeepConfig;
 use peerdma::addr::Bdf;
@@ -227,7 +227,8 @@ impl Listing {
     /// A text with bridges and without bus numbers tells no tree: better to say so at once.
     fn require_bus_numbers(&self) -> Result<(), LspciError> {
         let shows_buses = |read: &Read| matches!(read.function.config.bridge, Fact::Known(Some(_)));
-        let is_bridge = |read: &&Read| read.function.config.class.map(is_bus_bridge) == Fact::Known(true);
+        let is_bridge =
+            |read: &&Read| read.function.config.class.map(ClassCode::is_bridge_to_buses) == Fact::Known(true);
         match self.functions.iter().find(is_bridge) {
             Some(bridge) if self.bytes == Bytes::None && !self.functions.iter().any(shows_buses) => {
                 Err(LspciError::NoBusNumbers { line: bridge.line })

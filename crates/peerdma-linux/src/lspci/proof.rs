@@ -9,7 +9,7 @@ use super::capability::List;
 use super::shown::Shown;
 use super::text::{Details, Verbosity};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::{ClassCode, Config};
+use peerdma::pci::{BridgeKind, ClassCode, Config};
 use peerdma::snapshot::{Function, IommuGroup};
 
 /// What the listing as a whole shows.
@@ -98,14 +98,18 @@ impl Proof {
         let capabilities = &details.capabilities;
         let conventional = self.conventional_absence(details);
         let extended = self.extended_absence(class, details);
-        let is_bridge = class.map(is_bus_bridge);
+        let is_bridge = class.map(ClassCode::is_bridge_to_buses);
+        let kind = match class {
+            Fact::Known(class) if class.class() == ClassCode::CARDBUS_BRIDGE => BridgeKind::CardBus,
+            _ => BridgeKind::Pci,
+        };
         let subsystem = match (details.subsystem, is_bridge) {
             (Some(id), _) => id.map(Some),
             (None, Fact::Known(false)) if details.verbosity > Verbosity::Terse => Fact::Known(None),
             (None, Fact::Known(true)) => capabilities.subsystem.clone().fact(conventional),
             (None, _) => Fact::NOT_IN_SOURCE,
         };
-        let bridge = match (details.bridge(), is_bridge) {
+        let bridge = match (details.bridge(kind), is_bridge) {
             (Some(bridge), _) => Fact::Known(Some(bridge)),
             (None, Fact::Known(false)) => Fact::Known(None),
             (None, _) => Fact::NOT_IN_SOURCE,
@@ -164,16 +168,11 @@ impl Proof {
     /// Adds what silence alone proves, for a function without any details.
     pub(super) fn settle_silent(&self, function: &mut Function) {
         function.os.driver = silence(None, self.drivers);
-        if let Fact::Known(false) = function.config.class.map(is_bus_bridge) {
+        if let Fact::Known(false) = function.config.class.map(ClassCode::is_bridge_to_buses) {
             let bridge = std::mem::take(&mut function.config.bridge);
             function.config.bridge = prefer(bridge, Fact::Known(None));
         }
     }
-}
-
-/// Does a function of this class have buses below it: PCI, CardBus or semi-transparent bridges?
-pub(super) fn is_bus_bridge(class: ClassCode) -> bool {
-    matches!(class.class(), ClassCode::PCI_BRIDGE | 0x0607 | 0x0609)
 }
 
 /// What the bytes say, else what the text says; of two reasons the one that tells what to do.

@@ -5,7 +5,7 @@ use super::header;
 use super::region::{self, WindowLines};
 use super::scan::{after, behind, decimal, flag, hexadecimal};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::{Bridge, Command, Id};
+use peerdma::pci::{Bridge, BridgeKind, Command, Id};
 use peerdma::snapshot::Resource;
 
 /// How much of a function the text shows.
@@ -118,9 +118,10 @@ impl Details {
     }
 
     /// Bus numbers and windows, where they are shown.
-    pub(super) fn bridge(&self) -> Option<Bridge> {
+    pub(super) fn bridge(&self, kind: BridgeKind) -> Option<Bridge> {
         let (primary, secondary, subordinate) = self.buses?;
         Some(Bridge {
+            kind,
             primary,
             secondary,
             subordinate,

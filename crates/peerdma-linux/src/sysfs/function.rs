@@ -41,6 +41,7 @@ struct Present {
     driver: bool,
     driver_override: bool,
     subsystem: bool,
+    local_cpulist: bool,
     link: bool,
     physfn: bool,
     p2pmem: bool,
@@ -70,12 +71,18 @@ impl<'t, T: Tree> Reader<'t, T> {
         bdf: Bdf,
         warnings: &mut Warnings,
     ) -> Function {
-        let listed = folder.and_then(|folder| {
-            self.tree.list(&folder, &mut self.listing)?;
-            Ok(folder)
+        let surveyed = folder.and_then(|folder| {
+            let mut os = Os::default();
+            let present = self.survey(&folder, &mut os)?;
+            Ok((folder, present, os))
         });
-        match listed {
-            Ok(folder) => self.read_listed(&folder, sys, bdf, warnings),
+        match surveyed {
+            Ok((folder, present, os)) => {
+                let mut function = Function::new(bdf);
+                function.os = os;
+                self.read_present(&folder, &present, sys, &mut function, warnings);
+                function
+            }
             Err(gap) => {
                 warnings.push(bdf, format_args!("its folder cannot be read: {gap}"));
                 self.silent.push(Silent::default());
@@ -84,17 +91,40 @@ impl<'t, T: Tree> Reader<'t, T> {
         }
     }
 
-    fn read_listed(
+    /// Finds out what the folder holds: most of it by listing it. Where no driver is bound there are no
+    /// names and services to be found, and asking for a handful of entries is cheaper.
+    fn survey(&mut self, folder: &T::Folder, os: &mut Os) -> Result<Present, Gap> {
+        self.listing.clear();
+        let has = |name: &[u8]| self.tree.has(folder, name);
+        if !has(b"driver") && has(b"subsystem") {
+            return Ok(Present {
+                config: true,
+                resource: true,
+                numa_node: true,
+                iommu_group: has(b"iommu_group"),
+                driver: false,
+                driver_override: has(b"driver_override"),
+                subsystem: true,
+                local_cpulist: has(b"local_cpulist"),
+                link: has(b"current_link_speed"),
+                physfn: has(b"physfn"),
+                p2pmem: false,
+            });
+        }
+        self.tree.list(folder, &mut self.listing)?;
+        Ok(survey(&self.listing, os))
+    }
+
+    fn read_present(
         &mut self,
         folder: &T::Folder,
+        present: &Present,
         sys: Option<&T::Folder>,
-        bdf: Bdf,
+        function: &mut Function,
         warnings: &mut Warnings,
-    ) -> Function {
-        let mut function = Function::new(bdf);
-        let present = survey(&self.listing, &mut function.os);
-        self.config(folder, &present, &mut function, warnings);
-        function.os.resources = self.resources(folder, &present, bdf, warnings);
+    ) {
+        self.config(folder, present, function, warnings);
+        function.os.resources = self.resources(folder, present, function.bdf, warnings);
         if present.link && !matches!(function.link(), Fact::Known(Some(_))) {
             function.os.link = link::read(self.tree, folder);
         }
@@ -127,7 +157,8 @@ impl<'t, T: Tree> Reader<'t, T> {
                 number.map(|number| number.map(|number| self.groups.group(self.tree, sys, number)));
         }
         function.os.p2pmem = match present.p2pmem {
-            false => Fact::Known(None),
+            false if present.subsystem && present.local_cpulist => Fact::Known(None),
+            false => Fact::NOT_IN_SOURCE,
             true => self.p2pmem(folder),
         };
         names::collect(self.tree, folder, &mut self.listing, &mut function.os.names);
@@ -135,10 +166,10 @@ impl<'t, T: Tree> Reader<'t, T> {
         self.told_links |= present.link;
         self.told_groups |= present.iommu_group || present.driver_override;
         self.silent.push(Silent {
-            link: !present.link,
+            // A copy of chosen files proves nothing; one that has what nobody needs was not chosen.
+            link: !present.link && present.subsystem && present.local_cpulist,
             group: !present.iommu_group && present.subsystem,
         });
-        function
     }
 
     /// Turns silence into a fact where the kernel at hand would have spoken: link files exist since Linux
@@ -332,6 +363,7 @@ fn survey(listing: &Listing, os: &mut Os) -> Present {
             b"iommu_group" => present.iommu_group = true,
             b"driver" => present.driver = true,
             b"subsystem" => present.subsystem = true,
+            b"local_cpulist" => present.local_cpulist = true,
             b"driver_override" => present.driver_override = true,
             b"current_link_speed" => present.link = true,
             b"physfn" => present.physfn = true,

@@ -227,6 +227,10 @@ impl Tree for ArchiveTree {
         Ok(())
     }
 
+    fn has(&self, at: &Position, name: &[u8]) -> bool {
+        self.child(*at, name).is_some()
+    }
+
     fn read(&self, at: &Position, path: &[u8], buffer: &mut [u8]) -> Result<usize, Gap> {
         let there = self.resolve(*at, path, &mut 0)?;
         match self.node(there) {

@@ -7,7 +7,7 @@ use super::{EntryKind, Gap, Listing, Tree, recorded};
 use crate::keep::KeepConfig;
 use peerdma::pci::Extent;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -92,6 +92,10 @@ impl Tree for LiveTree {
             }
         }
         Ok(())
+    }
+
+    fn has(&self, at: &OwnedFd, name: &[u8]) -> bool {
+        rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     fn read(&self, at: &OwnedFd, path: &[u8], buffer: &mut [u8]) -> Result<usize, Gap> {

@@ -12,7 +12,7 @@ pub(super) enum Interest {
 }
 
 /// Files that are read, each no longer than a configuration space.
-const FILES: [&[u8]; 18] = [
+const FILES: [&[u8]; 19] = [
     b"config",
     b"resource",
     b"numa_node",
@@ -31,6 +31,7 @@ const FILES: [&[u8]; 18] = [
     b"available",
     b"published",
     b"driver_override",
+    b"local_cpulist",
 ];
 
 const LINKS: [&[u8]; 4] = [b"driver", b"physfn", b"iommu_group", b"subsystem"];

@@ -43,6 +43,9 @@ pub trait Tree {
     /// [`Gap`] where the folder cannot be read, or holds more than [`Listing::MOST_BYTES`] of names.
     fn list(&self, folder: &Self::Folder, listing: &mut Listing) -> Result<(), Gap>;
 
+    /// Is there an entry `name` in `at`? Links are not followed.
+    fn has(&self, at: &Self::Folder, name: &[u8]) -> bool;
+
     /// Reads the start of the file `path` below `at`, as much as `buffer` takes; says how many bytes.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub fn files() -> Vec<(String, Vec<u8>)> {
         add(format!("{folder}/revision"), b"0x01\n");
         add(format!("{folder}/numa_node"), b"1\n");
         add(format!("{folder}/driver_override"), b"(null)\n");
+        add(format!("{folder}/local_cpulist"), b"0-7\n");
     }
     add(format!("{ROOT_PORT}/resource"), NO_BAR.repeat(7).as_bytes());
     let bar = "0x00000000fe000000 0x00000000fe003fff 0x0000000000140204\n";

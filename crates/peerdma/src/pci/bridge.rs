@@ -3,12 +3,15 @@
 use super::emit::{Image, required};
 use super::{ConfigView, EmitError, Header};
 use crate::addr::{Address, BusAddr, Span};
-use crate::fact::{Fact, Unread};
+use crate::fact::Fact;
 
 /// What a type 1 header (or a CardBus bridge's) says about the buses below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Bridge {
+    /// Which header it has.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub kind: BridgeKind,
     /// The bus above.
     pub primary: u8,
     /// The bus directly below; 0 in a bridge that nobody has configured.
@@ -17,6 +20,18 @@ pub struct Bridge {
     pub subordinate: u8,
     /// What it forwards downstream.
     pub windows: Fact<Windows>,
+}
+
+/// The two kinds of bridges that lead to further buses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum BridgeKind {
+    /// A PCI-to-PCI bridge, or a PCIe port: type 1 header.
+    #[default]
+    Pci,
+    /// A CardBus bridge: type 2 header, whose windows are not read.
+    CardBus,
 }
 
 /// The address ranges that a bridge forwards downstream; nothing where a window is closed.
@@ -38,10 +53,10 @@ impl Bridge {
 
     /// The bridge that a header describes. The windows of a CardBus bridge are not read.
     pub(super) fn parse(view: ConfigView<'_>, header: Header) -> Fact<Option<Self>> {
-        let windows = match header {
+        let (kind, windows) = match header {
             Header::Function => return Fact::Known(None),
-            Header::Bridge => view.fact(Windows::parse(view)),
-            Header::CardBus => Fact::NOT_IN_SOURCE,
+            Header::Bridge => (BridgeKind::Pci, view.fact(Windows::parse(view))),
+            Header::CardBus => (BridgeKind::CardBus, Fact::NOT_IN_SOURCE),
         };
         let registers = (
             view.u8(Self::PRIMARY),
@@ -50,6 +65,7 @@ impl Bridge {
         );
         match registers {
             (Some(primary), Some(secondary), Some(subordinate)) => Fact::Known(Some(Self {
+                kind,
                 primary,
                 secondary,
                 subordinate,
@@ -59,12 +75,11 @@ impl Bridge {
         }
     }
 
-    /// The header that such a bridge has: one whose windows no configuration space carries is a
-    /// CardBus bridge.
+    /// The header that such a bridge has.
     pub(super) fn header(&self) -> Header {
-        match self.windows {
-            Fact::Unknown(Unread::NotInSource) => Header::CardBus,
-            _ => Header::Bridge,
+        match self.kind {
+            BridgeKind::Pci => Header::Bridge,
+            BridgeKind::CardBus => Header::CardBus,
         }
     }
 
@@ -74,7 +89,14 @@ impl Bridge {
         image.put_u8(Self::SECONDARY, self.secondary);
         image.put_u8(Self::SUBORDINATE, self.subordinate);
         match self.header() {
-            Header::Function | Header::CardBus => Ok(()),
+            Header::Function => Ok(()),
+            Header::CardBus => match self.windows {
+                Fact::Unknown(_) => Ok(()),
+                Fact::Known(_) => Err(EmitError::Unwritable {
+                    fact: "the windows of a CardBus bridge",
+                    value: 0,
+                }),
+            },
             Header::Bridge => required(&self.windows, "the windows of the bridge")?.emit(image),
         }
     }

@@ -51,6 +51,8 @@ impl ClassCode {
     pub const HOST_BRIDGE: u16 = 0x0600;
     /// Base class and sub-class of a PCI-to-PCI bridge (and of every PCIe port).
     pub const PCI_BRIDGE: u16 = 0x0604;
+    /// Base class and sub-class of a CardBus bridge.
+    pub const CARDBUS_BRIDGE: u16 = 0x0607;
     /// Base class and sub-class of an NVMe (non-volatile memory) controller.
     pub const NVM: u16 = 0x0108;
 
@@ -76,7 +78,7 @@ impl ClassCode {
 
     /// Does it lead to other buses: a PCI-to-PCI, CardBus or semi-transparent bridge?
     pub const fn is_bridge_to_buses(self) -> bool {
-        matches!(self.class(), Self::PCI_BRIDGE | 0x0607 | 0x0609)
+        matches!(self.class(), Self::PCI_BRIDGE | Self::CARDBUS_BRIDGE | 0x0609)
     }
 
     /// Programming interface.

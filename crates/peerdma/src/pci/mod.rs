@@ -26,7 +26,7 @@ mod view;
 pub use acs::{Acs, AcsFlags};
 pub use ats::Ats;
 pub use bar::{Bar, BarKind};
-pub use bridge::{Bridge, Windows};
+pub use bridge::{Bridge, BridgeKind, Windows};
 pub use config::Config;
 pub use defect::ConfigDefect;
 pub use emit::EmitError;

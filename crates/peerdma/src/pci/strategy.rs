@@ -2,8 +2,8 @@
 //! like one.
 
 use super::{
-    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, ClassCode, Command, Config, ConfigView, Express, Id, Link,
-    LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
+    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, ConfigView, Express,
+    Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
 };
 use crate::addr::{Address, BusAddr, Span};
 use crate::fact::Fact;
@@ -17,7 +17,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     (bridge(), option::of(express())).prop_flat_map(|(bridge, express)| {
         let bar_registers = match bridge {
             None => 6,
-            Some(bridge) if bridge.windows.is_known() => 2,
+            Some(bridge) if bridge.kind == BridgeKind::Pci => 2,
             Some(_) => 1,
         };
         let class = match express {
@@ -104,11 +104,12 @@ fn bridge() -> impl Strategy<Value = Option<Bridge>> {
         memory,
         prefetchable,
     });
-    let windows = prop_oneof![
-        4 => windows.prop_map(Fact::Known),
-        1 => Just(Fact::NOT_IN_SOURCE),
+    let kind = prop_oneof![
+        4 => windows.prop_map(|windows| (BridgeKind::Pci, Fact::Known(windows))),
+        1 => Just((BridgeKind::CardBus, Fact::NOT_IN_SOURCE)),
     ];
-    let bridge = (any::<[u8; 3]>(), windows).prop_map(|(buses, windows)| Bridge {
+    let bridge = (any::<[u8; 3]>(), kind).prop_map(|(buses, (kind, windows))| Bridge {
+        kind,
         primary: buses[0],
         secondary: buses[1],
         subordinate: buses[2],

@@ -3,6 +3,7 @@
 use crate::addr::Bdf;
 use crate::fact::Fact;
 use crate::pci::{Link, LinkState, PortType};
+use crate::snapshot::Function;
 use crate::topology::{NodeId, Path, Place, Topology};
 use alloc::vec::Vec;
 
@@ -12,8 +13,8 @@ use alloc::vec::Vec;
 pub struct LinkEnds {
     /// The function at the lower end.
     pub below: Bdf,
-    /// The port at the upper end.
-    pub above: Bdf,
+    /// The port at the upper end; nothing where the source lacks it.
+    pub above: Option<Bdf>,
     /// What the link does now.
     pub now: LinkState,
     /// The best that both ends can do; unknown where one end does not tell.
@@ -81,23 +82,28 @@ pub fn above(topology: &Topology, node: NodeId) -> Option<Fact<LinkEnds>> {
     let Place::Below(bridge) = topology.place(node) else {
         return None;
     };
-    let (lower, upper) = (topology.function(node), topology.function(bridge));
-    if let Fact::Known(kind) = upper.port_type() {
-        // Below an upstream port lies the inside of a switch, below a conventional bridge a bus.
-        match kind {
-            Some(PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL) => {}
-            _ => return None,
+    let lower = topology.function(node);
+    let upper = topology.function(bridge);
+    let (low, high) = match (faces_up(lower), faces_down(upper)) {
+        // The port that is named is not the one at the other end.
+        (Facing::Yes | Facing::Unknown, _) if topology.has_gap_above(node) => {
+            (own(lower), Fact::NOT_IN_SOURCE)
         }
-    } else if matches!(lower.port_type(), Fact::Known(None | Some(PortType::DOWNSTREAM))) {
-        return None;
-    }
-    let (low, high) = (end(lower.link()), end(upper.link()));
+        (Facing::No, _) | (_, Facing::No) => return None,
+        (Facing::Yes, Facing::Yes) => (own(lower), own(upper)),
+        (Facing::Unknown, Facing::Yes) => (Fact::NOT_IN_SOURCE, own(upper)),
+        // A switch's upstream port has a link too, but above itself.
+        (Facing::Yes, Facing::Unknown) => (own(lower), Fact::NOT_IN_SOURCE),
+        (Facing::Unknown, Facing::Unknown) => (Fact::NOT_IN_SOURCE, Fact::NOT_IN_SOURCE),
+    };
     let now = match (low, high) {
         // A device that was reset or moved may report nonsense; the port above keeps the link.
         (_, Fact::Known(Some(high))) => high.now,
-        (Fact::Known(Some(low)), _) => low.now,
+        // A function that shows no lane, while nothing is known of the port, need not mean the link.
+        (Fact::Known(Some(low)), _) if low.now.width != 0 => low.now,
         (Fact::Known(None), Fact::Known(None)) => return None,
         (Fact::Unknown(why), _) | (_, Fact::Unknown(why)) => return Some(Fact::Unknown(why)),
+        _ => return Some(Fact::NOT_IN_SOURCE),
     };
     let best = match (low, high) {
         (Fact::Known(Some(low)), Fact::Known(Some(high))) => Fact::Known(LinkState {
@@ -107,8 +113,25 @@ pub fn above(topology: &Topology, node: NodeId) -> Option<Fact<LinkEnds>> {
         (Fact::Unknown(why), _) | (_, Fact::Unknown(why)) => Fact::Unknown(why),
         _ => Fact::NOT_IN_SOURCE,
     };
-    let health = match (best, low, high) {
+    Some(Fact::Known(LinkEnds {
+        below: lower.bdf,
+        above: (!topology.has_gap_above(node)).then_some(upper.bdf),
+        now,
+        best,
+        health: health(now, best, low, high),
+    }))
+}
+
+fn health(
+    now: LinkState,
+    best: Fact<LinkState>,
+    low: Fact<Option<Link>>,
+    high: Fact<Option<Link>>,
+) -> LinkHealth {
+    match (best, low, high) {
         _ if now.width == 0 => LinkHealth::Down,
+        // More than both can do: one of the registers means something else.
+        (Fact::Known(best), ..) if now.width > best.width || now.rate > best.rate => LinkHealth::Unknown,
         (Fact::Known(best), Fact::Known(Some(low)), Fact::Known(Some(high))) => {
             if now.width < best.width {
                 LinkHealth::Narrowed
@@ -121,19 +144,47 @@ pub fn above(topology: &Topology, node: NodeId) -> Option<Fact<LinkEnds>> {
             }
         }
         _ => LinkHealth::Unknown,
-    };
-    Some(Fact::Known(LinkEnds {
-        below: lower.bdf,
-        above: upper.bdf,
-        now,
-        best,
-        health,
-    }))
+    }
 }
 
-/// One end's word, where it makes sense: an unknown rate code is no information.
-fn end(link: Fact<Option<Link>>) -> Fact<Option<Link>> {
-    match link {
+/// Is a function's own link on this side of it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Facing {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Is the function's link the one above it?
+fn faces_up(function: &Function) -> Facing {
+    let is_virtual = matches!(function.os.physical_function, Fact::Known(Some(_)));
+    match function.port_type() {
+        // The registers of a virtual function read 0.
+        _ if is_virtual => Facing::Unknown,
+        Fact::Known(
+            None | Some(PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL),
+        ) => Facing::No,
+        Fact::Known(Some(_)) => Facing::Yes,
+        // What leads to no further bus is no port.
+        Fact::Unknown(_) if function.config.bridge == Fact::Known(None) => Facing::Yes,
+        Fact::Unknown(_) => Facing::Unknown,
+    }
+}
+
+/// Is the function's link the one below it?
+fn faces_down(function: &Function) -> Facing {
+    match function.port_type() {
+        Fact::Known(Some(PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL)) => {
+            Facing::Yes
+        }
+        Fact::Known(_) => Facing::No,
+        Fact::Unknown(_) => Facing::Unknown,
+    }
+}
+
+/// A function's word on its link, where it makes sense: an unknown rate code is no information.
+fn own(function: &Function) -> Fact<Option<Link>> {
+    match function.link() {
         Fact::Known(Some(link)) if link.now.width != 0 && link.now.megabits_per_second() == 0 => {
             Fact::NOT_IN_SOURCE
         }

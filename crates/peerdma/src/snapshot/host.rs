@@ -45,10 +45,13 @@ impl Cpu {
             })
         };
         if let Some(vendor) = value("vendor_id") {
-            // s390 has a vendor_id and no family: no x86 rule applies to it.
-            let family = value("cpu family")
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0);
+            let family = match value("cpu family").map(str::parse) {
+                Some(Ok(family)) => family,
+                // s390 has a vendor_id and no family: no x86 rule applies to it.
+                None if vendor.starts_with("IBM") => 0,
+                // The rule for x86 hangs on the family.
+                None | Some(Err(_)) => return None,
+            };
             return Some(Self {
                 vendor: vendor.into(),
                 family,
@@ -174,6 +177,8 @@ mod tests {
         let arm = Cpu::from_proc_cpuinfo("processor\t: 0\nCPU implementer\t: 0x41\n").unwrap();
         assert_eq!(arm.vendor, "CPU implementer 0x41");
         assert_eq!(Cpu::from_proc_cpuinfo("\n"), None);
+        assert_eq!(Cpu::from_proc_cpuinfo("vendor_id\t: AuthenticAMD\n"), None);
+        assert!(Cpu::from_proc_cpuinfo("vendor_id       : IBM/S390\n").is_some());
         for text in [
             "",
             "AuthenticAMD",

@@ -56,7 +56,19 @@ pub(super) fn places(snapshot: &Snapshot, warnings: &mut Warnings) -> Vec<Upstre
 fn place(snapshot: &Snapshot, function: &Function, buses: &Buses, warnings: &mut Warnings) -> Upstream {
     match function.upstream {
         Fact::Known(Some(bridge)) => match snapshot.position(bridge) {
-            Some(position) => Upstream::Bridge(position),
+            Some(position) if leads_to(&snapshot.functions()[position], function.bdf) => {
+                Upstream::Bridge(position)
+            }
+            Some(_) => {
+                warnings.push(
+                    function.bdf,
+                    format!(
+                        "the source puts it below {bridge}, which leads to no such bus; every verdict about it, and about \
+                         what is below it, is unknown"
+                    ),
+                );
+                Upstream::Unknown
+            }
             None => {
                 warnings.push(
                     function.bdf,
@@ -92,6 +104,16 @@ fn place(snapshot: &Snapshot, function: &Function, buses: &Buses, warnings: &mut
             buses.above[usize::from(bus)]
         }
     }
+}
+
+/// Can the function at `below` be below `bridge`, as far as its own bus numbers tell?
+fn leads_to(bridge: &Function, below: Bdf) -> bool {
+    bridge.bdf.domain() == below.domain()
+        && match bridge.config.bridge {
+            Fact::Known(None) => false,
+            Fact::Known(Some(numbers)) => (numbers.secondary..=numbers.subordinate).contains(&below.bus()),
+            Fact::Unknown(_) => true,
+        }
 }
 
 /// What leads to each bus of one domain.

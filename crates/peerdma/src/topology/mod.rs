@@ -81,6 +81,10 @@ enum Above {
 }
 
 /// A machine's functions as trees below its root buses.
+///
+/// # Panics
+/// Whatever takes a [`NodeId`] or a [`RootId`] wants one of the same topology: an id of another one names
+/// another function, or none, and then the call panics.
 #[derive(Debug, Clone)]
 pub struct Topology {
     snapshot: Snapshot,
@@ -92,6 +96,10 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Bridges are never nested deeper: each takes a bus number, and a domain has 256. A source that says
+    /// otherwise is not believed.
+    pub const MOST_DEPTH: u32 = 256;
+
     /// Builds the trees; says in `warnings` what could not be placed, and why.
     pub fn new(snapshot: Snapshot, warnings: &mut Warnings) -> Self {
         let places = buses::places(&snapshot, warnings);
@@ -190,6 +198,11 @@ impl Topology {
         }
     }
 
+    /// Does the source lack a bridge between this function and the one that [`Self::place`] names?
+    pub fn has_gap_above(&self, node: NodeId) -> bool {
+        self.nodes[node.index()].above == Above::BeyondGap
+    }
+
     /// How many functions lie from here to the root bus, this one included; 0 where the place is
     /// unknown.
     pub fn depth(&self, node: NodeId) -> u32 {
@@ -260,6 +273,9 @@ impl Topology {
         while let Some(&node) = queue.get(done) {
             done += 1;
             let Node { depth, root, .. } = self.nodes[node.index()];
+            if depth > Self::MOST_DEPTH {
+                continue;
+            }
             let start = self.first_child[node.index()] as usize;
             let end = self.first_child[node.index() + 1] as usize;
             for slot in start..end {
@@ -276,7 +292,7 @@ impl Topology {
                 let bdf = self.snapshot.functions()[index].bdf;
                 warnings.push(
                     bdf,
-                    "it sits below a bridge whose own place is unknown, or in a loop of bridges; \
+                    "it sits below a bridge whose own place is unknown, or in a loop or an endless chain of bridges; \
                      every verdict about it is unknown",
                 );
                 self.nodes[index].place = Place::Unknown;

@@ -3,7 +3,7 @@
 use super::{NodeId, Place, Topology};
 use crate::addr::Bdf;
 use crate::fact::Fact;
-use crate::pci::{Bridge, ClassCode, Express, PortType, Sriov};
+use crate::pci::{Bridge, BridgeKind, ClassCode, Express, PortType, Sriov};
 use crate::snapshot::{Function, Host, Snapshot, Warnings};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -21,6 +21,7 @@ fn endpoint(at: &str) -> Function {
 fn bridge(at: &str, secondary: u8, subordinate: u8) -> Function {
     let mut function = Function::new(bdf(at));
     function.config.bridge = Fact::Known(Some(Bridge {
+        kind: BridgeKind::Pci,
         primary: function.bdf.bus(),
         secondary,
         subordinate,
@@ -155,6 +156,48 @@ fn a_told_bridge_that_is_missing_leaves_the_place_unknown() {
     let (topology, warnings) = build([told("01:00.0", Some("00:1c.0"))]);
     assert!(says(&warnings, "01:00.0", "missing from the source"));
     assert_eq!(topology.place(topology.at("01:00.0")), Place::Unknown);
+}
+
+#[test]
+fn a_function_told_to_be_below_what_does_not_lead_there_has_no_place() {
+    let mut port = bridge("00:01.0", 1, 3);
+    port.upstream = Fact::Known(None);
+    let mut disk = endpoint("00:02.0");
+    disk.upstream = Fact::Known(None);
+    let (topology, warnings) = build([
+        port,
+        disk,
+        told("02:00.0", Some("00:01.0")),
+        told("04:00.0", Some("00:01.0")),
+        told("05:00.0", Some("00:02.0")),
+        told("0001:02:00.0", Some("00:01.0")),
+    ]);
+    assert!(topology.root(topology.at("02:00.0")).is_some());
+    for elsewhere in ["04:00.0", "05:00.0", "0001:02:00.0"] {
+        assert!(says(&warnings, elsewhere, "leads to no such bus"), "{elsewhere}");
+        assert_eq!(topology.place(topology.at(elsewhere)), Place::Unknown);
+    }
+}
+
+#[test]
+fn an_endless_chain_of_bridges_is_cut_off() {
+    let mut chain = Vec::from([told("00:00.0", None)]);
+    let mut above = chain[0].bdf;
+    for number in 1..=2000u32 {
+        let bdf = Bdf::from_devfn(0, (number >> 8) as u8, number as u8);
+        let mut function = Function::new(bdf);
+        function.upstream = Fact::Known(Some(above));
+        chain.push(function);
+        above = bdf;
+    }
+    let (topology, warnings) = build(chain);
+    assert!(
+        topology
+            .nodes()
+            .all(|node| topology.depth(node) <= Topology::MOST_DEPTH + 1)
+    );
+    assert_eq!(topology.place(topology.find(above).unwrap()), Place::Unknown);
+    assert!(!warnings.list().is_empty());
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::topology::{NodeId, RootId, Topology};
 use alloc::vec::Vec;
 
 /// Answers for the functions of one topology as one Linux would.
+///
+/// # Panics
+/// Where a [`NodeId`] is not one of its topology, as there.
 #[derive(Debug, Clone)]
 pub struct Judge<'t> {
     topology: &'t Topology,

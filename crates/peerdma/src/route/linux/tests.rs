@@ -5,7 +5,7 @@ use super::next::{Turn, completion, request};
 use super::{Accepted, Effect, Evidence, Judge, Kernel, Reason, Row};
 use crate::addr::Bdf;
 use crate::fact::{Fact, Unread};
-use crate::pci::{Acs, AcsFlags, Bridge, Express, Id, PortType};
+use crate::pci::{Acs, AcsFlags, Bridge, BridgeKind, Express, Id, PortType};
 use crate::route::{Access, Answer, MapType, TlpClass};
 use crate::snapshot::{Cpu, Function, Host, Snapshot, Warnings};
 use crate::topology::{NodeId, Topology};
@@ -146,7 +146,7 @@ impl Machine {
             let bdf = match (node < 3, parents[node]) {
                 (true, _) => Bdf::from_devfn(0, 0x40 * node as u8, self.roots[node].2),
                 (false, None) => Bdf::from_devfn(0, 0x40 * roots[node] as u8, 0x10 + node as u8),
-                (false, Some(parent)) => Bdf::from_devfn(1, parent as u8, node as u8),
+                (false, Some(parent)) => Bdf::from_devfn(0, 0xc0 + parent as u8, node as u8),
             };
             bdfs.push(bdf);
         }
@@ -463,6 +463,7 @@ proptest! {
                 let bus = parents[node].map_or(0, |parent| numbers[parent].0);
                 let mut function = Function::new(Bdf::from_devfn(0, bus, node as u8));
                 function.config.bridge = Fact::Known(Some(Bridge {
+                    kind: BridgeKind::Pci,
                     primary: bus,
                     secondary: numbers[node].0,
                     subordinate: numbers[node].1,
