@@ -199,7 +199,7 @@ fn pairs(topology: &Topology, args: &CheckArgs) -> Result<Vec<(NodeId, NodeId)>,
         return Err(Problem::new(
             "there is no pair to check",
             "no names were given, or nothing matches them",
-            "name functions (`peerdma check nvme0 gpu0`), a file (--pairs) or kinds (--between class:nvme class:gpu)",
+            "name functions (`peerdma check nvme0 card0`), a file (--pairs) or kinds (--between class:nvme class:gpu)",
         ));
     }
     Ok(pairs)

@@ -21,7 +21,10 @@ pub(crate) struct MachineLine<'m> {
     kernel: String,
     /// The release that the machine runs.
     captured_kernel: Fact<KernelVersion>,
+    /// As the source or `--cpu` names it.
     cpu: &'m Fact<Cpu>,
+    /// The vendor that was concluded from the host bridge, where nobody names one.
+    cpu_inferred: Option<&'m str>,
     iommu: Fact<IommuMode>,
     functions: usize,
     warnings: &'m Warnings,
@@ -35,7 +38,8 @@ impl<'m> MachineLine<'m> {
             source: &machine.source,
             kernel: machine.kernel.to_string(),
             captured_kernel: snapshot.host.kernel,
-            cpu: &snapshot.host.cpu,
+            cpu: &machine.cpu,
+            cpu_inferred: machine.inferred_cpu().map(|cpu| &cpu.vendor[..]),
             iommu: snapshot.host.iommu,
             functions: snapshot.functions().len(),
             warnings: &machine.warnings,
@@ -73,9 +77,10 @@ impl<'f> FunctionLine<'f> {
 /// The lines above every table: source, kernel, processor, IOMMU.
 pub(crate) fn heading(machine: &Machine, out: &Out) -> String {
     let snapshot = machine.topology.snapshot();
-    let cpu = match &snapshot.host.cpu {
-        Fact::Known(cpu) => cpu.to_string(),
-        Fact::Unknown(_) => "unknown".into(),
+    let cpu = match (&snapshot.host.cpu, machine.inferred_cpu()) {
+        (_, Some(_)) => "Intel (inferred)".into(),
+        (Fact::Known(cpu), None) => cpu.to_string(),
+        (Fact::Unknown(_), None) => "unknown".into(),
     };
     let iommu = match snapshot.host.iommu {
         Fact::Known(iommu) => iommu.to_string(),

@@ -31,6 +31,30 @@ impl Problem {
         }
     }
 
+    /// What the reader of the command line printed: the problem, perhaps tips, and the usage, in paragraphs.
+    pub(crate) fn of_usage(printed: &str) -> Self {
+        let mut parts: Vec<String> = printed
+            .split("\n\n")
+            .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+            .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
+            .collect();
+        let error = if parts.is_empty() {
+            String::new()
+        } else {
+            parts.remove(0)
+        };
+        let usage = parts.iter().position(|part| part.starts_with("Usage:"));
+        let usage = usage.map(|index| parts.remove(index));
+        parts.push("look at `peerdma --help`, or at --help of the command".into());
+        Self::new(
+            error.strip_prefix("error: ").unwrap_or(&error),
+            usage
+                .as_deref()
+                .unwrap_or("the command line cannot be understood"),
+            parts.join("; "),
+        )
+    }
+
     /// The same as an object that scripts can tell from an answer.
     pub(crate) fn to_json(&self) -> String {
         #[derive(Serialize)]

@@ -4,6 +4,7 @@ use crate::args::{MachineArgs, Policy};
 use crate::capture::{self, Source};
 use crate::error::Problem;
 use crate::layout::plain;
+use crate::processor;
 use peerdma::fact::Fact;
 use peerdma::route::linux::{Kernel, inferred_processor};
 use peerdma::snapshot::{Cpu, IommuMode, KernelVersion, Snapshot, Warnings};
@@ -17,6 +18,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: Kernel,
     pub(crate) source: Source,
     pub(crate) warnings: Warnings,
+    /// The processor as the source or `--cpu` names it; the topology's may be inferred.
+    pub(crate) cpu: Fact<Cpu>,
     /// What was concluded or left out, in sentences.
     pub(crate) notes: Vec<String>,
 }
@@ -30,6 +33,8 @@ impl Machine {
         let asked = asked_kernel(args.kernel.as_deref(), policy)?;
         let mut notes = Vec::new();
         let (mut snapshot, source, mut warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        let cpu = snapshot.host.cpu.clone();
+        infer_processor(&mut snapshot, &mut notes);
         make_plain(&mut snapshot);
         let captured = snapshot.host.kernel;
         let kernel = asked.unwrap_or_else(|| {
@@ -41,13 +46,23 @@ impl Machine {
             Kernel::of_machine(captured)
         });
         let topology = Topology::new(snapshot, &mut warnings);
+        warn_of_missing_host_bridge(&topology, &mut warnings);
         Ok(Self {
             topology,
             kernel,
             source,
             warnings,
+            cpu,
             notes,
         })
+    }
+
+    /// The processor that was concluded from the host bridge, where nobody named one.
+    pub(crate) fn inferred_cpu(&self) -> Option<&Cpu> {
+        match (&self.cpu, &self.topology.snapshot().host.cpu) {
+            (Fact::Unknown(_), Fact::Known(cpu)) => Some(cpu),
+            _ => None,
+        }
     }
 }
 
@@ -60,7 +75,8 @@ pub(crate) fn read(
     keep: KeepConfig,
     notes: &mut Vec<String>,
 ) -> Result<(Snapshot, Source, Warnings), Problem> {
-    let cpu = args.cpu.as_deref().map(parse_cpu).transpose()?;
+    let cpu = args.cpu.as_deref();
+    let cpu = cpu.map(|text| processor::parse(text, notes)).transpose()?;
     let iommu = args.iommu.as_deref().map(parse_iommu).transpose()?;
     let mut warnings = Warnings::default();
     let (mut snapshot, source) = capture::read(args, keep, &mut warnings)?;
@@ -70,8 +86,14 @@ pub(crate) fn read(
     }
     if let Some(cpu) = cpu {
         host.cpu = Fact::Known(cpu);
-    } else if !host.cpu.is_known()
-        && let Some((cpu, id)) = inferred_processor(&snapshot)
+    }
+    Ok((snapshot, source, warnings))
+}
+
+/// Concludes the processor where nobody names it. Only for answers: a snapshot holds what was read.
+fn infer_processor(snapshot: &mut Snapshot, notes: &mut Vec<String>) {
+    if !snapshot.host.cpu.is_known()
+        && let Some((cpu, id)) = inferred_processor(snapshot)
     {
         notes.push(format!(
             "the processor is not in the source; its host bridge {id} at 0000:00:00.0 is Intel's, \
@@ -79,7 +101,25 @@ pub(crate) fn read(
         ));
         snapshot.host.cpu = Fact::Known(cpu);
     }
-    Ok((snapshot, source, warnings))
+}
+
+/// Linux knows a host bridge by the first function on its root bus. A listing may lack it (an excerpt, or
+/// a hidden function); the kernel's own tree, which names each function's bridge, does not.
+fn warn_of_missing_host_bridge(topology: &Topology, warnings: &mut Warnings) {
+    let root = topology
+        .roots()
+        .iter()
+        .find(|root| (root.domain, root.bus) == (0, 0));
+    let Some(first) = root.map(|root| topology.function(root.first)) else {
+        return;
+    };
+    if first.bdf.devfn() != 0 && !first.upstream.is_known() {
+        warnings.push(
+            first.bdf,
+            "it is the first function on bus 0000:00 in this listing, which may lack 0000:00:00.0; the host bridge \
+             is then looked up by the wrong function",
+        );
+    }
 }
 
 /// Takes control characters out of the words that commands print.
@@ -136,16 +176,6 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, Problem> {
         ));
     }
     Ok(version)
-}
-
-fn parse_cpu(text: &str) -> Result<Cpu, Problem> {
-    text.parse().map_err(|why| {
-        Problem::new(
-            format_args!("--cpu {text} is not a processor"),
-            why,
-            "look at `vendor_id` and `cpu family` in /proc/cpuinfo of that machine",
-        )
-    })
 }
 
 fn parse_iommu(text: &str) -> Result<IommuMode, Problem> {

@@ -1,6 +1,12 @@
-//! Fitting text into columns, counted in characters.
+//! Fitting text into columns of a terminal.
 
 use std::borrow::Cow;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How many columns `text` takes: two for a wide character (CJK), none for one that combines.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
 
 /// `text` without control characters: a capture that somebody sent must not steer a terminal.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -12,38 +18,46 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `text` with spaces up to `columns`; longer text stays.
-pub(crate) fn padded(text: &str, columns: usize) -> String {
-    let missing = columns.saturating_sub(text.chars().count());
+/// `text` with spaces up to so many columns; longer text stays.
+pub(crate) fn padded(text: &str, wanted: usize) -> String {
+    let missing = wanted.saturating_sub(columns(text));
     let mut padded = String::with_capacity(text.len() + missing);
     padded.push_str(text);
     padded.extend(std::iter::repeat_n(' ', missing));
     padded
 }
 
-/// `text` in at most `columns`, its end cut off with an ellipsis where it is longer.
-pub(crate) fn fitted(text: &str, columns: usize) -> String {
-    // Byte length bounds the count of characters: most text is short and needs no counting.
-    if text.len() <= columns || text.chars().count() <= columns {
+/// `text` in at most so many columns, its end cut off with an ellipsis where it is longer.
+pub(crate) fn fitted(text: &str, most: usize) -> String {
+    // No character takes more columns than bytes: most text is short and needs no counting.
+    if text.len() <= most || columns(text) <= most {
         return text.to_owned();
     }
-    let mut fitted: String = text.chars().take(columns.saturating_sub(1)).collect();
+    if most == 0 {
+        return String::new();
+    }
+    let mut used = 1;
+    let kept = text.chars().take_while(|c| {
+        used += c.width().unwrap_or(0);
+        used <= most
+    });
+    let mut fitted: String = kept.collect();
     fitted.truncate(fitted.trim_end().len());
     fitted.push('…');
     fitted
 }
 
 /// `text` broken between words; the first line starts with `first`, further ones with `next`.
-pub(crate) fn wrapped(text: &str, first: &str, next: &str, columns: usize) -> String {
+pub(crate) fn wrapped(text: &str, first: &str, next: &str, most: usize) -> String {
     let mut lines = String::from(first);
-    let mut used = first.chars().count();
+    let mut used = columns(first);
     let mut empty = true;
     for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if !empty && used + 1 + length > columns {
+        let length = columns(word);
+        if !empty && used + 1 + length > most {
             lines.push('\n');
             lines.push_str(next);
-            used = next.chars().count();
+            used = columns(next);
             empty = true;
         }
         if !empty {
@@ -89,6 +103,16 @@ mod tests {
         assert_eq!(fitted("größe", 5), "größe");
         let text = wrapped("one two three four", "- ", "  ", 10);
         assert_eq!(text, "- one two\n  three\n  four\n");
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_columns() {
+        assert_eq!(columns("網卡"), 4);
+        assert_eq!(fitted("網卡網卡", 5), "網卡…");
+        assert_eq!(fitted("網卡網卡", 4), "網…");
+        assert_eq!(fitted("網卡網卡", 0), "");
+        assert_eq!(padded("網", 4), "網  ");
+        assert_eq!(wrapped("網卡 網卡", "", "", 8), "網卡\n網卡\n");
     }
 
     #[test]

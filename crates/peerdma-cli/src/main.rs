@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args      what the command line says
-//! input     the machine it is about (capture: where it is read from; processor: what can be inferred)
+//! input     the machine it is about (capture: where it is read from; processor: what --cpu names)
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, snapshot     the commands
 //! report, style    where output goes and how it looks; error: how a run fails
@@ -22,6 +22,7 @@ mod links;
 mod manual;
 mod matrix;
 mod names;
+mod processor;
 mod reason;
 mod report;
 mod route;
@@ -32,7 +33,7 @@ mod topo;
 
 use args::{Args, Command};
 use clap::Parser;
-use error::Failure;
+use error::{Failure, Problem};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -40,7 +41,10 @@ use std::process::ExitCode;
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
     let json = args.command.wants_json();
     let ended = match &args.command {
         Command::Topo(args) => topo::run(args).map(|()| ExitCode::SUCCESS),
@@ -63,5 +67,24 @@ fn main() -> ExitCode {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
             ExitCode::from(BAD_INPUT)
         }
+    }
+}
+
+/// Help, or what is wrong with the command line: JSON too where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os()
+        .skip(1)
+        .take_while(|word| word != "--")
+        .any(|word| word == "--json");
+    if error.use_stderr() && wants_json {
+        let problem = Problem::of_usage(&error.to_string());
+        // Nobody can be told that stderr is gone.
+        let _ = writeln!(std::io::stderr().lock(), "{}", problem.to_json());
+    } else {
+        let _ = error.print();
+    }
+    match error.use_stderr() {
+        true => ExitCode::from(BAD_INPUT),
+        false => ExitCode::SUCCESS,
     }
 }

@@ -3,16 +3,58 @@
 use crate::acs;
 use peerdma::addr::Bdf;
 use peerdma::route::TlpClass;
-use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope};
+use peerdma::route::linux::{
+    Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope, Side,
+};
 use peerdma::topology::NodeId;
 
-/// One clause: `ACS at 0000:02:00.0 sends requests (R) up to the root complex, which is not listed`.
+/// One clause that fits a line: `ACS at 0000:02:00.0 sends requests (R) up to the root complex; root complex:
+/// 8086:2f04 not listed`.
 pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> String {
     let evidence = judge.evidence(provider, client, class);
-    let turn = turn(&evidence);
-    match &evidence.gate {
-        None => turn,
-        Some(gate) => format!("{turn}; {}", root_complex(gate)),
+    let mut words = turn(&evidence);
+    if client == provider && evidence.reason != Reason::SameFunction {
+        words.push_str(", and Linux counts it within one function too");
+    }
+    if let Some(gate) = &evidence.gate {
+        words.push_str("; root complex: ");
+        words.push_str(&root_complex_in_short(gate));
+    }
+    words
+}
+
+fn root_complex_in_short(gate: &Gate) -> String {
+    if gate.keeper == GateKeeper::Processor {
+        return "AMD family 17h or later".into();
+    }
+    let mut words = listing_in_short(&gate.provider);
+    if !gate.same_host_bridge {
+        words.push_str(", ");
+        words.push_str(&listing_in_short(&gate.client));
+    }
+    if (gate.keeper, gate.open) == (GateKeeper::ListAndUnknownProcessor, Accepted::Unknown) {
+        words.push_str(", processor unknown");
+    }
+    words
+}
+
+/// `8086:2f00 listed for one bridge`.
+fn listing_in_short(listing: &Listing) -> String {
+    let name = match listing.id.known() {
+        Some(id) => id.to_string(),
+        None => listing.first.to_string(),
+    };
+    let scope = match listing.scope {
+        Some(Scope::SameHostBridge) => " for one bridge",
+        Some(Scope::AnyHostBridge) | None => "",
+    };
+    match (listing.listed, listing.is_key) {
+        (Accepted::Yes, _) => format!("{name} listed{scope}"),
+        (Accepted::No, Accepted::No) => format!("{name} no root port"),
+        (Accepted::No, _) => format!("{name} not listed"),
+        (Accepted::Unknown, _) if !listing.id.is_known() => format!("{name} unknown"),
+        (Accepted::Unknown, Accepted::Unknown) => format!("{name} perhaps no root port"),
+        (Accepted::Unknown, _) => format!("{name} listed in some releases"),
     }
 }
 
@@ -33,7 +75,13 @@ pub(crate) fn turn(evidence: &Evidence) -> String {
             let effect = flags.map_or_else(|| "redirects".into(), acs::effect);
             format!("ACS at {first} {effect}")
         }
-        Reason::Blocked => format!("the kernel cannot read ACS at {first}, or it blocks translated requests"),
+        Reason::Blocked => match deciding.first().map(|hop| (hop.effect, hop.side)) {
+            Some((Effect::BlocksTranslated, Side::AboveCommon)) => format!(
+                "{first} blocks translated requests (B), and those that ACS redirects pass it on their way up"
+            ),
+            Some((Effect::BlocksTranslated, _)) => format!("{first} blocks translated requests (B)"),
+            _ => format!("the kernel cannot read ACS at {first}"),
+        },
         Reason::NoSharedBridge => "no switch above both".into(),
         Reason::AcsUnknown => {
             let all: Vec<String> = deciding.iter().map(|hop| hop.bdf.to_string()).collect();
@@ -93,6 +141,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
         (Accepted::No, _) if listing.since.is_some() => format!("{name} is listed only{since}"),
         (Accepted::No, _) => format!("{name} is not listed"),
         (Accepted::Unknown, _) if !listing.id.is_known() => format!("{name} is unknown"),
+        (Accepted::Unknown, Accepted::Unknown) => format!(
+            "whether {name} is a root port is unknown, and Linux looks up only function 00.0 or a root port"
+        ),
         (Accepted::Unknown, _) if listing.since.is_some() => {
             format!("{name} is listed{since}, and the kernel is unknown")
         }
@@ -102,10 +153,9 @@ pub(crate) fn listing(listing: &Listing) -> String {
 
 /// The bridge at which the ways of a pair meet.
 pub(crate) fn meeting(evidence: &Evidence) -> Option<Bdf> {
-    let common = peerdma::route::linux::Side::Common;
     evidence
         .hops
         .iter()
-        .find(|hop| hop.side == common)
+        .find(|hop| hop.side == Side::Common)
         .map(|hop| hop.bdf)
 }

@@ -3,10 +3,9 @@
 use crate::args::{MachineArgs, OutputArgs};
 use crate::error::Failure;
 use crate::input::Machine;
-use crate::layout::plain;
+use crate::layout::{plain, wrapped};
 use crate::style::Palette;
 use peerdma::snapshot::Warnings;
-use std::fmt::Write as _;
 use std::io::{self, StdoutLock, Write};
 
 /// Warnings shown in full; further ones are counted.
@@ -80,19 +79,20 @@ pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
     if args.quiet {
         return;
     }
+    // Lines stay whole in a log; on a terminal they are broken.
+    let most = width().unwrap_or(usize::MAX / 2);
+    let line = |label: &str, words: &str| wrapped(words, label, &" ".repeat(label.len()), most);
     let mut text = String::new();
     for warning in warnings.list().iter().take(MOST_SHOWN) {
-        let _ = writeln!(text, "warning: {}", plain(&warning.to_string()));
+        text.push_str(&line("warning: ", &plain(&warning.to_string())));
     }
     let more = warnings.list().len().saturating_sub(MOST_SHOWN) as u64 + warnings.left_out();
     if more > 0 {
-        let _ = writeln!(
-            text,
-            "warning: {more} more like these; `peerdma topo --json` holds them"
-        );
+        let words = format!("{more} more like these; `peerdma topo --json` holds them");
+        text.push_str(&line("warning: ", &words));
     }
     for note in notes {
-        let _ = writeln!(text, "note: {note}");
+        text.push_str(&line("note: ", note));
     }
     // Nobody can be told that stderr is gone.
     let _ = io::stderr().lock().write_all(text.as_bytes());

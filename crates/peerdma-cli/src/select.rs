@@ -284,7 +284,7 @@ fn list(topology: &Topology, nodes: &[NodeId]) -> String {
 }
 
 /// How many characters must be changed, added or removed to make one text of the other.
-fn edits(one: &str, other: &str) -> usize {
+pub(crate) fn edits(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (line, a) in one.chars().take(64).enumerate() {

@@ -103,7 +103,7 @@ pub(crate) enum Format {
     Table,
     /// As data, with what was read of the machine
     Json,
-    /// One line a pair, with a header and names
+    /// One line a pair, with a header and names; a name that begins like a formula gets an apostrophe before it
     Csv,
     /// One line a pair, every ordered pair, without header: provider, client, distance, map type, raw distance
     Tsv,
@@ -221,8 +221,8 @@ impl From<Tlp> for TlpClass {
 const MAIN_EXAMPLES: &str = "\
 Examples:
   peerdma matrix                       who may reach whose memory on this machine
-  sudo peerdma route nvme0 gpu0        why, for one pair (root can read ACS registers)
-  peerdma matrix --from dump.txt       the same for `sudo lspci -D -nn -vvvxxxx > dump.txt` of another
+  sudo peerdma route nvme0 card0       why, for one pair (root can read ACS registers)
+  peerdma matrix --from dump.txt       the same for another: sudo lspci -D -nn -vvvxxxx > dump.txt
   peerdma check --between class:nvme class:gpu
 
 Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown.";
@@ -231,7 +231,7 @@ const TOPO_EXAMPLES: &str = "\
 Examples:
   peerdma topo
   peerdma topo -v --from machine.json
-  peerdma topo --json | jq '.functions[] | select(.class.kind == \"gpu\")'";
+  peerdma topo --json | jq '.functions[] | select(.kind == \"gpu\")'";
 
 const MATRIX_EXAMPLES: &str = "\
 Examples:
@@ -250,7 +250,7 @@ Each line: OK, FAIL or UNKNOWN, client, provider, map type, distance, reason; se
 Exit code: 2 bad input, else 1 something is blocked, else 5 something is unknown, else 0.
 
 Examples:
-  sudo peerdma check nvme0 gpu0 nvme1 gpu1
+  sudo peerdma check nvme0 card0 nvme1 card1
   peerdma check --between class:nvme class:gpu --require direct --from machine.json
   peerdma check --pairs pairs.txt --one-way";
 

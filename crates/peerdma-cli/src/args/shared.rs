@@ -32,7 +32,7 @@ pub(crate) struct MachineArgs {
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Who decides")]
 pub(crate) struct VerdictArgs {
-    /// linux: the release of the machine or of --kernel; next: the same as --kernel next
+    /// linux: what --kernel names (a release or next), else the machine's own release; next: short for --kernel next
     #[arg(long, value_enum, default_value_t = Policy::Linux)]
     pub(crate) policy: Policy,
     /// The class of packets; only `--kernel next` tells them apart
@@ -43,9 +43,9 @@ pub(crate) struct VerdictArgs {
 /// Whose rules decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Policy {
-    /// A release of Linux
+    /// Linux: the one of --kernel, else the machine's own
     Linux,
-    /// The posted rewrite that tells packet classes apart
+    /// The posted rewrite that tells packet classes apart; contradicts --kernel X.Y
     Next,
 }
 

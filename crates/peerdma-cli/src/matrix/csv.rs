@@ -1,4 +1,7 @@
 //! Every pair as a line with a header, names, and reading and writing apart (RFC 4180).
+//!
+//! Names come from captures and from the database of ids, and the lines end up in spreadsheets: what one
+//! would take for a formula gets an apostrophe before it. Numbers stay numbers, -1 too.
 
 use super::Pairs;
 use crate::error::Failure;
@@ -60,11 +63,34 @@ fn distance(verdict: &Verdict, answer: Answer) -> String {
         .map_or_else(|| "?".into(), |distance| distance.to_string())
 }
 
-/// A field, in quotes where it has to be.
+/// A field of text, in quotes where it has to be, and never a formula.
 fn quoted(text: &str) -> String {
+    let text = match text.starts_with(['=', '+', '-', '@']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
-        text.to_owned()
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_a_formula() {
+        for (text, field) in [
+            ("nvme0", "nvme0"),
+            ("=1+1", "'=1+1"),
+            ("+a", "'+a"),
+            ("-a", "'-a"),
+            ("@a", "'@a"),
+            ("=A,\"B\"", "\"'=A,\"\"B\"\"\""),
+        ] {
+            assert_eq!(quoted(text), field);
+        }
     }
 }

@@ -12,7 +12,8 @@ use std::fmt::Write as _;
 /// Unknown pairs that are looked into; the others lack the same facts.
 const MOST_LOOKED_INTO: usize = 5_000;
 
-/// Counts over ordered pairs of two different functions; a pair counts by its weaker access.
+/// Counts over ordered pairs; a pair counts by its weaker access. A function with itself is among them
+/// only where the table has another code than `=` for it.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     direct: usize,

@@ -3,7 +3,7 @@
 use super::Pairs;
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
-use crate::layout::{count, fitted, padded, wrapped};
+use crate::layout::{self, count, fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
@@ -76,6 +76,8 @@ struct Table<'p, 'm> {
     shown: Vec<NodeId>,
     /// By row, then column: codes for reading and writing.
     cells: Vec<Vec<[&'static str; 2]>>,
+    /// How many functions Linux would not map their own memory for by bus address, as far as is known.
+    own: usize,
     summary: Summary,
 }
 
@@ -86,14 +88,16 @@ impl<'p, 'm> Table<'p, 'm> {
         shown.dedup();
         let mut row = Row::default();
         let mut summary = Summary::default();
+        let mut own = 0;
         let mut cells = Vec::with_capacity(pairs.providers.len());
         for &provider in &pairs.providers {
             pairs.judge.row(provider, &mut row);
             let judged = pairs.clients.iter().map(|&client| {
                 let verdict = &row.verdicts()[client.index()];
-                if provider == client {
+                if provider == client && is_direct(verdict, pairs) {
                     return ["=", "="];
                 }
+                own += usize::from(provider == client);
                 summary.count(pairs, provider, client, verdict);
                 Access::ALL.map(|access| code(verdict, access, pairs))
             });
@@ -103,6 +107,7 @@ impl<'p, 'm> Table<'p, 'm> {
             pairs,
             shown,
             cells,
+            own,
             summary,
         }
     }
@@ -232,6 +237,14 @@ impl<'p, 'm> Table<'p, 'm> {
                 text.push_str(meaning.trim_start());
             }
         }
+        if self.own > 0 {
+            let words = format!(
+                "Not = though a function meets itself ({}): Linux counts its own redirect bits, known or not, even where nothing \
+                 travels.",
+                count(self.own, "cell")
+            );
+            text.push_str(&wrapped(&words, "  ", "  ", out.width));
+        }
         if self.differs() {
             text.push_str("  Two codes in a cell: reading, then writing.\n");
         }
@@ -243,7 +256,7 @@ impl<'p, 'm> Table<'p, 'm> {
             "{:>digits$}  {:<addresses$}  {}  {}",
             self.number(node),
             function.bdf.to_string(),
-            padded(&name(self.pairs, node), names),
+            padded(&fitted(&name(self.pairs, node), names), names),
             fitted(&names::device(function.id()), device),
             digits = self.digits(),
             addresses = self.address_columns(),
@@ -285,7 +298,7 @@ impl<'p, 'm> Table<'p, 'm> {
     }
 
     fn name_columns(&self) -> usize {
-        let columns = |node: &NodeId| name(self.pairs, *node).chars().count();
+        let columns = |node: &NodeId| layout::columns(&name(self.pairs, *node));
         self.shown.iter().map(columns).max().unwrap_or(0).min(14)
     }
 }
@@ -294,6 +307,13 @@ impl<'p, 'm> Table<'p, 'm> {
 fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
     let function = pairs.judge.topology().function(node);
     names::kernel_name(function).map_or_else(|| names::kind_of(function).into_owned(), str::to_owned)
+}
+
+/// Is the answer BUS_ADDR for sure, for reading and for writing?
+fn is_direct(verdict: &Verdict, pairs: &Pairs<'_>) -> bool {
+    Access::ALL
+        .iter()
+        .all(|&access| verdict.answer(access, pairs.class).map_type() == Some(MapType::BusAddr))
 }
 
 fn code(verdict: &Verdict, access: Access, pairs: &Pairs<'_>) -> &'static str {

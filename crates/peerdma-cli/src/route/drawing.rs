@@ -3,14 +3,14 @@
 //! The further left, the nearer to the processor: the drawing opens to the right like a `<`.
 
 use super::Direction;
-use crate::layout::{fitted, padded, wrapped};
+use crate::layout::{columns, fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{acs, links, names, reason};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::route::link_above;
-use peerdma::route::linux::{Effect, Hop, Reason};
+use peerdma::route::linux::{Effect, Hop, Reason, Side};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 use std::collections::BTreeMap;
@@ -29,7 +29,12 @@ pub(super) fn goes_up(direction: &Direction) -> bool {
 
 /// Draws the way.
 pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> String {
-    let (up, turn, down) = if goes_up(direction) {
+    let (up, turn, down) = if let Some(blocker) = blocker_above(direction) {
+        let mut up: Vec<NodeId> = topology.climb(direction.client).collect();
+        let end = up.iter().position(|&node| topology.function(node).bdf == blocker);
+        up.truncate(end.map_or(up.len(), |end| end + 1));
+        (up, None, Vec::new())
+    } else if goes_up(direction) {
         let mut down: Vec<NodeId> = topology.climb(direction.provider).collect();
         down.reverse();
         (topology.climb(direction.client).collect(), None, down)
@@ -70,7 +75,16 @@ pub(super) fn draw(topology: &Topology, direction: &Direction, out: &Out) -> Str
             Way::Down,
         );
     }
+    drawing.further();
     drawing.text
+}
+
+/// The bridge above the common one that stops the request, if one does.
+fn blocker_above(direction: &Direction) -> Option<Bdf> {
+    let hops = &direction.evidence.hops;
+    let mut deciding = hops.iter().filter(|hop| hop.decides);
+    let blocker = deciding.find(|hop| hop.side == Side::AboveCommon)?;
+    (direction.evidence.reason == Reason::Blocked).then_some(blocker.bdf)
 }
 
 /// Which part of the drawing a hop belongs to.
@@ -84,6 +98,8 @@ enum Way {
 struct Drawing<'a> {
     topology: &'a Topology,
     direction: &'a Direction,
+    /// What is still to be told: a request to the root complex passes bridges on its way up and down, and each
+    /// says its part once.
     hops: BTreeMap<Bdf, &'a Hop>,
     out: &'a Out,
     text: String,
@@ -103,12 +119,12 @@ impl Drawing<'_> {
             function.bdf,
             names::device(function.id())
         );
-        let columns = self.out.width.saturating_sub(acs.chars().count() + 2).min(76);
-        self.text.push_str(&padded(&fitted(&label, columns), columns));
+        let room = self.out.width.saturating_sub(columns(&acs) + 2).min(76);
+        self.text.push_str(&padded(&fitted(&label, room), room));
         self.text.push_str("  ");
         self.text.push_str(&self.out.palette.paint(Tone::Faint, &acs));
         self.text.push('\n');
-        let Some(hop) = self.hops.get(&function.bdf) else {
+        let Some(hop) = self.hops.remove(&function.bdf) else {
             return;
         };
         if let Some((tone, note)) = note(hop, way) {
@@ -140,19 +156,38 @@ impl Drawing<'_> {
         }
     }
 
+    /// What lies above the drawing and would be asked if the request were sent on.
+    fn further(&mut self) {
+        let hops = &self.direction.evidence.hops;
+        for hop in hops.iter().filter(|hop| hop.side == Side::AboveCommon) {
+            if let (Some((tone, words)), Some(_)) = (note(hop, Way::Up), self.hops.get(&hop.bdf)) {
+                let words = format!("above, for what is redirected: {}: {words}", hop.bdf);
+                let note = wrapped(&words, "", "   ", self.out.width);
+                self.text
+                    .push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
+                self.text.push('\n');
+            }
+        }
+    }
+
     fn root_complex(&mut self) {
         let evidence = &self.direction.evidence;
         let Some(gate) = &evidence.gate else {
+            if evidence.reason == Reason::Blocked {
+                let words = "✗ stops there, below the root complex";
+                self.text.push_str(&self.out.palette.paint(Tone::Bad, words));
+                self.text.push('\n');
+            }
             return;
         };
         let bridges = if gate.same_host_bridge {
             format!(
-                "one host bridge, with {} first on its root bus",
+                "one host bridge, with {} the first function on its root bus in this source",
                 gate.provider.first
             )
         } else {
             format!(
-                "from the host bridge with {} to the one with {}",
+                "from the host bridge with {} to the one with {}, each the first function on its root bus in this source",
                 gate.client.first, gate.provider.first
             )
         };
@@ -191,21 +226,34 @@ fn acs_of(function: &Function) -> String {
 
 /// What a hop does to the decision, in words; nothing where it lets pass.
 fn note(hop: &Hop, way: Way) -> Option<(Tone, String)> {
-    // A request that goes up to the root complex passes the common bridge twice; once is enough.
     let mark = if hop.decides { "◄ decides: " } else { "" };
     match hop.effect {
         Effect::Redirects(flags) => {
             let also = if hop.decides { "" } else { "redirects too: " };
             Some((Tone::Fair, format!("{mark}{also}ACS {}", acs::effect(flags))))
         }
-        Effect::BlocksTranslated => Some((Tone::Bad, format!("{mark}blocks translated requests (B)"))),
+        Effect::BlocksTranslated => {
+            let which = if hop.side == Side::AboveCommon {
+                " on their way up"
+            } else {
+                ""
+            };
+            Some((Tone::Bad, format!("{mark}blocks translated requests (B){which}")))
+        }
         Effect::Unreadable => Some((
             Tone::Bad,
             format!("{mark}the kernel cannot read its ACS control register and refuses"),
         )),
         Effect::Unknown(why) => Some((
             Tone::Doubt,
-            format!("{mark}it may redirect or not: its ACS control register is unknown ({why})"),
+            format!(
+                "{mark}it may {} or not: its ACS control register is unknown ({why})",
+                if hop.side == Side::AboveCommon {
+                    "block"
+                } else {
+                    "redirect"
+                }
+            ),
         )),
         Effect::Passes if hop.decides && way == Way::Turn => Some((
             Tone::Good,

@@ -52,6 +52,10 @@ impl Direction {
         self.evidence.verdict.answer(access, class)
     }
 
+    fn is_itself(&self) -> bool {
+        self.client == self.provider
+    }
+
     fn is_unknown(&self, class: TlpClass) -> bool {
         Access::ALL
             .iter()
@@ -98,7 +102,11 @@ impl<'m> Explanation<'m> {
         let command = format!("route {} {}", args.client, args.provider);
         Self {
             links: links(&machine.topology, &there),
-            remedy: Remedy::new(judge, &there.evidence, &back.evidence),
+            // Nothing travels from a function to itself, whatever ACS says.
+            remedy: match there.is_itself() {
+                true => None,
+                false => Remedy::new(judge, &there.evidence, &back.evidence),
+            },
             advice: missing.advice(machine, &command),
             machine,
             class,
@@ -114,7 +122,7 @@ impl<'m> Explanation<'m> {
 
 /// The links that requests cross; all up to the root ports where they go through the root complex.
 fn links(topology: &Topology, direction: &Direction) -> Bottleneck {
-    if !drawing::goes_up(direction) {
+    if direction.is_itself() || !drawing::goes_up(direction) {
         return Bottleneck::new(topology, &direction.path);
     }
     let mut down: Vec<NodeId> = topology.climb(direction.provider).collect();

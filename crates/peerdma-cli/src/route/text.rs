@@ -19,12 +19,15 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         out,
         text: String::new(),
     };
+    if explanation.there.is_itself() {
+        page.itself();
+        page.unknown();
+        page.memory();
+        page.iommu();
+        return page.text;
+    }
     page.headlines();
-    if explanation.there.client == explanation.there.provider {
-        page.paragraph(
-            "Client and provider are the same function: no request travels, the device moves data inside.",
-        );
-    } else if explanation.there.evidence.reason != Reason::PlaceUnknown {
+    if explanation.there.evidence.reason != Reason::PlaceUnknown {
         page.section("The way of a request");
         let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
         page.text.push_str(&drawing);
@@ -58,13 +61,34 @@ impl Page<'_> {
         names::spoken(self.explanation.topology().function(node))
     }
 
+    /// What there is to say of a function and its own memory.
+    fn itself(&mut self) {
+        let there = &self.explanation.there;
+        let name = self.spoken(there.client);
+        let line = format!("{name} is both ends: nothing travels, the device moves data inside.");
+        self.text.push_str(&wrapped(&line, "", "  ", self.out.width));
+        self.section(&self.asked());
+        self.paragraph(&self.answers(there));
+        let counts = "Linux counts the function's own redirect bits";
+        let words = match there.answer(Access::Read, self.explanation.class).map_type() {
+            Some(MapType::BusAddr) => format!("{}.", reason::turn(&there.evidence)),
+            Some(_) => format!(
+                "{counts} here too ({}) and would not even map its own memory by bus address. No request is redirected \
+                 by that: none leaves the device.",
+                reason::turn(&there.evidence)
+            ),
+            None => format!(
+                "{counts} here too, and they are unknown: with one of them on it would not even map its own memory by bus \
+                 address."
+            ),
+        };
+        self.text
+            .push_str(&wrapped(&words, "    ", "    ", self.out.width));
+    }
+
     fn headlines(&mut self) {
         let explanation = self.explanation;
-        let mut directions = vec![&explanation.there];
-        if explanation.there.client != explanation.there.provider {
-            directions.push(&explanation.back);
-        }
-        for direction in directions {
+        for direction in [&explanation.there, &explanation.back] {
             let [read, write] = Access::ALL.map(|access| direction.answer(access, explanation.class));
             if read == write {
                 self.headline(direction, "read and write", read);
@@ -79,10 +103,8 @@ impl Page<'_> {
         let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
         let (tone, line) = match answer.map_type() {
             Some(MapType::BusAddr) => {
-                let bridge = match reason::meeting(&direction.evidence) {
-                    Some(bdf) if direction.client != direction.provider => format!(" below the bridge {bdf}"),
-                    _ => String::new(),
-                };
+                let bridge = reason::meeting(&direction.evidence);
+                let bridge = bridge.map_or_else(String::new, |bdf| format!(" below the bridge {bdf}"));
                 (
                     Tone::Good,
                     format!("{client} may {verb} the memory of {provider}: directly{bridge}."),
@@ -113,39 +135,39 @@ impl Page<'_> {
         self.text.push('\n');
     }
 
-    fn verdicts(&mut self) {
-        let explanation = self.explanation;
-        let kernel = match explanation.machine.kernel {
+    /// Which Linux it is that says what follows.
+    fn asked(&self) -> String {
+        match self.explanation.machine.kernel {
             Kernel::Next => "Linux with the posted rewrite (next) says".into(),
             Kernel::Unknown => "Linux says (release unknown: where 6.1 to 7.3 agree)".into(),
             release => format!("Linux {release} says"),
-        };
-        self.section(&kernel);
-        let mut directions = vec![&explanation.there];
-        if explanation.there.client != explanation.there.provider {
-            directions.push(&explanation.back);
         }
+    }
+
+    /// `nvme0 to gpu0: read BUS_ADDR (distance 4), write BUS_ADDR (distance 4).`
+    fn answers(&self, direction: &Direction) -> String {
+        let each = Access::ALL.map(|access| {
+            let answer = direction.answer(access, self.explanation.class);
+            let distance = direction.evidence.verdict.distance(answer);
+            let distance = distance.map_or_else(|| "?".into(), |steps| steps.to_string());
+            let verb = if access == Access::Read { "read" } else { "write" };
+            format!("{verb} {answer} (distance {distance})")
+        });
+        format!(
+            "{} to {}: {}.",
+            self.spoken(direction.client),
+            self.spoken(direction.provider),
+            each.join(", ")
+        )
+    }
+
+    fn verdicts(&mut self) {
+        let explanation = self.explanation;
+        self.section(&self.asked());
         let alike = explanation.there.evidence.reason == explanation.back.evidence.reason
             && explanation.there.evidence.verdict == explanation.back.evidence.verdict;
-        for (index, direction) in directions.into_iter().enumerate() {
-            let pair = format!(
-                "{} to {}",
-                self.spoken(direction.client),
-                self.spoken(direction.provider)
-            );
-            let each: Vec<String> = Access::ALL
-                .iter()
-                .map(|&access| {
-                    let answer = direction.answer(access, explanation.class);
-                    let verdict = &direction.evidence.verdict;
-                    let distance = verdict
-                        .distance(answer)
-                        .map_or_else(|| "?".into(), |steps| steps.to_string());
-                    let verb = if access == Access::Read { "read" } else { "write" };
-                    format!("{verb} {answer} (distance {distance})")
-                })
-                .collect();
-            self.paragraph(&format!("{pair}: {}.", each.join(", ")));
+        for (index, direction) in [&explanation.there, &explanation.back].into_iter().enumerate() {
+            self.paragraph(&self.answers(direction));
             let why = match (index, alike) {
                 (1, true) => "for the same reason".to_owned(),
                 _ => match &direction.evidence.gate {
@@ -250,13 +272,29 @@ impl Page<'_> {
                 hop.control, hop.becomes
             );
         }
-        if let [Some(then), Some(_)] = remedy.then {
-            self.paragraph(&format!("Linux would then say {then}; ask again to verify."));
+        match remedy.then {
+            [Some(read), Some(write)] if read == write => {
+                self.paragraph(&format!("Linux would then say {read}; ask again to verify."));
+            }
+            [None, None] => {}
+            [read, write] => {
+                let [read, write] = [read, write].map(|then| then.map_or("UNKNOWN", MapType::name));
+                self.paragraph(&format!(
+                    "Linux would then say {read} for reading and {write} for writing; ask again to verify."
+                ));
+            }
         }
         self.paragraph(
-            "The price: devices below these ports can then reach each other's memory without passing the IOMMU. Leave it \
-             if they belong to different virtual machines or users. After setpci, IOMMU groups stay as they were \
-             formed at boot, and a running driver may keep the answer that it got before.",
+            "The price of both: devices below these ports can then reach each other's memory without passing the IOMMU. \
+             Leave it if they belong to different virtual machines or users.",
+        );
+        self.paragraph(
+            "The price of the parameter: for these ports Linux may drop other bits too that it sets at boot (V source \
+             validation, U upstream forwarding, B translation blocking).",
+        );
+        self.paragraph(
+            "The price of setpci, which changes R, C and E only: IOMMU groups stay as they were formed at boot, and a \
+             running driver may keep the answer that it got before.",
         );
         if !remedy.unsure.is_empty() {
             let unsure: Vec<String> = remedy.unsure.iter().map(|bdf| bdf.to_string()).collect();
@@ -315,9 +353,11 @@ impl Page<'_> {
             Fact::Unknown(_) => "Unknown; the answers above do not depend on it (--iommu tells it).",
         };
         self.paragraph(words);
-        let groups: Vec<String> = [self.explanation.there.client, self.explanation.there.provider]
-            .iter()
-            .filter_map(|&node| {
+        let mut ends = vec![self.explanation.there.client, self.explanation.there.provider];
+        ends.dedup();
+        let groups: Vec<String> = ends
+            .into_iter()
+            .filter_map(|node| {
                 let function = self.explanation.topology().function(node);
                 match &function.os.iommu_group {
                     Fact::Known(Some(group)) => {

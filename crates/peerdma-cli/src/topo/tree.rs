@@ -3,7 +3,7 @@
 use super::cells::{self, COLUMNS, Cell, DISPENSABLE, TITLES};
 use crate::describe;
 use crate::input::Machine;
-use crate::layout::{bytes, fitted, padded, wrapped};
+use crate::layout::{bytes, columns, fitted, padded, wrapped};
 use crate::names;
 use crate::report::Out;
 use crate::style::Tone;
@@ -24,6 +24,9 @@ pub(super) enum Detail {
 /// Room that a device's name shall have before columns are given up for it.
 const DEVICE_COLUMNS: usize = 16;
 
+/// Room that details shall have below the columns, before they move to the left.
+const DETAIL_COLUMNS: usize = 64;
+
 /// A line of the tree before its columns are known.
 struct Line {
     node: NodeId,
@@ -38,11 +41,11 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     let topology = &machine.topology;
     let mut sections = sections(topology);
     let tree_columns = lines(&sections)
-        .map(|line| line.tree.chars().count())
+        .map(|line| columns(&line.tree))
         .max()
         .unwrap_or(0);
     let mut widths = widths(&sections);
-    let shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
+    let mut shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
     let used: usize = tree_columns + shown.iter().map(|&column| widths[column] + 2).sum::<usize>();
     if used + DEVICE_COLUMNS > out.line_width() {
         cells::narrow(
@@ -52,6 +55,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
                 .map(|line| &mut line.cells),
         );
         widths = self::widths(&sections);
+        shown = shown_columns(&sections, &widths, tree_columns, out.line_width());
     }
     let mut text = describe::heading(machine, out);
     text.push('\n');
@@ -59,8 +63,11 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
     for column in shown.iter().copied() {
         let _ = write!(title, "  {}", padded(TITLES[column], widths[column]));
     }
-    title.push_str("  DEVICE");
-    text.push_str(&out.palette.paint(Tone::Faint, &title));
+    if device_room(out, columns(&title)) > 0 {
+        title.push_str("  DEVICE");
+    }
+    title.truncate(title.trim_end().len());
+    text.push_str(&out.palette.paint(Tone::Faint, &fitted(&title, out.line_width())));
     text.push('\n');
     for (head, lines) in &sections {
         text.push_str(&out.palette.paint(Tone::Strong, &fitted(head, out.line_width())));
@@ -68,7 +75,13 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
         for line in lines {
             write_line(&mut text, topology, line, out, (tree_columns, &shown, &widths));
             if detail == Detail::All {
-                write_detail(&mut text, topology.function(line.node), &line.below, tree_columns);
+                write_detail(
+                    &mut text,
+                    topology.function(line.node),
+                    &line.below,
+                    out,
+                    tree_columns,
+                );
             }
         }
     }
@@ -85,7 +98,7 @@ fn widths(sections: &[(String, Vec<Line>)]) -> [usize; COLUMNS] {
     let mut widths = TITLES.map(str::len);
     for line in lines(sections) {
         for (width, (text, _)) in widths.iter_mut().zip(&line.cells) {
-            *width = (*width).max(text.chars().count());
+            *width = (*width).max(columns(text));
         }
     }
     // A name longer than this is cut, so that one odd interface does not push out a column.
@@ -119,12 +132,13 @@ fn write_line(
     out: &Out,
     (tree_columns, shown, widths): (usize, &[usize], &[usize; COLUMNS]),
 ) {
-    text.push_str(&padded(&line.tree, tree_columns));
+    text.push_str(&padded(&fitted(&line.tree, out.line_width()), tree_columns));
     let mut used = tree_columns;
     for &column in shown {
         let (cell, tone) = &line.cells[column];
-        let cell = fitted(cell, widths[column]);
-        let gap = widths[column].saturating_sub(cell.chars().count());
+        let room = out.line_width().saturating_sub(used + 2);
+        let cell = fitted(cell, widths[column].min(room));
+        let gap = widths[column].saturating_sub(columns(&cell));
         text.push_str("  ");
         match tone {
             Some(tone) => text.push_str(&out.palette.paint(*tone, &cell)),
@@ -133,10 +147,22 @@ fn write_line(
         text.extend(std::iter::repeat_n(' ', gap));
         used += widths[column] + 2;
     }
-    text.push_str("  ");
-    let device = names::device(topology.function(line.node).id());
-    text.push_str(&fitted(&device, out.line_width().saturating_sub(used + 2)));
+    let room = device_room(out, used);
+    if room > 0 {
+        text.push_str("  ");
+        let device = names::device(topology.function(line.node).id());
+        text.push_str(&fitted(&device, room));
+    }
+    text.truncate(text.trim_end_matches(' ').len());
     text.push('\n');
+}
+
+/// What is left for the device's name; nothing where it would not be worth a column.
+fn device_room(out: &Out, used: usize) -> usize {
+    match out.line_width().saturating_sub(used + 2) {
+        ..6 => 0,
+        room => room,
+    }
 }
 
 /// Root buses with their lines, and at the end what has no place.
@@ -177,7 +203,7 @@ fn branches(topology: &Topology, top: &[NodeId]) -> Vec<Line> {
     push_siblings(&mut open, top, "");
     while let Some((node, last, before)) = open.pop() {
         // Beyond any machine's depth the drawing no longer moves to the right.
-        let deep = before.chars().count() > 64;
+        let deep = columns(&before) > 64;
         let branch = if last { "└─ " } else { "├─ " };
         let after = if last { "   " } else { "│  " };
         let below = if deep {
@@ -228,10 +254,19 @@ fn line(topology: &Topology, node: NodeId, mut tree: String, below: String) -> L
     }
 }
 
-fn write_detail(text: &mut String, function: &Function, below: &str, tree_columns: usize) {
-    let start = padded(below, tree_columns);
+fn write_detail(text: &mut String, function: &Function, below: &str, out: &Out, tree_columns: usize) {
+    // Where the columns to the right are few, details begin right behind the branches.
+    let start = if tree_columns + DETAIL_COLUMNS <= out.line_width() {
+        padded(below, tree_columns)
+    } else {
+        below.to_owned()
+    };
+    let (first, next) = (format!("{start}  "), format!("{start}    "));
     let mut add = |detail: String| {
-        let _ = writeln!(text, "{start}  {detail}");
+        for line in wrapped(&detail, &first, &next, out.line_width()).lines() {
+            text.push_str(&fitted(line, out.line_width()));
+            text.push('\n');
+        }
     };
     let id = function
         .id()

@@ -1,0 +1,433 @@
+//! What answers say, over the shipped machine and over changes of it that no shipped machine has.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const SERVER: &str = "machines/captured/two-socket-gpu.lspci.txt";
+
+fn peerdma(arguments: &[&str]) -> Output {
+    in_columns("100", arguments)
+}
+
+fn in_columns(columns: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_peerdma"))
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .env("COLUMNS", columns)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary under test starts")
+}
+
+fn stdout(arguments: &[&str]) -> String {
+    String::from_utf8(peerdma(arguments).stdout).expect("UTF-8")
+}
+
+fn stderr(arguments: &[&str]) -> String {
+    String::from_utf8(peerdma(arguments).stderr).expect("UTF-8")
+}
+
+/// Text without its line breaks: how it is wrapped is no part of the promise.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace()
+        .filter(|word| *word != "│")
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The shipped machine with a change, in a file that lives as long as the folder.
+struct Changed {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Changed {
+    fn new(change: impl FnOnce(&mut Value)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("machine.json");
+        let text = stdout(&["snapshot", "-q", "--no-config", "--from", SERVER]);
+        let mut machine: Value = serde_json::from_str(&text).expect("a snapshot is JSON");
+        change(&mut machine["snapshot"]);
+        std::fs::write(&path, machine.to_string()).expect("it is written");
+        Self {
+            _folder: folder,
+            path,
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().expect("a plain path")
+    }
+}
+
+fn functions(snapshot: &mut Value) -> &mut Vec<Value> {
+    snapshot["functions"].as_array_mut().expect("functions")
+}
+
+fn function<'v>(snapshot: &'v mut Value, bdf: &str) -> &'v mut Value {
+    functions(snapshot)
+        .iter_mut()
+        .find(|function| function["bdf"] == bdf)
+        .expect("the shipped machine has it")
+}
+
+fn answer(arguments: &[&str]) -> Value {
+    serde_json::from_str(&stdout(arguments)).expect("an answer is JSON")
+}
+
+#[test]
+fn an_inferred_processor_is_told_as_inferred_and_never_kept() {
+    let snapshot: Value =
+        serde_json::from_str(&stdout(&["snapshot", "-q", "--from", SERVER])).expect("a snapshot is JSON");
+    assert_eq!(
+        snapshot["snapshot"]["host"]["cpu"],
+        json!({"unknown": "not-in-source"})
+    );
+    assert!(!stderr(&["snapshot", "--from", SERVER]).contains("taken for Intel"));
+    assert!(unwrapped(&stdout(&["matrix", "-q", "--from", SERVER])).contains("Processor: Intel (inferred)."));
+    let machine = answer(&["matrix", "--json", "--from", SERVER])["machine"].take();
+    assert_eq!(machine["cpu"], json!({"unknown": "not-in-source"}));
+    assert_eq!(machine["cpu_inferred"], "GenuineIntel");
+    let told =
+        answer(&["matrix", "--json", "--from", SERVER, "--cpu", "AuthenticAMD:0x19"])["machine"].take();
+    assert_eq!(told["cpu"]["known"]["vendor"], "AuthenticAMD");
+    assert_eq!(told["cpu_inferred"], Value::Null);
+}
+
+#[test]
+fn a_function_meets_itself_as_linux_sees_it() {
+    let matrix = |bdf: &str| {
+        stdout(&[
+            "matrix",
+            "-q",
+            "--from",
+            SERVER,
+            "--provider",
+            bdf,
+            "--client",
+            bdf,
+        ])
+    };
+    for (bdf, code, counted) in [
+        ("03:00.0", "=", "0 ordered pairs"),
+        ("06:00.0", "?", "1 unknown"),
+        ("82:08.0", "-", "1 refused"),
+    ] {
+        let text = matrix(bdf);
+        let row = text
+            .lines()
+            .find(|line| line.starts_with("1  0000:"))
+            .expect("a row");
+        assert!(row.ends_with(&format!(" {code}")), "{row}");
+        assert!(text.contains(counted), "{text}");
+    }
+}
+
+#[test]
+fn the_way_to_oneself_has_no_drawing_and_no_remedy() {
+    let text = unwrapped(&stdout(&["route", "82:08.0", "82:08.0", "-q", "--from", SERVER]));
+    assert!(text.contains("nothing travels"), "{text}");
+    assert!(text.contains("counts the function's own redirect bits"), "{text}");
+    assert!(
+        text.contains("would not even map its own memory by bus address"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("setpci") && !text.contains("The way of a request"),
+        "{text}"
+    );
+    assert!(!text.contains("may not read"), "{text}");
+    let answer = answer(&["route", "82:08.0", "82:08.0", "--json", "--from", SERVER]);
+    assert_eq!(answer["remedy"], Value::Null);
+}
+
+#[test]
+fn an_unknown_root_port_is_not_an_unknown_kernel() {
+    let machine = Changed::new(|snapshot| {
+        functions(snapshot).retain(|function| function["bdf"] != "0000:00:00.0");
+        let first = function(snapshot, "0000:00:01.0");
+        // An Intel bridge that some releases list and others do not.
+        first["config"]["id"] = json!({"known": {"vendor": 0x8086, "device": 0x2f00}});
+        first["config"]["express"] = json!({"unknown": "access-denied"});
+        first["os"]["port_type"] = json!({"unknown": "access-denied"});
+    });
+    let text = unwrapped(&stdout(&[
+        "route",
+        "10:00.0",
+        "03:00.0",
+        "-q",
+        "--from",
+        machine.path(),
+    ]));
+    assert!(text.contains("is a root port is unknown"), "{text}");
+    assert!(!text.contains("and the kernel is unknown"), "{text}");
+}
+
+#[test]
+fn a_listing_without_the_first_function_is_warned_of() {
+    let lacking = Changed::new(|snapshot| {
+        functions(snapshot).retain(|function| function["bdf"] != "0000:00:00.0");
+    });
+    let warned = unwrapped(&stderr(&["matrix", "--from", lacking.path()]));
+    assert!(warned.contains("may lack 0000:00:00.0"), "{warned}");
+    assert!(warned.contains("by the wrong function"), "{warned}");
+    let whole = stderr(&["matrix", "--from", SERVER]);
+    assert!(!whole.contains("may lack"), "{whole}");
+    let from_kernel = Changed::new(|snapshot| {
+        functions(snapshot).retain(|function| function["bdf"] != "0000:00:00.0");
+        function(snapshot, "0000:00:01.0")["upstream"] = json!({"known": null});
+    });
+    let quiet = stderr(&["matrix", "--from", from_kernel.path()]);
+    assert!(!quiet.contains("may lack"), "{quiet}");
+    let text = unwrapped(&stdout(&["route", "10:00.0", "03:00.0", "-q", "--from", SERVER]));
+    assert!(
+        text.contains("the first function on its root bus in this source"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_port_that_blocks_translated_requests_is_named_as_such() {
+    let blocks = |bdf: &'static str| {
+        Changed::new(move |snapshot| {
+            function(snapshot, bdf)["config"]["acs"] = json!({"known": {"capable": 127, "control": 2}});
+        })
+    };
+    let route = |machine: &Changed| {
+        let arguments = [
+            "route",
+            "85:00.0",
+            "83:00.0",
+            "-q",
+            "--kernel",
+            "next",
+            "--tlp",
+            "translated",
+        ];
+        unwrapped(&stdout(&[&arguments[..], &["--from", machine.path()]].concat()))
+    };
+    let below = route(&blocks("0000:82:11.0"));
+    assert!(
+        below.contains("0000:82:11.0 blocks translated requests (B)"),
+        "{below}"
+    );
+    assert!(!below.contains("cannot read"), "{below}");
+    // What is redirected goes up past the common switch and is stopped at the root port.
+    let above = route(&blocks("0000:80:02.0"));
+    assert!(
+        above.contains("0000:80:02.0 blocks translated requests (B)"),
+        "{above}"
+    );
+    assert!(
+        above.contains("◄ decides: blocks translated requests (B) on their way up"),
+        "{above}"
+    );
+    assert!(above.contains("stops there, below the root complex"), "{above}");
+}
+
+#[test]
+fn each_remedy_has_its_own_price() {
+    let text = unwrapped(&stdout(&["route", "85:00.0", "83:00.0", "-q", "--from", SERVER]));
+    assert!(text.contains("Linux may drop other bits"), "{text}");
+    assert!(
+        text.contains("The price of setpci, which changes R, C and E only"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_processor_in_the_wrong_spelling_is_refused_with_the_right_one() {
+    for (given, right) in [
+        ("AMD:25", "AuthenticAMD:0x19"),
+        ("genuineintel:6", "GenuineIntel:0x6"),
+    ] {
+        let output = peerdma(&["matrix", "--from", SERVER, "--cpu", given]);
+        assert_eq!(output.status.code(), Some(2), "{given}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(right), "{given}");
+    }
+    let noted = peerdma(&["matrix", "--from", SERVER, "--cpu", "Elbrus:4"]);
+    assert!(noted.status.success());
+    assert!(String::from_utf8_lossy(&noted.stderr).contains("note: --cpu names the vendor Elbrus"));
+    let known = peerdma(&["matrix", "--from", SERVER, "--cpu", "HygonGenuine:0x18"]);
+    assert_eq!(String::from_utf8_lossy(&known.stderr), "");
+}
+
+#[test]
+fn the_posted_rewrite_is_asked_in_three_ways() {
+    let tsv = |options: &[&str]| {
+        let arguments = ["matrix", "-q", "--format", "tsv", "--from", SERVER];
+        let output = peerdma(&[&arguments[..], options].concat());
+        assert!(output.status.success(), "{options:?}");
+        output.stdout
+    };
+    let next = tsv(&["--kernel", "next"]);
+    assert_eq!(next, tsv(&["--policy", "next"]));
+    assert_eq!(next, tsv(&["--policy", "linux", "--kernel", "next"]));
+    let help = unwrapped(&stdout(&["matrix", "--help"]));
+    assert!(help.contains("what --kernel names (a release or next)"), "{help}");
+}
+
+#[test]
+fn usage_errors_are_json_where_json_is_asked_for() {
+    for arguments in [
+        &["matrix", "--json", "--bogus"][..],
+        &["route", "--json"],
+        &["--json"],
+        &["check", "--json", "--require", "luck"],
+        &["toaster", "--json"],
+    ] {
+        let output = peerdma(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error: Value = serde_json::from_slice(&output.stderr).expect("JSON");
+        assert_eq!(error["schema"], "peerdma.error/1", "{arguments:?}");
+        for field in ["error", "why", "fix"] {
+            assert!(
+                error[field].as_str().is_some_and(|text| !text.is_empty()),
+                "{error}"
+            );
+        }
+    }
+    let help = peerdma(&["matrix", "--json", "--help"]);
+    assert_eq!((help.status.code(), help.stderr.is_empty()), (Some(0), true));
+}
+
+#[test]
+fn nothing_is_wider_than_the_terminal_and_lines_of_check_stay_whole() {
+    let wide = Changed::new(|snapshot| {
+        function(snapshot, "0000:10:00.0")["os"]["names"] = json!(["網路卡網路卡網路卡"]);
+        functions(snapshot).retain(|function| function["bdf"] != "0000:00:00.0");
+    });
+    for columns in ["60", "80", "120"] {
+        let most: usize = columns.parse().expect("a number");
+        for arguments in [
+            &["topo", "-v"][..],
+            &["topo"],
+            &["matrix"],
+            &["matrix", "--all"],
+            &["route", "10:00.0", "03:00.0"],
+        ] {
+            let output = in_columns(columns, &[arguments, &["--from", wide.path()]].concat());
+            assert!(output.status.success(), "{arguments:?}");
+            for line in [output.stdout, output.stderr]
+                .concat()
+                .split(|byte| *byte == b'\n')
+            {
+                let line = std::str::from_utf8(line).expect("UTF-8");
+                let wide = line
+                    .chars()
+                    .filter(|c| ('\u{4e00}'..'\u{a000}').contains(c))
+                    .count();
+                assert!(
+                    line.chars().count() + wide <= most,
+                    "{arguments:?} {columns}: {line}"
+                );
+            }
+        }
+        let check = in_columns(columns, &["check", "03:00.0", "83:00.0", "-q", "--from", SERVER]);
+        let lines = String::from_utf8(check.stdout).expect("UTF-8");
+        assert_eq!(lines.lines().count(), 2);
+        for line in lines.lines() {
+            let reason = line.rsplit('\t').next().expect("a reason");
+            assert!(reason.len() <= 100, "{reason}");
+        }
+    }
+}
+
+#[test]
+fn no_name_in_csv_is_a_formula() {
+    let machine = Changed::new(|snapshot| {
+        function(snapshot, "0000:10:00.0")["os"]["names"] = json!(["=1+1"]);
+    });
+    let csv = stdout(&["matrix", "-q", "--format", "csv", "--from", machine.path()]);
+    assert!(csv.contains(",'=1+1,") && !csv.contains(",=1+1,"));
+    assert!(csv.contains(",NOT_SUPPORTED,-1,"), "numbers stay numbers");
+}
+
+#[test]
+fn every_example_in_a_help_text_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = Changed::new(|snapshot| {
+        for (bdf, name) in [
+            ("0000:05:00.0", "nvme0"),
+            ("0000:85:00.0", "nvme1"),
+            ("0000:03:00.0", "card0"),
+            ("0000:83:00.0", "card1"),
+        ] {
+            function(snapshot, bdf)["os"]["names"] = json!([name]);
+        }
+    });
+    let machine = std::fs::read(named.path()).expect("the machine");
+    std::fs::write(folder.path().join("pairs.txt"), "nvme0 card0 # near\n").expect("it is written");
+    let mut examples = 0;
+    for command in [
+        &[][..],
+        &["topo"],
+        &["matrix"],
+        &["route"],
+        &["check"],
+        &["snapshot"],
+    ] {
+        let help = stdout(&[command, &["--help"]].concat());
+        let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+        for line in lines.take_while(|line| line.starts_with("  ")) {
+            let line = line.trim();
+            let example = line.split("   ").next().expect("a command");
+            let example = example.strip_prefix("sudo ").unwrap_or(example);
+            // Each example finds the machine that it names, at the addresses that it names.
+            for file in ["dump.txt", "machine.json"] {
+                std::fs::write(folder.path().join(file), &machine).expect("it is written");
+            }
+            let mut script = example
+                .replace("3b:00.0", "03:00.0")
+                .replace("41:00.0", "03:00.0")
+                .replace("42:00.0", "04:00.0")
+                .replacen("peerdma", "\"$PEERDMA\"", 1);
+            if script.contains("-o machine.json") {
+                std::fs::remove_file(folder.path().join("machine.json")).expect("it was written");
+            }
+            let (first, filter) = match script.split_once(" | ") {
+                Some((first, filter)) => (first.to_owned(), Some(filter.to_owned())),
+                None => (script.clone(), None),
+            };
+            script = if first.contains("--from") {
+                first
+            } else {
+                format!("{first} --from dump.txt")
+            };
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .env("PEERDMA", env!("CARGO_BIN_EXE_peerdma"))
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .output()
+                .expect("a shell");
+            let code = output.status.code();
+            let checks = example.contains(" check ");
+            assert!(
+                code == Some(0) || checks && matches!(code, Some(1 | 5)),
+                "{example}: {code:?} {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            match filter.as_deref() {
+                None => {}
+                Some("jq '.functions[] | select(.kind == \"gpu\")'") => {
+                    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+                    let functions = answer["functions"].as_array().expect("functions");
+                    assert!(functions.iter().any(|function| function["kind"] == "gpu"));
+                }
+                Some("awk '$4 == \"BUS_ADDR\"'") => {
+                    let text = String::from_utf8(output.stdout).expect("UTF-8");
+                    assert!(
+                        text.lines()
+                            .any(|line| line.split('\t').nth(3) == Some("BUS_ADDR"))
+                    );
+                }
+                Some(other) => panic!("nobody checks {other}"),
+            }
+            examples += 1;
+        }
+    }
+    assert!(examples >= 15, "{examples}");
+}
