@@ -122,7 +122,7 @@ impl Missing {
 }
 
 /// The command that reads what was left out.
-fn capture(source: &Source, command: &str) -> String {
+pub(crate) fn capture(source: &Source, command: &str) -> String {
     match source {
         Source::Live if is_root() => format!(
             "peerdma {command}, as root outside of any container: this one hides configuration space from root"

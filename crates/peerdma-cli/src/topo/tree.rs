@@ -1,6 +1,8 @@
 //! The tree as text: one line a function, columns aligned, as wide as the terminal.
 
 use super::cells::{self, COLUMNS, Cell, DISPENSABLE, TITLES};
+use crate::advice;
+use crate::capture::Source;
 use crate::describe;
 use crate::input::Machine;
 use crate::layout::{bytes, columns, fitted, padded, wrapped};
@@ -85,7 +87,7 @@ pub(super) fn draw(machine: &Machine, out: &Out, detail: Detail) -> String {
             }
         }
     }
-    write_legend(&mut text, &sections, out);
+    write_legend(&mut text, &sections, &machine.source, out);
     text
 }
 
@@ -312,7 +314,7 @@ pub(crate) fn bars(function: &Function) -> Vec<String> {
     bars.iter().map(describe::bar).collect()
 }
 
-fn write_legend(text: &mut String, sections: &[(String, Vec<Line>)], out: &Out) {
+fn write_legend(text: &mut String, sections: &[(String, Vec<Line>)], source: &Source, out: &Out) {
     let cells = |column: usize| {
         sections
             .iter()
@@ -333,7 +335,10 @@ fn write_legend(text: &mut String, sections: &[(String, Vec<Line>)], out: &Out) 
         );
     }
     if cells(2).any(|acs| acs == "?") {
-        add("ACS ?: not readable; root can (on this machine: sudo peerdma topo).");
+        add(&format!(
+            "ACS ?: the source does not tell; to settle it: {}.",
+            advice::capture(source, "topo")
+        ));
     }
     if cells(3).any(|bars| bars.contains('+')) {
         add("BARS +: the BAR could be made larger (resizable; -v shows the sizes).");
