@@ -5,7 +5,7 @@ use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{Acs, AcsFlags, BarKind, ClassCode, Config, Id, PortType};
 use peerdma::snapshot::{Function, Snapshot, Warnings};
 use peerdma_linux::KeepConfig;
-use peerdma_linux::lspci::{LspciError, looks_like_lspci, read};
+use peerdma_linux::lspci::{LspciError, Reader, looks_like_lspci, read};
 use proptest::prelude::*;
 
 const ROOT: &str = include_str!("data/lspci/root-vvv.txt");
@@ -395,6 +395,24 @@ fn the_order_of_functions_does_not_matter() {
     let mut parts: Vec<&str> = ROOT.split("\n\n").collect();
     parts.reverse();
     assert_eq!(sound(&parts.join("\n\n")), sound(ROOT));
+}
+
+#[test]
+fn a_listing_reads_the_same_in_pieces_of_any_size() {
+    for text in ALL {
+        let mut warnings = Warnings::default();
+        let whole = read(text.as_bytes(), KeepConfig::Keep, &mut warnings).ok();
+        for lines in [1, 2, 7] {
+            let mut reader = Reader::new(KeepConfig::Keep);
+            let mut in_pieces = Warnings::default();
+            let pieces: Vec<&str> = text.split_inclusive('\n').collect();
+            for piece in pieces.chunks(lines) {
+                reader.push(piece.concat().as_bytes(), &mut in_pieces).unwrap();
+            }
+            assert_eq!(reader.finish(&mut in_pieces).ok(), whole);
+            assert_eq!(in_pieces, warnings);
+        }
+    }
 }
 
 #[test]

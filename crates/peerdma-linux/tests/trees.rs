@@ -84,6 +84,16 @@ fn the_root_may_be_named_as_any_of_its_folders() {
 }
 
 #[test]
+fn of_several_machines_none_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    for machine in ["one", "two"] {
+        write_folder(&folder.path().join(machine));
+    }
+    let error = source::open(folder.path(), KeepConfig::Drop, &mut Warnings::default()).unwrap_err();
+    assert!(error.to_string().contains("several folders"), "{error}");
+}
+
+#[test]
 fn a_tree_copied_without_links_leaves_the_bridge_above_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let devices = folder.path().join("sys/bus/pci/devices");

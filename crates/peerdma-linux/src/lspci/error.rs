@@ -40,6 +40,12 @@ pub enum LspciError {
         /// How many are read.
         most: usize,
     },
+    /// More lines than so many functions can have.
+    #[error("more than {most} lines; this is no lspci listing, or it is damaged")]
+    TooManyLines {
+        /// How many are read.
+        most: u64,
+    },
     /// Bridges without bus numbers: nobody can tell what sits below what.
     #[error(
         "line {line}: the listing shows bridges (the first one here) and no bus numbers, so that nothing tells \

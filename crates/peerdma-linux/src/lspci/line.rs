@@ -13,12 +13,19 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// The lines of a whole text.
     pub(super) fn new(text: &'a [u8]) -> Self {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        Self {
-            rest: text,
-            number: 0,
-        }
+        Self::after(text, 0)
+    }
+
+    /// The lines of a text that goes on after `number` lines.
+    pub(super) fn after(text: &'a [u8], number: u64) -> Self {
+        let rest = match number {
+            // What some editors put at the start of a text.
+            0 => text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
+            _ => text,
+        };
+        Self { rest, number }
     }
 
     /// The next line without its end, which may be that of Windows.

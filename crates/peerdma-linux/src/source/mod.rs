@@ -225,10 +225,15 @@ impl<'a, R: Read> Opened<'a, R> {
                 json::read(&text, warnings).map_err(|source| SourceError::Json { name: name(), source })
             }
             Kind::Lspci => {
-                let text = text::read(self.input, self.length_hint)
-                    .map_err(|error| error.named(self.name, self.how, "the output of lspci"))?;
-                lspci::read(&text, keep, warnings)
-                    .map_err(|source| SourceError::Lspci { name: name(), source })
+                let mut listing = lspci::Reader::new(keep);
+                text::read_lines(self.input, |lines| {
+                    listing.push(lines, warnings).map_err(ListingError::Listing)
+                })
+                .and_then(|()| listing.finish(warnings).map_err(ListingError::Listing))
+                .map_err(|error| match error {
+                    ListingError::Text(error) => error.named(self.name, self.how, "the output of lspci"),
+                    ListingError::Listing(source) => SourceError::Lspci { name: name(), source },
+                })
             }
             kind => {
                 let found = kind.describe(&self.head);
@@ -241,6 +246,18 @@ impl<'a, R: Read> Opened<'a, R> {
                 })
             }
         }
+    }
+}
+
+/// What can go wrong between a text and its lines.
+enum ListingError {
+    Text(TextError),
+    Listing(LspciError),
+}
+
+impl From<TextError> for ListingError {
+    fn from(error: TextError) -> Self {
+        Self::Text(error)
     }
 }
 

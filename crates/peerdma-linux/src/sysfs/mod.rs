@@ -33,6 +33,8 @@ use std::fmt;
 pub enum SysfsError {
     /// It holds no list of PCI functions.
     NoDevices,
+    /// It holds folders of several machines.
+    Several,
     /// The list is there and cannot be read.
     Unreadable {
         /// What prevents it.
@@ -191,6 +193,7 @@ impl fmt::Display for SysfsError {
                 "found neither sys/bus/pci/devices nor sys/devices/pci*; name the folder that holds sys and \
                  proc, or sys itself",
             ),
+            SysfsError::Several => f.write_str("several folders in it hold a machine each; name one of them"),
             SysfsError::Unreadable { gap } => write!(f, "the list of PCI functions cannot be read: {gap}"),
             SysfsError::Empty => {
                 f.write_str("the list of PCI functions is empty: no PCI bus, or a partial copy")

@@ -46,14 +46,16 @@ pub(super) fn find<T: Tree>(tree: &T) -> Result<Place<T::Folder>, SysfsError> {
         .take(MOST_FOLDERS)
         .collect();
     folders.sort_unstable();
+    let mut found = None;
     for name in folders {
         if let Ok(folder) = tree.folder(root, name)
             && let Some(place) = around(tree, &folder)?
+            && found.replace(place).is_some()
         {
-            return Ok(place);
+            return Err(SysfsError::Several);
         }
     }
-    Err(SysfsError::NoDevices)
+    found.ok_or(SysfsError::NoDevices)
 }
 
 /// `base` holds `sys`.

@@ -4,14 +4,20 @@
 //! their addresses. It holds what a source told and nothing else; deriving (who sits below whom, who
 //! may reach whom) is left to [`crate::topology`] and [`crate::route`].
 
+mod bars;
 mod function;
+#[cfg(feature = "serde")]
+mod hex_bytes;
 mod host;
 mod kernel;
+mod os;
 mod warning;
 
-pub use function::{BarFacts, Function, IommuGroup, Os, P2pmem, Resource};
+pub use bars::BarFacts;
+pub use function::Function;
 pub use host::{Cpu, Host, IommuMode, ParseCpuError, ParseIommuModeError};
 pub use kernel::{KernelVersion, ParseKernelVersionError};
+pub use os::{IommuGroup, Os, P2pmem, Resource};
 pub use warning::{Warning, Warnings};
 
 use crate::addr::Bdf;
