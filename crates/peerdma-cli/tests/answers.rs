@@ -294,6 +294,40 @@ fn usage_errors_are_json_where_json_is_asked_for() {
 }
 
 #[test]
+fn every_field_of_every_answer_is_described() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/json.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let mut open: Vec<Value> = [
+        &["topo"][..],
+        &["matrix"],
+        &["route", "85:00.0", "83:00.0"],
+        &["route", "06:00.0", "03:00.0"],
+        &["check", "03:00.0", "83:00.0"],
+    ]
+    .iter()
+    .map(|arguments| answer(&[*arguments, &["--json", "--from", SERVER]].concat()))
+    .collect();
+    let mut fields = std::collections::BTreeSet::new();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(values) => open.extend(values),
+            Value::Object(object) => {
+                for (field, value) in object {
+                    fields.insert(field);
+                    open.push(value);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(fields.len() > 50, "{fields:?}");
+    for field in fields {
+        let is_told = page.contains(&format!("`{field}`")) || page.contains(&format!("\"{field}\""));
+        assert!(is_told, "docs/json.md does not tell of {field}");
+    }
+}
+
+#[test]
 fn nothing_is_wider_than_the_terminal_and_lines_of_check_stay_whole() {
     let wide = Changed::new(|snapshot| {
         function(snapshot, "0000:10:00.0")["os"]["names"] = json!(["網路卡網路卡網路卡"]);
