@@ -1,77 +1,10 @@
-//! What answers say, over the shipped machine and over changes of it that no shipped machine has.
+//! What answers say, over the shipped machine and over changes of it.
+
+mod shipped;
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-const SERVER: &str = "machines/captured/two-socket-gpu.lspci.txt";
-
-fn peerdma(arguments: &[&str]) -> Output {
-    in_columns("100", arguments)
-}
-
-fn in_columns(columns: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_peerdma"))
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-        .env("COLUMNS", columns)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary under test starts")
-}
-
-fn stdout(arguments: &[&str]) -> String {
-    String::from_utf8(peerdma(arguments).stdout).expect("UTF-8")
-}
-
-fn stderr(arguments: &[&str]) -> String {
-    String::from_utf8(peerdma(arguments).stderr).expect("UTF-8")
-}
-
-/// Text without its line breaks: how it is wrapped is no part of the promise.
-fn unwrapped(text: &str) -> String {
-    text.split_whitespace()
-        .filter(|word| *word != "│")
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-/// The shipped machine with a change, in a file that lives as long as the folder.
-struct Changed {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Changed {
-    fn new(change: impl FnOnce(&mut Value)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("machine.json");
-        let text = stdout(&["snapshot", "-q", "--no-config", "--from", SERVER]);
-        let mut machine: Value = serde_json::from_str(&text).expect("a snapshot is JSON");
-        change(&mut machine["snapshot"]);
-        std::fs::write(&path, machine.to_string()).expect("it is written");
-        Self {
-            _folder: folder,
-            path,
-        }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().expect("a plain path")
-    }
-}
-
-fn functions(snapshot: &mut Value) -> &mut Vec<Value> {
-    snapshot["functions"].as_array_mut().expect("functions")
-}
-
-fn function<'v>(snapshot: &'v mut Value, bdf: &str) -> &'v mut Value {
-    functions(snapshot)
-        .iter_mut()
-        .find(|function| function["bdf"] == bdf)
-        .expect("the shipped machine has it")
-}
+use shipped::{Changed, SERVER, function, functions, in_columns, peerdma, stderr, stdout, unwrapped};
+use std::path::Path;
 
 fn answer(arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout(arguments)).expect("an answer is JSON")
@@ -294,6 +227,40 @@ fn usage_errors_are_json_where_json_is_asked_for() {
 }
 
 #[test]
+fn every_field_of_every_answer_is_described() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/json.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let mut open: Vec<Value> = [
+        &["topo"][..],
+        &["matrix"],
+        &["route", "85:00.0", "83:00.0"],
+        &["route", "06:00.0", "03:00.0"],
+        &["check", "03:00.0", "83:00.0"],
+    ]
+    .iter()
+    .map(|arguments| answer(&[*arguments, &["--json", "--from", SERVER]].concat()))
+    .collect();
+    let mut fields = std::collections::BTreeSet::new();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(values) => open.extend(values),
+            Value::Object(object) => {
+                for (field, value) in object {
+                    fields.insert(field);
+                    open.push(value);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(fields.len() > 50, "{fields:?}");
+    for field in fields {
+        let is_told = page.contains(&format!("`{field}`")) || page.contains(&format!("\"{field}\""));
+        assert!(is_told, "docs/json.md does not tell of {field}");
+    }
+}
+
+#[test]
 fn nothing_is_wider_than_the_terminal_and_lines_of_check_stay_whole() {
     let wide = Changed::new(|snapshot| {
         function(snapshot, "0000:10:00.0")["os"]["names"] = json!(["網路卡網路卡網路卡"]);
@@ -343,91 +310,4 @@ fn no_name_in_csv_is_a_formula() {
     let csv = stdout(&["matrix", "-q", "--format", "csv", "--from", machine.path()]);
     assert!(csv.contains(",'=1+1,") && !csv.contains(",=1+1,"));
     assert!(csv.contains(",NOT_SUPPORTED,-1,"), "numbers stay numbers");
-}
-
-#[test]
-fn every_example_in_a_help_text_runs() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let named = Changed::new(|snapshot| {
-        for (bdf, name) in [
-            ("0000:05:00.0", "nvme0"),
-            ("0000:85:00.0", "nvme1"),
-            ("0000:03:00.0", "card0"),
-            ("0000:83:00.0", "card1"),
-        ] {
-            function(snapshot, bdf)["os"]["names"] = json!([name]);
-        }
-    });
-    let machine = std::fs::read(named.path()).expect("the machine");
-    std::fs::write(folder.path().join("pairs.txt"), "nvme0 card0 # near\n").expect("it is written");
-    let mut examples = 0;
-    for command in [
-        &[][..],
-        &["topo"],
-        &["matrix"],
-        &["route"],
-        &["check"],
-        &["snapshot"],
-    ] {
-        let help = stdout(&[command, &["--help"]].concat());
-        let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-        for line in lines.take_while(|line| line.starts_with("  ")) {
-            let line = line.trim();
-            let example = line.split("   ").next().expect("a command");
-            let example = example.strip_prefix("sudo ").unwrap_or(example);
-            // Each example finds the machine that it names, at the addresses that it names.
-            for file in ["dump.txt", "machine.json"] {
-                std::fs::write(folder.path().join(file), &machine).expect("it is written");
-            }
-            let mut script = example
-                .replace("3b:00.0", "03:00.0")
-                .replace("41:00.0", "03:00.0")
-                .replace("42:00.0", "04:00.0")
-                .replacen("peerdma", "\"$PEERDMA\"", 1);
-            if script.contains("-o machine.json") {
-                std::fs::remove_file(folder.path().join("machine.json")).expect("it was written");
-            }
-            let (first, filter) = match script.split_once(" | ") {
-                Some((first, filter)) => (first.to_owned(), Some(filter.to_owned())),
-                None => (script.clone(), None),
-            };
-            script = if first.contains("--from") {
-                first
-            } else {
-                format!("{first} --from dump.txt")
-            };
-            let output = Command::new("sh")
-                .args(["-c", &script])
-                .env("PEERDMA", env!("CARGO_BIN_EXE_peerdma"))
-                .current_dir(folder.path())
-                .stdin(Stdio::null())
-                .output()
-                .expect("a shell");
-            let code = output.status.code();
-            let checks = example.contains(" check ");
-            assert!(
-                code == Some(0) || checks && matches!(code, Some(1 | 5)),
-                "{example}: {code:?} {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            match filter.as_deref() {
-                None => {}
-                Some("jq '.functions[] | select(.kind == \"gpu\")'") => {
-                    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-                    let functions = answer["functions"].as_array().expect("functions");
-                    assert!(functions.iter().any(|function| function["kind"] == "gpu"));
-                }
-                Some("awk '$4 == \"BUS_ADDR\"'") => {
-                    let text = String::from_utf8(output.stdout).expect("UTF-8");
-                    assert!(
-                        text.lines()
-                            .any(|line| line.split('\t').nth(3) == Some("BUS_ADDR"))
-                    );
-                }
-                Some(other) => panic!("nobody checks {other}"),
-            }
-            examples += 1;
-        }
-    }
-    assert!(examples >= 15, "{examples}");
 }

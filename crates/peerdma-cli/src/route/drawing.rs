@@ -127,7 +127,7 @@ impl Drawing<'_> {
         let Some(hop) = self.hops.remove(&function.bdf) else {
             return;
         };
-        if let Some((tone, note)) = note(hop, way) {
+        if let Some((tone, note)) = note(hop, way, self.direction.evidence.reason) {
             let note = wrapped(&note, stem, &format!("{stem}   "), self.out.width);
             self.text
                 .push_str(&self.out.palette.paint(tone, note.trim_end_matches('\n')));
@@ -160,7 +160,10 @@ impl Drawing<'_> {
     fn further(&mut self) {
         let hops = &self.direction.evidence.hops;
         for hop in hops.iter().filter(|hop| hop.side == Side::AboveCommon) {
-            if let (Some((tone, words)), Some(_)) = (note(hop, Way::Up), self.hops.get(&hop.bdf)) {
+            if let (Some((tone, words)), Some(_)) = (
+                note(hop, Way::Up, self.direction.evidence.reason),
+                self.hops.get(&hop.bdf),
+            ) {
                 let words = format!("above, for what is redirected: {}: {words}", hop.bdf);
                 let note = wrapped(&words, "", "   ", self.out.width);
                 self.text
@@ -225,11 +228,12 @@ fn acs_of(function: &Function) -> String {
 }
 
 /// What a hop does to the decision, in words; nothing where it lets pass.
-fn note(hop: &Hop, way: Way) -> Option<(Tone, String)> {
+fn note(hop: &Hop, way: Way, reason: Reason) -> Option<(Tone, String)> {
     let mark = if hop.decides { "◄ decides: " } else { "" };
     match hop.effect {
         Effect::Redirects(flags) => {
-            let also = if hop.decides { "" } else { "redirects too: " };
+            let is_another = !hop.decides && reason == Reason::Redirected;
+            let also = if is_another { "redirects too: " } else { "" };
             Some((Tone::Fair, format!("{mark}{also}ACS {}", acs::effect(flags))))
         }
         Effect::BlocksTranslated => {

@@ -1,10 +1,11 @@
 //! `peerdma route`: one pair, explained to whoever has to act on it.
 //!
-//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections, [`json`]
-//! has all of it as data.
+//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`remedy`] has
+//! the sentences of one), [`json`] has all of it as data.
 
 mod drawing;
 mod json;
+mod remedy;
 mod text;
 
 use crate::advice::{Advice, Missing};

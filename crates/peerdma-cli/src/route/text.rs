@@ -1,6 +1,6 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing};
+use super::{Direction, Explanation, drawing, remedy};
 use crate::layout::wrapped;
 use crate::report::Out;
 use crate::style::Tone;
@@ -272,30 +272,12 @@ impl Page<'_> {
                 hop.control, hop.becomes
             );
         }
-        match remedy.then {
-            [Some(read), Some(write)] if read == write => {
-                self.paragraph(&format!("Linux would then say {read}; ask again to verify."));
-            }
-            [None, None] => {}
-            [read, write] => {
-                let [read, write] = [read, write].map(|then| then.map_or("UNKNOWN", MapType::name));
-                self.paragraph(&format!(
-                    "Linux would then say {read} for reading and {write} for writing; ask again to verify."
-                ));
-            }
+        if let Some(words) = remedy::promised(remedy.then) {
+            self.paragraph(&words);
         }
-        self.paragraph(
-            "The price of both: devices below these ports can then reach each other's memory without passing the IOMMU. \
-             Leave it if they belong to different virtual machines or users.",
-        );
-        self.paragraph(
-            "The price of the parameter: for these ports Linux may drop other bits too that it sets at boot (V source \
-             validation, U upstream forwarding, B translation blocking).",
-        );
-        self.paragraph(
-            "The price of setpci, which changes R, C and E only: IOMMU groups stay as they were formed at boot, and a \
-             running driver may keep the answer that it got before.",
-        );
+        for price in remedy::PRICES {
+            self.paragraph(price);
+        }
         if !remedy.unsure.is_empty() {
             let unsure: Vec<String> = remedy.unsure.iter().map(|bdf| bdf.to_string()).collect();
             self.paragraph(&format!(

@@ -242,10 +242,7 @@ fn line(topology: &Topology, node: NodeId, mut tree: String, below: String) -> L
         }
         tree.push(']');
     }
-    let above_is_placed = topology
-        .upstream(node)
-        .is_some_and(|above| topology.root(above).is_some());
-    if above_is_placed && topology.root(node).is_none() {
+    if topology.has_gap_above(node) {
         tree.push_str(" (gap above)");
     }
     Line {
