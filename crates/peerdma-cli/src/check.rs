@@ -14,11 +14,15 @@ use peerdma::route::{Access, Answer, MapType, TlpClass};
 use peerdma::topology::{NodeId, Topology};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Pairs that one run takes on at most.
 const MOST_PAIRS: usize = 1_000_000;
+/// The longest file of pairs that is read.
+const MOST_PAIRS_BYTES: u64 = 64 << 20;
 
 /// Something is blocked.
 const BLOCKED: u8 = 1;
@@ -254,13 +258,26 @@ fn from_kinds(topology: &Topology, between: &[String]) -> Result<Vec<(NodeId, No
 }
 
 fn from_file(topology: &Topology, path: &Path) -> Result<Vec<(NodeId, NodeId)>, Problem> {
-    let text = std::fs::read(path).map_err(|error| {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_PAIRS_BYTES + 1).read_to_end(&mut text));
+    read.map_err(|error| {
         Problem::new(
             format_args!("{} cannot be read", path.display()),
             error,
             "check the path; the file holds two names a line, # starts a comment",
         )
     })?;
+    if text.len() as u64 > MOST_PAIRS_BYTES {
+        return Err(Problem::new(
+            format_args!(
+                "{} holds more than {} MiB",
+                path.display(),
+                MOST_PAIRS_BYTES >> 20
+            ),
+            "no list of pairs is that long; is it the right file?",
+            "name a file with two names a line, or split it",
+        ));
+    }
     let text = String::from_utf8_lossy(&text);
     let mut pairs = Vec::new();
     for (index, line) in text.lines().enumerate() {

@@ -276,6 +276,23 @@ fn a_loop_leaves_what_was_found_before_it() {
 }
 
 #[test]
+fn a_capability_of_all_ones_ends_the_chain() {
+    let mut bytes = root_port();
+    // In front of all others, with a pointer to them.
+    let first = bytes[0x34];
+    bytes[0x34] = 0xf0;
+    bytes[0xf0..0xf2].copy_from_slice(&[0xff, first]);
+    let (config, defects) = parse(&bytes, Extent::Whole);
+    assert_eq!((config.express, defects), (Fact::Known(None), vec![]));
+    // Another number there is passed over.
+    bytes[0xf0] = 0xfe;
+    assert!(matches!(
+        parse(&bytes, Extent::Whole).0.express,
+        Fact::Known(Some(_))
+    ));
+}
+
+#[test]
 fn of_two_capabilities_with_one_number_the_first_counts() {
     let mut bytes = root_port();
     bytes[0x14a..0x14c].copy_from_slice(&[0x01, 0x20]);

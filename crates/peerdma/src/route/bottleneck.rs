@@ -1,5 +1,8 @@
 //! The slowest link on the way, and what is wrong with it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::addr::Bdf;
 use crate::fact::Fact;
 use crate::pci::{Link, LinkState, PortType};

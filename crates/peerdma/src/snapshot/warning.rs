@@ -55,3 +55,19 @@ impl Warnings {
         self.left_out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_warnings_are_kept_and_the_rest_counted() {
+        let mut warnings = Warnings::default();
+        for index in 0..Warnings::MOST + 3 {
+            warnings.push(index, "wrong");
+        }
+        assert_eq!(warnings.list().len(), Warnings::MOST);
+        assert_eq!(warnings.left_out(), 3);
+        assert_eq!(warnings.list()[Warnings::MOST - 1].at, "255");
+    }
+}

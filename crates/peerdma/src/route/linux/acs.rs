@@ -3,6 +3,9 @@
 //! A walk counts functions on a stretch of the way up. With the counts from every function to its root
 //! bus at hand, a stretch is a difference, and a pair is judged in constant time.
 
+#[cfg(test)]
+mod tests;
+
 use crate::fact::{Fact, Unread};
 use crate::pci::AcsFlags;
 use crate::topology::{NodeId, Topology};

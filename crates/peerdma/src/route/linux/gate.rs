@@ -1,5 +1,8 @@
 //! May a request pass through the root complex? The processor decides, else the list of host bridges.
 
+#[cfg(test)]
+mod tests;
+
 use super::host_bridges::{self, Entry, Scope, Since};
 use super::{Kernel, acs::Tri};
 use crate::addr::Bdf;

@@ -51,3 +51,23 @@ impl fmt::Display for Kernel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machines_kernel_counts_as_a_release_only_from_the_oldest_checked_one_on() {
+        for (text, expected) in [
+            ("5.15.0", Kernel::Unknown),
+            ("6.0.19", Kernel::Unknown),
+            ("6.1", Kernel::Release(Kernel::OLDEST)),
+            ("6.12.8", Kernel::Release(KernelVersion::new(6, 12, 8))),
+            ("9.9", Kernel::Release(KernelVersion::new(9, 9, 0))),
+        ] {
+            let version = Fact::Known(text.parse().unwrap());
+            assert_eq!(Kernel::of_machine(version), expected, "{text}");
+        }
+        assert_eq!(Kernel::of_machine(Fact::NOT_IN_SOURCE), Kernel::Unknown);
+    }
+}

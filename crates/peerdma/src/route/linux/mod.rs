@@ -7,6 +7,8 @@
 
 mod acs;
 mod evidence;
+#[cfg(test)]
+mod fabric;
 mod gate;
 mod host_bridges;
 mod judge;

@@ -3,6 +3,9 @@
 //! The texts follow Documentation/admin-guide/kernel-parameters.txt (`pci=disable_acs_redir=`) and
 //! setpci(8). A remedy is judged before it is given: it says what Linux would answer with it.
 
+#[cfg(test)]
+mod tests;
+
 use super::acs::REDIRECT;
 use super::{Effect, Evidence, Judge};
 use crate::addr::Bdf;
