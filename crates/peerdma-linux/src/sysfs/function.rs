@@ -3,9 +3,10 @@
 //! The folder is listed once; what the listing lacks is not looked for.
 
 use super::groups::Groups;
-use super::{link, names, number, path, port, resource};
+use super::survey::{Physfn, Present, Survey};
+use super::{link, names, number, path, resource};
 use crate::keep::KeepConfig;
-use crate::tree::{EntryKind, Gap, Listing, Tree};
+use crate::tree::{Gap, Listing, Tree};
 use peerdma::addr::Bdf;
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{ClassCode, Config, ConfigDefect, ConfigView, Extent, Id};
@@ -20,6 +21,7 @@ pub(super) struct Reader<'t, T: Tree> {
     buffer: Vec<u8>,
     defects: Vec<ConfigDefect>,
     silent: Vec<Silent>,
+    survey: Survey,
     told_links: bool,
     told_groups: bool,
 }
@@ -31,20 +33,11 @@ struct Silent {
     group: bool,
 }
 
-/// The entries of a function's folder that are read, as far as they are there.
-#[derive(Default)]
-struct Present {
-    config: bool,
-    resource: bool,
-    numa_node: bool,
-    iommu_group: bool,
-    driver: bool,
-    driver_override: bool,
-    subsystem: bool,
-    local_cpulist: bool,
-    link: bool,
-    physfn: bool,
-    p2pmem: bool,
+/// Does configuration space tell vendor and device?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    Told,
+    Hidden,
 }
 
 impl<'t, T: Tree> Reader<'t, T> {
@@ -58,6 +51,7 @@ impl<'t, T: Tree> Reader<'t, T> {
             buffer: vec![0; ConfigView::MAX_BYTES + 1],
             defects: Vec::new(),
             silent: Vec::new(),
+            survey: Survey::default(),
             told_links: false,
             told_groups: false,
         }
@@ -73,7 +67,7 @@ impl<'t, T: Tree> Reader<'t, T> {
     ) -> Function {
         let surveyed = folder.and_then(|folder| {
             let mut os = Os::default();
-            let present = self.survey(&folder, &mut os)?;
+            let present = self.survey.of(self.tree, &folder, &mut self.listing, &mut os)?;
             Ok((folder, present, os))
         });
         match surveyed {
@@ -91,30 +85,6 @@ impl<'t, T: Tree> Reader<'t, T> {
         }
     }
 
-    /// Finds out what the folder holds: most of it by listing it. Where no driver is bound there are no
-    /// names and services to be found, and asking for a handful of entries is cheaper.
-    fn survey(&mut self, folder: &T::Folder, os: &mut Os) -> Result<Present, Gap> {
-        self.listing.clear();
-        let has = |name: &[u8]| self.tree.has(folder, name);
-        if !has(b"driver") && has(b"subsystem") {
-            return Ok(Present {
-                config: true,
-                resource: true,
-                numa_node: true,
-                iommu_group: has(b"iommu_group"),
-                driver: false,
-                driver_override: has(b"driver_override"),
-                subsystem: true,
-                local_cpulist: has(b"local_cpulist"),
-                link: has(b"current_link_speed"),
-                physfn: has(b"physfn"),
-                p2pmem: false,
-            });
-        }
-        self.tree.list(folder, &mut self.listing)?;
-        Ok(survey(&self.listing, os))
-    }
-
     fn read_present(
         &mut self,
         folder: &T::Folder,
@@ -123,7 +93,7 @@ impl<'t, T: Tree> Reader<'t, T> {
         function: &mut Function,
         warnings: &mut Warnings,
     ) {
-        self.config(folder, present, function, warnings);
+        let identity = self.config(folder, present, function, warnings);
         function.os.resources = self.resources(folder, present, function.bdf, warnings);
         if present.link && !matches!(function.link(), Fact::Known(Some(_))) {
             function.os.link = link::read(self.tree, folder);
@@ -131,22 +101,19 @@ impl<'t, T: Tree> Reader<'t, T> {
         if present.numa_node {
             function.os.numa_node = self.numa_node(folder);
         }
-        // Every function has the entry `subsystem`: without it, this copy left links out.
-        let no_link = || match present.subsystem {
-            true => Fact::Known(None),
-            false => Fact::NOT_IN_SOURCE,
-        };
         function.os.driver = match present.driver {
-            false => no_link(),
+            false => present.no_link(),
             true => self.last_part(folder, b"driver", |name| {
                 Some(String::from_utf8_lossy(name).into_owned())
             }),
         };
-        function.os.physical_function = match present.physfn {
-            false => match present.subsystem {
-                true => Fact::Known(None),
-                false => Fact::NOT_IN_SOURCE,
-            },
+        let has_physfn = match present.physfn {
+            Physfn::Absent => false,
+            Physfn::Present => true,
+            Physfn::IfHidden => identity == Identity::Hidden && self.tree.has(folder, b"physfn"),
+        };
+        function.os.physical_function = match has_physfn {
+            false => present.no_link(),
             true => self.last_part(folder, b"physfn", path::address),
         };
         if present.iommu_group {
@@ -201,7 +168,7 @@ impl<'t, T: Tree> Reader<'t, T> {
         present: &Present,
         function: &mut Function,
         warnings: &mut Warnings,
-    ) {
+    ) -> Identity {
         let read = match present.config {
             true => self.tree.read_config(folder, self.keep, &mut self.buffer),
             false => Err(Gap::Missing),
@@ -227,15 +194,18 @@ impl<'t, T: Tree> Reader<'t, T> {
             }
             Err(gap) => function.config = Config::unknown(gap.unread()),
         }
-        self.identity(folder, &mut function.config);
+        self.identity(folder, &mut function.config)
     }
 
     /// Fills in who the function is where configuration space does not tell: a virtual function
     /// reads as vendor and device ffff.
-    fn identity(&mut self, folder: &T::Folder, config: &mut Config) {
-        let told = config.id.known().is_some_and(|id| id.vendor != 0xffff);
-        if told && config.class.is_known() {
-            return;
+    fn identity(&mut self, folder: &T::Folder, config: &mut Config) -> Identity {
+        let identity = match config.id {
+            Fact::Known(id) if id.vendor != 0xffff => Identity::Told,
+            _ => Identity::Hidden,
+        };
+        if identity == Identity::Told && config.class.is_known() {
+            return identity;
         }
         let mut number = |name: &[u8], most: u64| match self.tree.read(folder, name, &mut self.buffer) {
             Ok(length) => match self.buffer.get(..length).and_then(number::hexadecimal) {
@@ -268,6 +238,7 @@ impl<'t, T: Tree> Reader<'t, T> {
                 .map(|id| (id.vendor != 0 || id.device != 0).then_some(id))
                 .or(config.subsystem);
         }
+        identity
     }
 
     fn resources(
@@ -353,31 +324,6 @@ impl<'t, T: Tree> Reader<'t, T> {
 }
 
 /// Notes which entries are there, and takes what names alone tell.
-fn survey(listing: &Listing, os: &mut Os) -> Present {
-    let mut present = Present::default();
-    for (name, kind) in listing.iter() {
-        match name {
-            b"config" => present.config = kind != EntryKind::Folder,
-            b"resource" => present.resource = kind != EntryKind::Folder,
-            b"numa_node" => present.numa_node = true,
-            b"iommu_group" => present.iommu_group = true,
-            b"driver" => present.driver = true,
-            b"subsystem" => present.subsystem = true,
-            b"local_cpulist" => present.local_cpulist = true,
-            b"driver_override" => present.driver_override = true,
-            b"current_link_speed" => present.link = true,
-            b"physfn" => present.physfn = true,
-            b"p2pmem" => present.p2pmem = true,
-            _ => {
-                if let Some(port) = port::from_service(name) {
-                    os.port_type = Fact::Known(Some(port));
-                }
-            }
-        }
-    }
-    present
-}
-
 /// Size of a conventional configuration space.
 const CONVENTIONAL_BYTES: usize = 256;
 
