@@ -174,8 +174,8 @@ fn meaning(seed: String, bytes: &[u8]) -> Meaning<String, Vec<String>> {
     let cut = Config::parse(ConfigView::new(bytes, Extent::MayGoOn), &mut Vec::new());
     Meaning {
         seed,
-        id: told(config.id.clone().map(Some), |id| id.to_string()),
-        port: told(config.express.clone(), |express| express.port_type.to_string()),
+        id: told(config.id.map(Some), |id| id.to_string()),
+        port: told(config.express, |express| express.port_type.to_string()),
         acs: acs(&config),
         acs_if_cut: acs(&cut),
         defects: defects.iter().map(ToString::to_string).collect(),
