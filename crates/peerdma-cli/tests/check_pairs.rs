@@ -27,7 +27,7 @@ fn a_route_that_is_unknown_but_surely_not_direct_fails_where_direct_is_required(
         "--one-way",
         "-q",
         "--from",
-        &machine,
+        machine,
     ];
     let (code, out, _) = ended(&pair);
     assert_eq!(code, Some(5), "{out}");

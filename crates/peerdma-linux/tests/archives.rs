@@ -124,6 +124,58 @@ fn an_archive_that_goes_on_for_ever_ends_at_a_limit() {
 }
 
 #[test]
+fn an_archive_is_kept_up_to_a_limit_of_bytes_and_names_count() {
+    let limits = ArchiveLimits {
+        kept_bytes: 1 << 20,
+        ..ArchiveLimits::default()
+    };
+    let archive = |functions: u32, bytes: usize| {
+        let mut tar = Tar::new();
+        for index in 0..functions {
+            let path = format!("sys/bus/pci/devices/{index:04x}:00:00.0/config");
+            tar.file(&path, &vec![0; bytes]);
+        }
+        ArchiveTree::read(&tar.finish()[..], limits, &mut Warnings::default()).map(|_| ())
+    };
+    assert!(archive(200, 4096).is_ok());
+    let error = archive(300, 4096).unwrap_err();
+    assert!(matches!(error, ArchiveError::TooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("1048576 bytes about PCI"), "{error}");
+    // Links and names take memory too.
+    let full = |tar: Tar| match ArchiveTree::read(&tar.finish()[..], limits, &mut Warnings::default()) {
+        Ok(_) => panic!("more is kept"),
+        Err(error) => error,
+    };
+    let mut links = Tar::new();
+    for index in 0..25_000u32 {
+        let target = format!("../../../devices/pci0000:00/{index:04x}:00:00.0");
+        links.link(&format!("sys/bus/pci/devices/{index:04x}:00:00.0"), &target);
+    }
+    let error = full(links);
+    assert!(error.to_string().contains("1048576 bytes about PCI"), "{error}");
+    let mut names = Tar::new();
+    for index in 0..60_000u32 {
+        names.file(&format!("sys/bus/pci/devices/{index:05x}:00:00.0/vendor"), b"");
+    }
+    let error = full(names);
+    assert!(error.to_string().contains("1048576 bytes about PCI"), "{error}");
+}
+
+#[test]
+fn a_text_that_is_larger_than_is_taken_in_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.json");
+    std::fs::write(&path, b"{\"peerdma_snapshot\": 1,").unwrap();
+    let file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.set_len(3 << 30).unwrap();
+    let error = source::open(&path, KeepConfig::Drop, &mut Warnings::default()).unwrap_err();
+    assert!(
+        matches!(error, SourceError::TooLarge { limit_bytes, .. } if limit_bytes == 1 << 30),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_long_path_is_put_together_from_its_extended_header() {
     let deep = "x".repeat(90);
     let path = format!("{deep}/{deep}/sys/bus/pci/devices/0000:00:00.0/vendor");

@@ -1,7 +1,7 @@
 //! Two matrices of verdicts, compared pair by pair.
 //!
-//! A line is `provider client distance map_type raw_distance`; blanks or tabs, the order of lines
-//! and a heading do not count, everything else does.
+//! A line is `provider client distance map_type raw_distance`; blanks or tabs and a heading do not count,
+//! everything else does, the order of lines too: providers, and for each its clients.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -20,6 +20,30 @@ pub(crate) struct Comparison {
     pub(crate) differing: usize,
     /// The first of them.
     pub(crate) shown: Vec<Difference>,
+    /// The first line that stands elsewhere than in the true matrix, if the pairs are the same.
+    pub(crate) misplaced: Option<Misplaced>,
+}
+
+/// A line that does not stand where the true matrix has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misplaced {
+    line: usize,
+    expected: String,
+    found: String,
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            expected,
+            found,
+        } = self;
+        write!(
+            f,
+            "the lines are in another order: line {line} is about {found}, the kernel's about {expected}"
+        )
+    }
 }
 
 /// One pair that differs.
@@ -47,8 +71,8 @@ impl fmt::Display for Difference {
 ///
 /// Fails on a line without five columns, on a pair that comes twice, and on an empty truth.
 pub(crate) fn compare(truth: &str, said: &str, most: usize) -> Result<Comparison, String> {
-    let truth = rows(truth).map_err(|why| format!("the kernel's matrix, {why}"))?;
-    let said = rows(said).map_err(|why| format!("peerdma's matrix, {why}"))?;
+    let (mut truth, _) = rows(truth).map_err(|why| format!("the kernel's matrix, {why}"))?;
+    let (mut said, said_lines) = rows(said).map_err(|why| format!("peerdma's matrix, {why}"))?;
     if truth.is_empty() {
         return Err("the kernel's matrix is empty".into());
     }
@@ -56,7 +80,11 @@ pub(crate) fn compare(truth: &str, said: &str, most: usize) -> Result<Comparison
         pairs: truth.len(),
         differing: 0,
         shown: Vec::new(),
+        misplaced: misplaced(&truth, &said, &said_lines),
     };
+    for (rows, name) in [(&mut truth, "the kernel's"), (&mut said, "peerdma's")] {
+        sort(rows).map_err(|why| format!("{name} matrix, {why}"))?;
+    }
     let mut differs = |truth: Option<&Row<'_>>, said: Option<&Row<'_>>| {
         comparison.differing += 1;
         if comparison.shown.len() < most
@@ -96,9 +124,24 @@ fn pair<'a, 'b>(row: &'b Row<'a>) -> &'b [&'a str] {
     &row[..2]
 }
 
-/// The rows of a matrix without heading and empty lines, sorted by pair, no pair twice.
-fn rows(text: &str) -> Result<Vec<Row<'_>>, String> {
-    let mut rows = Vec::new();
+/// The first row that is not about the pair that the truth has in its place; none where one of the two
+/// has more rows, which is a difference of another kind.
+fn misplaced(truth: &[Row<'_>], said: &[Row<'_>], lines: &[usize]) -> Option<Misplaced> {
+    if truth.len() != said.len() {
+        return None;
+    }
+    let mut rows = truth.iter().zip(said).zip(lines);
+    rows.find(|((truth, said), _)| pair(truth) != pair(said))
+        .map(|((truth, said), &line)| Misplaced {
+            line,
+            expected: pair(truth).join(" "),
+            found: pair(said).join(" "),
+        })
+}
+
+/// The rows of a matrix without heading and empty lines, and the number of the line of each.
+fn rows(text: &str) -> Result<(Vec<Row<'_>>, Vec<usize>), String> {
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() || (rows.is_empty() && line.starts_with("provider")) {
             continue;
@@ -112,11 +155,17 @@ fn rows(text: &str) -> Result<Vec<Row<'_>>, String> {
             return Err(malformed(index, line));
         }
         rows.push(row);
+        lines.push(index + 1);
     }
+    Ok((rows, lines))
+}
+
+/// Sorts rows by pair; no pair may come twice.
+fn sort(rows: &mut [Row<'_>]) -> Result<(), String> {
     rows.sort_unstable();
     match rows.windows(2).find(|two| pair(&two[0]) == pair(&two[1])) {
         Some(two) => Err(format!("the pair {} comes twice", pair(&two[0]).join(" "))),
-        None => Ok(rows),
+        None => Ok(()),
     }
 }
 
@@ -139,13 +188,29 @@ mod tests {
 ";
 
     #[test]
-    fn heading_tabs_and_order_do_not_count() {
-        let said = "provider\tclient\tdistance\tmap_type\traw_distance\n\
-            0000:00:01.0\t0000:00:00.0\t2\tTHRU_HOST_BRIDGE\t2\n\
-            0000:00:00.0\t0000:00:00.0\t0\tBUS_ADDR\t0\n\
-            0000:00:00.0\t0000:00:01.0\t-1\tNOT_SUPPORTED\t2\n";
-        let compared = compare(TRUTH, said, 5).unwrap();
+    fn heading_and_tabs_do_not_count() {
+        let said = format!(
+            "provider\tclient\tdistance\tmap_type\traw_distance\n{}",
+            TRUTH.replace(' ', "\t")
+        );
+        let compared = compare(TRUTH, &said, 5).unwrap();
         assert_eq!((compared.pairs, compared.differing), (3, 0));
+        assert_eq!(compared.misplaced, None);
+    }
+
+    #[test]
+    fn another_order_of_lines_is_an_error_of_its_own() {
+        let mut lines: Vec<&str> = TRUTH.lines().collect();
+        lines.swap(0, 1);
+        let compared = compare(TRUTH, &format!("\n{}", lines.join("\n")), 5).unwrap();
+        assert_eq!(compared.differing, 0);
+        assert_eq!(
+            compared.misplaced.unwrap().to_string(),
+            "the lines are in another order: line 2 is about 0000:00:00.0 0000:00:01.0, the kernel's about \
+             0000:00:00.0 0000:00:00.0"
+        );
+        let compared = compare(TRUTH, lines[0], 5).unwrap();
+        assert_eq!((compared.differing, compared.misplaced), (2, None));
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if compared.differing > 0 {
             return Err(Failure::Bad(differences(&machine, &compared)));
         }
+        if let Some(misplaced) = &compared.misplaced {
+            return Err(Failure::Bad(format!("DIFFERS\t{machine}\t{misplaced}")));
+        }
         println!("OK\t{machine}\t{} pairs", compared.pairs);
         pairs += compared.pairs;
     }

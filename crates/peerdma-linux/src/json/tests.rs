@@ -61,3 +61,18 @@ fn functions_out_of_order_and_twice_are_put_right() {
     assert_eq!(warnings.list().len(), 1);
     assert_eq!(snapshot.position("0000:01:00.0".parse().unwrap()), Some(0));
 }
+
+#[test]
+fn more_functions_than_a_machine_has_are_refused() {
+    let function = r#"{"bdf": "0000:00:00.0"}"#;
+    let list = |count: usize| {
+        let functions = vec![function; count].join(",");
+        format!(r#"{{"peerdma_snapshot": 1, "snapshot": {{"functions": [{functions}]}}}}"#)
+    };
+    let error = read_text(&list(MOST_FUNCTIONS + 1)).unwrap_err().to_string();
+    assert!(error.contains("at most 262144 functions"), "{error}");
+    // What comes after the limit is not even taken for a function.
+    let odd = list(MOST_FUNCTIONS).replace("]}}", ", 7]}}");
+    assert!(read_text(&odd).unwrap_err().to_string().contains("at most"));
+    assert!(read_text(&list(300)).is_ok());
+}

@@ -21,11 +21,13 @@ const MOST_BYTES: u64 = 4 << 30;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Reads all of `input`, some `length_hint` bytes.
-pub(super) fn read(mut input: impl Read, length_hint: u64) -> Result<Vec<u8>, TextError> {
-    let too_large = || TextError::TooLarge {
-        limit_bytes: MOST_WHOLE_BYTES,
-    };
-    if length_hint > MOST_WHOLE_BYTES {
+pub(super) fn read(input: impl Read, length_hint: u64) -> Result<Vec<u8>, TextError> {
+    read_up_to(MOST_WHOLE_BYTES, input, length_hint)
+}
+
+fn read_up_to(limit_bytes: u64, mut input: impl Read, length_hint: u64) -> Result<Vec<u8>, TextError> {
+    let too_large = || TextError::TooLarge { limit_bytes };
+    if length_hint > limit_bytes {
         return Err(too_large());
     }
     // A sparse file claims any length: memory that is never written costs nothing until it is.
@@ -34,7 +36,7 @@ pub(super) fn read(mut input: impl Read, length_hint: u64) -> Result<Vec<u8>, Te
         .try_reserve(length_hint as usize + 1)
         .map_err(|_| too_large())?;
     while add_chunk(&mut input, &mut bytes, 0)? > 0 {
-        if bytes.len() as u64 > MOST_WHOLE_BYTES {
+        if bytes.len() as u64 > limit_bytes {
             return Err(too_large());
         }
     }
@@ -43,6 +45,14 @@ pub(super) fn read(mut input: impl Read, length_hint: u64) -> Result<Vec<u8>, Te
 
 /// Hands all of `input` to `take`, in pieces that end where a line ends.
 pub(super) fn read_lines<E: From<TextError>>(
+    input: impl Read,
+    take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    read_lines_up_to(MOST_BYTES, input, take)
+}
+
+fn read_lines_up_to<E: From<TextError>>(
+    limit_bytes: u64,
     mut input: impl Read,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -54,11 +64,8 @@ pub(super) fn read_lines<E: From<TextError>>(
         take(bytes.get(..end).unwrap_or_default())?;
         bytes.drain(..end);
         taken += end as u64;
-        if taken > MOST_BYTES {
-            return Err(TextError::TooLarge {
-                limit_bytes: MOST_BYTES,
-            }
-            .into());
+        if taken > limit_bytes {
+            return Err(TextError::TooLarge { limit_bytes }.into());
         }
     }
     take(&bytes)
@@ -77,5 +84,30 @@ fn add_chunk(input: &mut impl Read, bytes: &mut Vec<u8>, offset: u64) -> Result<
             offset: offset + (start + at) as u64,
         }),
         None => Ok(new.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_without_end_is_refused_at_the_limit_whatever_length_it_claims() {
+        const MOST: u64 = 3 << 20;
+        let endless = || io::repeat(b' ').take(8 * MOST);
+        let refused = |error| matches!(error, TextError::TooLarge { limit_bytes: MOST });
+        for hint in [0, 1, MOST] {
+            assert!(refused(read_up_to(MOST, endless(), hint).unwrap_err()), "{hint}");
+        }
+        for hint in [MOST + 1, u64::MAX] {
+            assert!(refused(read_up_to(MOST, &b""[..], hint).unwrap_err()), "{hint}");
+        }
+        assert_eq!(
+            read_up_to(MOST, endless().take(MOST), 0).unwrap().len(),
+            MOST as usize
+        );
+        let lines = |input| read_lines_up_to(MOST, input, |_| Ok::<(), TextError>(()));
+        assert!(refused(lines(endless()).unwrap_err()));
+        assert!(lines(endless().into_inner().take(MOST)).is_ok());
     }
 }

@@ -119,6 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn either_flag_of_a_64_bit_bar_is_enough() {
+        for (flags, kind) in [
+            // The kernel's own flag, the register's as older kernels have it, and both.
+            ("0x0000000000140200", BarKind::Memory64),
+            ("0x0000000000040204", BarKind::Memory64),
+            ("0x0000000000140204", BarKind::Memory64),
+            ("0x0000000000040200", BarKind::Memory32),
+            // In a register of ports the bit is part of the address.
+            ("0x0000000000040104", BarKind::Io),
+        ] {
+            let line = format!("0x00000000fe000000 0x00000000fe003fff {flags}");
+            assert_eq!(first(&line).unwrap().kind, kind, "{flags}");
+        }
+    }
+
+    #[test]
     fn a_bar_without_an_address_keeps_its_size() {
         for line in [
             "0x0000000000000000 0x0000000000003fff 0x0000000020140204",
