@@ -7,7 +7,7 @@ use super::{EntryKind, Gap, Listing, Tree, recorded};
 use crate::keep::KeepConfig;
 use peerdma::pci::Extent;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -74,8 +74,7 @@ impl Tree for LiveTree {
 
     fn list(&self, folder: &OwnedFd, listing: &mut Listing) -> Result<(), Gap> {
         listing.clear();
-        // The folder may have been listed before.
-        rustix::fs::seek(folder, SeekFrom::Start(0)).map_err(gap)?;
+        let folder = rustix::fs::openat(folder, ".", LISTED, Mode::empty()).map_err(gap)?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(folder.as_fd(), &mut buffer);
         while let Some(entry) = entries.next() {
@@ -161,7 +160,11 @@ fn pread(file: &OwnedFd, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> 
     }
 }
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// A folder to start from. Most are never listed, and without that are cheaper to open.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A folder whose entries are wanted.
+const LISTED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A copied tree may hold anything: links are not followed to files, and nothing waits for the other
 /// end of a pipe.
