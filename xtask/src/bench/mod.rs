@@ -8,7 +8,7 @@ mod tree;
 
 use crate::chore::{self, Failure};
 use crate::machine;
-use contest::{Contender, Contest};
+use contest::{Contender, Contest, WARM_RUNS_PER_TURN};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// $PEERDMA_SHARED/corpora/hwloc, else ../shared/corpora/hwloc beside the repository]
     #[arg(long)]
     tree: Option<PathBuf>,
-    /// How often each command of a comparison runs, after one run to warm up
+    /// How many turns each command of a comparison takes
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
 }
@@ -141,8 +141,9 @@ fn conditions(pinned: Option<u32>, runs: u32) -> String {
         })
         .collect();
     format!(
-        "Wall-clock time of whole processes on {cpu}, {core}; median of {runs} runs after one to warm up, the \
-         commands taking turns, output to /dev/null. Peak memory as the kernel counts it (`time -f %M`). \
+        "Wall-clock time of whole processes on {cpu}, {core}; median of warm runs, output to /dev/null. The commands \
+         take {runs} turns (3 for the matrix); in each turn a command runs first right after the others (a column of \
+         its own), then {WARM_RUNS_PER_TURN} times warm. Peak memory as the kernel counts it (`time -f %M`). \
          Rivals: {}.\n",
         if versions.is_empty() {
             "none installed".into()
