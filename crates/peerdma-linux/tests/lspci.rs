@@ -15,8 +15,8 @@ const NUMBERS: &str = include_str!("data/lspci/nn.txt");
 const NAMES: &str = include_str!("data/lspci/names.txt");
 const BRIDGES: &str = include_str!("data/lspci/with-bridges-nn.txt");
 const X: &str = include_str!("data/lspci/x.txt");
-const XXX: &str = include_str!("data/lspci/xxx.txt");
-const XXXX: &str = include_str!("data/lspci/xxxx.txt");
+const BYTES_256: &str = include_str!("data/lspci/xxx.txt");
+const ALL_BYTES: &str = include_str!("data/lspci/xxxx.txt");
 const MIXED: &str = include_str!("data/lspci/mixed-vvvx.txt");
 const REDIRECT_ON: &str = include_str!("data/lspci/two-cards-redirect-on.txt");
 const REDIRECT_OFF: &str = include_str!("data/lspci/two-cards-redirect-off.txt");
@@ -28,8 +28,8 @@ const ALL: [&str; 12] = [
     NAMES,
     BRIDGES,
     X,
-    XXX,
-    XXXX,
+    BYTES_256,
+    ALL_BYTES,
     MIXED,
     REDIRECT_ON,
     REDIRECT_OFF,
@@ -293,7 +293,7 @@ fn bridges_without_any_bus_number_are_refused_with_what_to_do() {
 
 #[test]
 fn bytes_tell_what_they_hold_and_no_more() {
-    let (short, conventional, whole) = (sound(X), sound(XXX), sound(XXXX));
+    let (short, conventional, whole) = (sound(X), sound(BYTES_256), sound(ALL_BYTES));
     let port = |machine: &Snapshot| at(machine, "00:01.0").config.clone();
     let root = |machine: &Snapshot| at(machine, "00:00.0").config.clone();
     assert_eq!(port(&short).acs, Fact::Unknown(Unread::ConfigCut { bytes: 64 }));
@@ -323,13 +323,16 @@ fn bytes_tell_what_they_hold_and_no_more() {
 
 #[test]
 fn a_dump_without_any_pcie_function_is_whole() {
-    let end = XXX.find("\n00:01.0").unwrap();
-    assert_eq!(at(&sound(&XXX[..end]), "00:00.0").config.acs, Fact::Known(None));
+    let end = BYTES_256.find("\n00:01.0").unwrap();
+    assert_eq!(
+        at(&sound(&BYTES_256[..end]), "00:00.0").config.acs,
+        Fact::Known(None)
+    );
 }
 
 #[test]
 fn raw_bytes_are_kept_when_asked_for() {
-    let (machine, warnings) = warned(XXXX.as_bytes());
+    let (machine, warnings) = warned(ALL_BYTES.as_bytes());
     assert!(warnings.is_empty());
     let raw = |bdf| at(&machine, bdf).raw_config.as_ref().unwrap();
     assert_eq!(raw("00:00.0").len(), 256);
@@ -381,7 +384,7 @@ fn a_virtual_function_has_its_numbers_from_the_first_line() {
 
 #[test]
 fn the_ends_of_lines_and_the_kind_of_indentation_do_not_matter() {
-    for text in [ROOT, XXXX, MIXED] {
+    for text in [ROOT, ALL_BYTES, MIXED] {
         let expected = sound(text);
         assert_eq!(sound(&text.replace('\n', "\r\n")), expected);
         assert_eq!(sound(&text.replace('\t', "    ")), expected);
@@ -417,7 +420,7 @@ fn a_listing_reads_the_same_in_pieces_of_any_size() {
 
 #[test]
 fn damaged_bytes_cost_only_what_follows_them() {
-    let damaged = XXXX.replacen("\n40: 10", "\n40: 1g", 1);
+    let damaged = ALL_BYTES.replacen("\n40: 10", "\n40: 1g", 1);
     let (machine, warnings) = warned(damaged.as_bytes());
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].starts_with("line 24: "), "{warnings:?}");
@@ -427,7 +430,7 @@ fn damaged_bytes_cost_only_what_follows_them() {
     assert_eq!(port.config.acs, Fact::Unknown(Unread::ConfigCut { bytes: 64 }));
     assert!(at(&machine, "01:00.0").config.serial_number.is_known());
 
-    let gap = XXXX.replacen("\n100: 0d", "\n110: 0d", 1);
+    let gap = ALL_BYTES.replacen("\n100: 0d", "\n110: 0d", 1);
     let (machine, warnings) = warned(gap.as_bytes());
     assert!(
         warnings[0].contains("0x110") && warnings[0].contains("0x100"),

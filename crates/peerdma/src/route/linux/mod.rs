@@ -16,6 +16,8 @@ mod junction;
 mod kernel;
 mod mainline;
 mod next;
+#[cfg(test)]
+mod posted;
 mod processor;
 mod remedy;
 #[cfg(test)]
