@@ -15,9 +15,6 @@ use peerdma::snapshot::{Function, Host, Snapshot, Warnings};
 /// can take.
 const MOST_FUNCTIONS: usize = 1 << 18;
 
-/// Size of the conventional configuration space.
-const CONVENTIONAL_BYTES: usize = 256;
-
 /// What a listing holds, function after function.
 pub(super) struct Listing {
     keep: KeepConfig,
@@ -169,19 +166,19 @@ impl Listing {
             function.config = parse(bytes, extent, header.bdf, warnings);
             let is_conventional = function.config.express == Fact::Known(None);
             if is_conventional
-                && bytes.len() == CONVENTIONAL_BYTES
+                && bytes.len() == ConfigView::CONVENTIONAL_BYTES
                 && self.dump.state() == State::Sound
                 && function.config.class.map(ClassCode::class) == Fact::Known(ClassCode::HOST_BRIDGE)
             {
                 undecided = Some(bytes.into());
             }
-            self.bytes = self
-                .bytes
-                .max(match (bytes.len() > CONVENTIONAL_BYTES, is_conventional) {
+            self.bytes = self.bytes.max(
+                match (bytes.len() > ConfigView::CONVENTIONAL_BYTES, is_conventional) {
                     (true, _) => Bytes::Deep,
                     (false, true) => Bytes::Conventional,
                     (false, false) => Bytes::Shallow,
-                });
+                },
+            );
             if self.keep == KeepConfig::Keep {
                 function.raw_config = Some(bytes.to_vec());
             }

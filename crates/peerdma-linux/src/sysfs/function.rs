@@ -1,6 +1,6 @@
-//! A function's folder in sysfs.
+//! A function's folder in sysfs: what its entries mean.
 //!
-//! The folder is listed once; what the listing lacks is not looked for.
+//! Which entries there are, `survey` has found out; what is not there is not looked for.
 
 use super::groups::Groups;
 use super::survey::{Physfn, Present, Survey};
@@ -180,7 +180,9 @@ impl<'t, T: Tree> Reader<'t, T> {
                 self.defects.clear();
                 function.config = Config::parse(ConfigView::new(bytes, extent), &mut self.defects);
                 // sysfs gives 64 bytes or all of them: a conventional function with 256 has no more.
-                if bytes.len() == CONVENTIONAL_BYTES && function.config.express == Fact::Known(None) {
+                if bytes.len() == ConfigView::CONVENTIONAL_BYTES
+                    && function.config.express == Fact::Known(None)
+                {
                     self.defects.clear();
                     let view = ConfigView::new(bytes, Extent::Whole);
                     function.config = Config::parse(view, &mut self.defects);
@@ -324,9 +326,6 @@ impl<'t, T: Tree> Reader<'t, T> {
 }
 
 /// Notes which entries are there, and takes what names alone tell.
-/// Size of a conventional configuration space.
-const CONVENTIONAL_BYTES: usize = 256;
-
 /// Takes off the zeros with which an archiver fills a configuration space whose file is longer than what it
 /// was allowed to read: where capabilities are announced and all from byte 64 on is zero, nothing
 /// beyond was read.

@@ -3,8 +3,8 @@
 //! [`read`] is called by [`crate::source`] and works on any [`Tree`]. Paths, names and their meaning
 //! follow Documentation/ABI/testing/sysfs-bus-pci and drivers/pci/pci-sysfs.c of Linux. One file here
 //! holds one thing that sysfs tells: `place` where the folders are, `path` who sits below whom,
-//! `survey` what a function's folder holds, `function` what it means, `resource`, `link` and `port` single entries of it, `groups`
-//! IOMMU groups, `host` the rest of the machine.
+//! `survey` what a function's folder holds, `function` what it means, `resource`, `link` and `port`
+//! single entries of it, `groups` IOMMU groups, `host` the rest of the machine.
 
 mod function;
 mod groups;

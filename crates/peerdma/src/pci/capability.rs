@@ -8,8 +8,8 @@ use super::{ConfigDefect, ConfigView, Extent, Header};
 use crate::fact::{Fact, Unread};
 use alloc::vec::Vec;
 
-/// Size of the conventional configuration space; extended capabilities start there.
-const CONVENTIONAL_BYTES: u16 = 0x100;
+/// Where extended capabilities start.
+const CONVENTIONAL_BYTES: u16 = ConfigView::CONVENTIONAL_BYTES as u16;
 
 /// The places of the conventional capabilities `wanted`.
 pub(super) fn conventional<const N: usize>(

@@ -24,6 +24,8 @@ pub enum Extent {
 impl<'a> ConfigView<'a> {
     /// Size of the whole configuration space.
     pub const MAX_BYTES: usize = 4096;
+    /// Size of the conventional part; the extended one starts there.
+    pub const CONVENTIONAL_BYTES: usize = 256;
 
     /// A view of at most the first [`Self::MAX_BYTES`] of `bytes`.
     pub fn new(bytes: &'a [u8], extent: Extent) -> Self {
