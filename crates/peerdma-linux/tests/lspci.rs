@@ -67,7 +67,7 @@ fn flags(letters: &str) -> AcsFlags {
 
 fn acs(capable: &str, control: &str) -> Fact<Option<Acs>> {
     let (capable, control) = (flags(capable), flags(control));
-    Fact::Known(Some(Acs { capable, control }))
+    Fact::Known(Some(Acs::without_vector(capable, control)))
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use flate2::read::GzDecoder;
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::{ClassCode, Id};
+use peerdma::pci::{ClassCode, Config, Id};
 use peerdma::snapshot::{Function, Snapshot, Warnings};
 use peerdma_linux::KeepConfig;
 use peerdma_linux::lspci::{LspciError, read};
@@ -49,7 +49,18 @@ impl Agreement {
         let printed = |id: Option<Id>| id.filter(|id| !matches!(id.vendor, 0 | 0xffff));
         self.compare(&at("subsystem"), &left.subsystem.map(printed), &right.subsystem);
         self.compare(&at("bridge"), &left.bridge, &right.bridge);
-        self.compare(&at("acs"), &left.acs, &right.acs);
+        let registers = |config: &Config| {
+            config
+                .acs
+                .as_ref()
+                .map(|acs| acs.as_ref().map(|acs| (acs.capable, acs.control)))
+        };
+        self.compare(&at("acs"), &registers(left), &registers(right));
+        let number = |config: &Config| match config.express {
+            Fact::Known(Some(express)) => express.port_number,
+            _ => Fact::NOT_IN_SOURCE,
+        };
+        self.compare(&at("port number"), &number(left), &number(right));
         self.compare(&at("ats"), &left.ats, &right.ats);
         self.compare(&at("rebar"), &left.rebar, &right.rebar);
         self.compare(&at("sriov"), &left.sriov, &right.sriov);

@@ -44,10 +44,10 @@ pub fn function(at: &str, above: Option<&str>, class: u32, acs: u16) -> Function
         device: 0x1234,
     });
     function.config.class = Fact::Known(ClassCode::new(class));
-    function.config.acs = Fact::Known(Some(Acs {
-        capable: AcsFlags::from_register(0x7f),
-        control: AcsFlags::from_register(acs),
-    }));
+    function.config.acs = Fact::Known(Some(Acs::without_vector(
+        AcsFlags::from_register(0x7f),
+        AcsFlags::from_register(acs),
+    )));
     function
 }
 

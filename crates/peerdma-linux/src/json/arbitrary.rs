@@ -3,11 +3,12 @@
 use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{
-    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, Express, Id, Link,
-    LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
+    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, EgressVector, Express,
+    Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
 };
 use peerdma::snapshot::{
-    Cpu, Function, Host, IommuGroup, IommuMode, KernelVersion, Os, P2pmem, Resource, Snapshot, Warnings,
+    Cpu, Forwarding, Function, Host, HostBridge, HostWindow, IommuGroup, IommuMode, KernelVersion, Os,
+    P2pmem, Resource, Snapshot, Warnings,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -89,10 +90,14 @@ fn express() -> impl Strategy<Value = Express> {
         max_payload_bytes: payload,
         max_read_request_bytes: request,
     });
-    (any::<u8>(), fact(of(link())), fact(payload)).prop_map(|(kind, link, payload)| Express {
-        port_type: PortType(kind),
-        link,
-        payload,
+    let number = fact(of(any::<u8>()));
+    (any::<u8>(), fact(of(link())), number, fact(payload)).prop_map(|(kind, link, port_number, payload)| {
+        Express {
+            port_type: PortType(kind),
+            link,
+            port_number,
+            payload,
+        }
     })
 }
 
@@ -105,7 +110,13 @@ fn config() -> impl Strategy<Value = Config> {
             address: BusAddr::from_u64(address),
         });
     let flags = || any::<u16>().prop_map(AcsFlags::from_register);
-    let acs = (flags(), flags()).prop_map(|(capable, control)| Acs { capable, control });
+    let vector = (1..=EgressVector::MOST_BITS, any::<u8>())
+        .prop_map(|(size_bits, number)| EgressVector::new(size_bits).unwrap().forbidding(number));
+    let acs = (flags(), flags(), fact(of(vector))).prop_map(|(capable, control, egress)| Acs {
+        capable,
+        control,
+        egress,
+    });
     let rebar = any::<(u8, u64, u8)>().prop_map(|(bar, possible, current)| Rebar {
         bar,
         possible,
@@ -233,5 +244,42 @@ fn host() -> impl Strategy<Value = Host> {
         Just(IommuMode::Passthrough),
         Just(IommuMode::Translating)
     ];
-    (fact(cpu), fact(kernel), fact(mode)).prop_map(|(cpu, kernel, iommu)| Host { cpu, kernel, iommu })
+    let bridges = fact(vec(host_bridge(), 0..3));
+    let ram = fact(vec(span(), 0..3));
+    (fact(cpu), fact(kernel), fact(mode), bridges, ram).prop_map(|(cpu, kernel, iommu, bridges, ram)| Host {
+        cpu,
+        kernel,
+        iommu,
+        bridges,
+        ram,
+    })
+}
+
+fn host_bridge() -> impl Strategy<Value = HostBridge> {
+    let window = (span(), any::<u64>()).prop_map(|(bus, phys)| HostWindow {
+        bus,
+        phys: PhysAddr::from_u64(phys),
+    });
+    let forwarding = prop_oneof![
+        Just(Forwarding::Nothing),
+        Just(Forwarding::StoresOnly),
+        Just(Forwarding::SameBridge),
+        Just(Forwarding::Everything),
+    ];
+    let place = any::<(u32, u8)>();
+    (
+        place,
+        fact(vec(window, 0..3)),
+        fact(any::<i64>()),
+        fact(forwarding),
+    )
+        .prop_map(
+            |((domain, bus), windows, inbound_offset, forwarding)| HostBridge {
+                domain,
+                bus,
+                windows,
+                inbound_offset,
+                forwarding,
+            },
+        )
 }

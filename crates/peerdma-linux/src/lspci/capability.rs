@@ -34,6 +34,7 @@ pub(super) struct Capabilities {
     pub(super) serial_number: Shown<u64>,
     port_type: Shown<PortType>,
     max_link: Shown<LinkState>,
+    port_number: Shown<u8>,
     link: Shown<LinkState>,
     max_supported_bytes: Shown<u16>,
     payload_and_request_bytes: Shown<(u16, u16)>,
@@ -134,6 +135,10 @@ impl Capabilities {
         } else if let Some(text) = after(line, "ATSCtl:") {
             return self.ats.read(flag(text, "Enable").map(|enabled| Ats { enabled }));
         } else if let Some(text) = after(line, "LnkCap:") {
+            if text.contains("Port #") {
+                let port_number = number(text, "Port #").and_then(|number| number.try_into().ok());
+                self.port_number.read(port_number)?;
+            }
             return read_link(&mut self.max_link, text);
         } else if let Some(text) = after(line, "LnkSta:") {
             return read_link(&mut self.link, text);
@@ -182,7 +187,7 @@ impl Capabilities {
     /// and what is switched on were read.
     pub(super) fn acs(&self, absence: Fact<()>) -> Fact<Option<Acs>> {
         let registers = self.acs_capable.clone().with(self.acs_control.clone());
-        let acs = registers.map(|(capable, control)| Acs { capable, control });
+        let acs = registers.map(|(capable, control)| Acs::without_vector(capable, control));
         acs.named(self.acs.clone()).fact(absence)
     }
 
@@ -215,6 +220,7 @@ impl Capabilities {
             port_type.map(|port_type| Express {
                 port_type,
                 link: self.link(port_type),
+                port_number: self.port_number(port_type),
                 payload: self.payload(),
             })
         })
@@ -232,6 +238,15 @@ impl Capabilities {
             (Shown::Read(max), _) if max.width == 0 => Fact::Known(None),
             (Shown::Read(max), Shown::Read(now)) => Fact::Known(Some(Link { max: *max, now: *now })),
             (Shown::Odd, _) | (_, Shown::Odd) => Fact::Unknown(Unread::Contradictory),
+            _ => Fact::NOT_IN_SOURCE,
+        }
+    }
+
+    fn port_number(&self, port_type: PortType) -> Fact<Option<u8>> {
+        match (self.link(port_type), &self.port_number) {
+            (Fact::Known(None), _) => Fact::Known(None),
+            (_, Shown::Read(number)) => Fact::Known(Some(*number)),
+            (_, Shown::Odd) => Fact::Unknown(Unread::Contradictory),
             _ => Fact::NOT_IN_SOURCE,
         }
     }

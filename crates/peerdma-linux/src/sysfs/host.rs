@@ -21,6 +21,7 @@ pub(super) fn read<T: Tree>(tree: &T, place: &Place<T::Folder>) -> Host {
             KernelVersion::from_proc_version(&text).map_or(Fact::Unknown(Unread::Contradictory), Fact::Known)
         }),
         iommu: Fact::NOT_IN_SOURCE,
+        ..Host::default()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Access Control Services (PCIe Base 6.12 and 7.7.11).
 
-use super::ConfigView;
-use super::emit::Image;
+use super::emit::{Image, required};
+use super::{ConfigView, EgressVector, EmitError};
+use crate::fact::Fact;
 use core::fmt;
 
 /// The ACS extended capability of one function.
@@ -12,6 +13,10 @@ pub struct Acs {
     pub capable: AcsFlags,
     /// What is switched on (ACS Control register, bits 0 to 6).
     pub control: AcsFlags,
+    /// Where peers may not be sent to directly (Egress Control Vector); nothing in a function that is not
+    /// capable of egress control.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub egress: Fact<Option<EgressVector>>,
 }
 
 impl Acs {
@@ -20,24 +25,60 @@ impl Acs {
     const CAPABLE: u16 = 4;
     const CONTROL: u16 = 6;
 
-    /// Size of the capability without an egress control vector.
+    /// Size of the capability without an egress control vector, which follows it.
     const BYTES: u16 = 8;
+
+    /// The capability as a source tells it that never carries the vector.
+    pub fn without_vector(capable: AcsFlags, control: AcsFlags) -> Self {
+        let egress = match capable.contains(AcsFlags::EGRESS_CONTROL) {
+            true => Fact::NOT_IN_SOURCE,
+            false => Fact::Known(None),
+        };
+        Self {
+            capable,
+            control,
+            egress,
+        }
+    }
 
     /// The capability at `offset`. The control register is taken as it reads, also where it has
     /// bits that the function is not capable of: Linux (`pci_bridge_has_acs_redir`,
     /// drivers/pci/p2pdma.c) does not compare the two.
     pub(super) fn parse(view: ConfigView<'_>, offset: u16) -> Option<Self> {
+        let capable = view.u16(offset + Self::CAPABLE)?;
+        let control = AcsFlags::from_register(view.u16(offset + Self::CONTROL)?);
+        let size_code = (capable >> 8) as u8;
+        let capable = AcsFlags::from_register(capable);
+        let egress = match capable.contains(AcsFlags::EGRESS_CONTROL) {
+            true => view
+                .fact(EgressVector::parse(view, offset + Self::BYTES, size_code))
+                .map(Some),
+            false => Fact::Known(None),
+        };
         Some(Self {
-            capable: AcsFlags::from_register(view.u16(offset + Self::CAPABLE)?),
-            control: AcsFlags::from_register(view.u16(offset + Self::CONTROL)?),
+            capable,
+            control,
+            egress,
         })
     }
 
     /// Appends the capability.
-    pub(super) fn emit(&self, image: &mut Image) {
-        let offset = image.append_extended(Self::CAPABILITY, Self::BYTES);
-        image.put_u16(offset + Self::CAPABLE, self.capable.bits());
+    pub(super) fn emit(&self, image: &mut Image) -> Result<(), EmitError> {
+        const FACT: &str = "the egress control vector";
+        let egress = *required(&self.egress, FACT)?;
+        if egress.is_some() != self.capable.contains(AcsFlags::EGRESS_CONTROL) {
+            let value = self.capable.bits().into();
+            return Err(EmitError::Unwritable { fact: FACT, value });
+        }
+        let vector_bytes = egress.map_or(0, EgressVector::len_bytes);
+        let offset = image.append_extended(Self::CAPABILITY, Self::BYTES + vector_bytes);
+        let size_code = u16::from(egress.map_or(0, EgressVector::size_code));
+        image.put_u16(offset + Self::CAPABLE, self.capable.bits() | size_code << 8);
         image.put_u16(offset + Self::CONTROL, self.control.bits());
+        if let Some(egress) = egress {
+            egress.emit(image, offset + Self::BYTES);
+        }
+        Ok(())
     }
 }
 

@@ -182,7 +182,7 @@ impl Config {
             return Err(EmitError::NoExtendedSpace { fact });
         }
         if let Some(acs) = acs {
-            acs.emit(image);
+            acs.emit(image)?;
         }
         if let Some(ats) = ats {
             ats.emit(image);

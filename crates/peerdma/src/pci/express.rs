@@ -14,6 +14,9 @@ pub struct Express {
     pub port_type: PortType,
     /// The link; nothing in functions integrated into the root complex.
     pub link: Fact<Option<Link>>,
+    /// Port Number, which egress control vectors go by; nothing in functions without a link.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub port_number: Fact<Option<u8>>,
     /// Sizes of packets.
     pub payload: Fact<Payload>,
 }
@@ -25,6 +28,8 @@ impl Express {
     const DEVICE_CAPABILITIES: u16 = 0x04;
     const DEVICE_CONTROL: u16 = 0x08;
     const LINK_CAPABILITIES: u16 = 0x0c;
+    /// The highest byte of Link Capabilities.
+    const PORT_NUMBER: u16 = 0x0f;
     const LINK_STATUS: u16 = 0x12;
     /// Size of the second version of the capability.
     const BYTES: u16 = 0x3c;
@@ -40,6 +45,7 @@ impl Express {
             Some(Self {
                 port_type,
                 link: Self::link(view, offset, port_type),
+                port_number: Self::port_number(view, offset, port_type),
                 payload: Self::payload(view, offset, defects),
             })
         })
@@ -65,6 +71,24 @@ impl Express {
             image.put_u16(offset + Self::LINK_CAPABILITIES, link.max.to_register()?);
             image.put_u16(offset + Self::LINK_STATUS, link.now.to_register()?);
         }
+        const PORT_NUMBER: &str = "the port number";
+        if let Some(number) = *required(&self.port_number, PORT_NUMBER)? {
+            // What could not be read back: a number where there is no link.
+            if !matches!(self.link, Fact::Known(Some(_))) {
+                let value = number.into();
+                return Err(EmitError::Unwritable {
+                    fact: PORT_NUMBER,
+                    value,
+                });
+            }
+            image.put_u8(offset + Self::PORT_NUMBER, number);
+        } else if let Fact::Known(Some(link)) = self.link {
+            let value = link.max.width.into();
+            return Err(EmitError::Unwritable {
+                fact: PORT_NUMBER,
+                value,
+            });
+        }
         Ok(())
     }
 
@@ -83,6 +107,18 @@ impl Express {
             let now = LinkState::from_register(status);
             Some(Link { max, now })
         })
+    }
+
+    /// Known where there is a link, whatever it is trained to.
+    fn port_number(view: ConfigView<'_>, offset: u16, port_type: PortType) -> Fact<Option<u8>> {
+        if !port_type.has_link_registers() {
+            return Fact::Known(None);
+        }
+        view.fact(view.u32(offset + Self::LINK_CAPABILITIES))
+            .map(|capable| {
+                let has_link = LinkState::from_register(capable as u16).width != 0;
+                has_link.then_some((capable >> 24) as u8)
+            })
     }
 
     fn payload(view: ConfigView<'_>, offset: u16, defects: &mut Vec<ConfigDefect>) -> Fact<Payload> {

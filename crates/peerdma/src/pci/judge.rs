@@ -38,8 +38,10 @@ proptest! {
         prop_assert_eq!(&config.bars, &Fact::Known(bars));
         let ours = config.bridge.map(|bridge| bridge.map(|b| (b.primary, b.secondary, b.subordinate)));
         prop_assert_eq!(ours, Fact::Known(buses));
+        // Its reader of the vector leaves out what does not fill a word: ours is not compared.
+        let without_vector = |acs: Acs| Acs { egress: Fact::Known(None), ..acs };
         prop_assert_eq!(extended(&bytes[256..]), Config {
-            acs: config.acs,
+            acs: config.acs.map(|acs| acs.map(without_vector)),
             ats: config.ats,
             rebar: config.rebar,
             sriov: config.sriov,
@@ -99,6 +101,7 @@ fn extended(bytes: &[u8]) -> Config {
                 acs = Some(Acs {
                     capable: capable(&found.acs_capability),
                     control: control(&found.acs_control),
+                    egress: Fact::Known(None),
                 });
             }
             Kind::AddressTranslationServices(found) => {

@@ -2,8 +2,8 @@
 //! like one.
 
 use super::{
-    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, ConfigView, Express,
-    Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
+    Acs, AcsFlags, Ats, Bar, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, ConfigView,
+    EgressVector, Express, Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
 };
 use crate::addr::{Address, BusAddr, Span};
 use crate::fact::Fact;
@@ -170,11 +170,13 @@ fn express() -> impl Strategy<Value = Express> {
         })
     };
     let link = option::of((state(1..64), state(0..64)).prop_map(|(max, now)| Link { max, now }));
-    (0u8..16, link, payload).prop_map(|(port_type, link, payload)| {
+    (0u8..16, link, any::<u8>(), payload).prop_map(|(port_type, link, number, payload)| {
         let port_type = PortType(port_type);
+        let link = link.filter(|_| port_type.has_link_registers());
         Express {
             port_type,
-            link: Fact::Known(link.filter(|_| port_type.has_link_registers())),
+            link: Fact::Known(link),
+            port_number: Fact::Known(link.map(|_| number)),
             payload: Fact::Known(payload),
         }
     })
@@ -182,9 +184,18 @@ fn express() -> impl Strategy<Value = Express> {
 
 /// The extended capabilities; the rest by default.
 fn extended() -> impl Strategy<Value = Config> {
-    let acs = any::<[u16; 2]>().prop_map(|registers| Acs {
-        capable: AcsFlags::from_register(registers[0]),
-        control: AcsFlags::from_register(registers[1]),
+    let vector = (1..=EgressVector::MOST_BITS, vec(any::<u8>(), 0..9)).prop_map(|(size_bits, numbers)| {
+        let vector = EgressVector::new(size_bits).unwrap();
+        numbers.into_iter().fold(vector, EgressVector::forbidding)
+    });
+    let acs = (any::<[u16; 2]>(), vector).prop_map(|(registers, vector)| {
+        let capable = AcsFlags::from_register(registers[0]);
+        let has_vector = capable.contains(AcsFlags::EGRESS_CONTROL);
+        Acs {
+            capable,
+            control: AcsFlags::from_register(registers[1]),
+            egress: Fact::Known(has_vector.then_some(vector)),
+        }
     });
     let ats = any::<bool>().prop_map(|enabled| Ats { enabled });
     let rebar = (0u8..6, 0u64..1 << 44, 0u8..64).prop_map(|(bar, possible, current)| Rebar {

@@ -1,8 +1,10 @@
 //! Processor, kernel and IOMMU of a machine.
 
-use super::KernelVersion;
+use super::{HostBridge, KernelVersion};
+use crate::addr::{PhysAddr, Span};
 use crate::fact::Fact;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -17,6 +19,10 @@ pub struct Host {
     pub kernel: Fact<KernelVersion>,
     /// What the IOMMU does with devices' addresses by default.
     pub iommu: Fact<IommuMode>,
+    /// The host bridges, where a source describes them.
+    pub bridges: Fact<Vec<HostBridge>>,
+    /// Where host RAM lies.
+    pub ram: Fact<Vec<Span<PhysAddr>>>,
 }
 
 /// A processor, as far as Linux looks at it before it lets peers talk through the root complex.

@@ -9,6 +9,7 @@ mod function;
 #[cfg(feature = "serde")]
 mod hex_bytes;
 mod host;
+mod host_bridge;
 mod kernel;
 mod os;
 mod warning;
@@ -16,6 +17,7 @@ mod warning;
 pub use bars::BarFacts;
 pub use function::Function;
 pub use host::{Cpu, Host, IommuMode, ParseCpuError, ParseIommuModeError};
+pub use host_bridge::{Forwarding, HostBridge, HostWindow};
 pub use kernel::{KernelVersion, ParseKernelVersionError};
 pub use os::{IommuGroup, Os, P2pmem, Resource};
 pub use warning::{Warning, Warnings};

@@ -221,6 +221,7 @@ fn with_type(at: &str, port_type: PortType) -> Function {
     function.config.express = Fact::Known(Some(Express {
         port_type,
         link: Fact::NOT_IN_SOURCE,
+        port_number: Fact::NOT_IN_SOURCE,
         payload: Fact::NOT_IN_SOURCE,
     }));
     function

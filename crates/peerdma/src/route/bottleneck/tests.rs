@@ -18,6 +18,7 @@ fn port(at: &str, port_type: PortType, max: LinkState, now: LinkState) -> Functi
     function.config.express = Fact::Known(Some(Express {
         port_type,
         link: Fact::Known(Some(Link { max, now })),
+        port_number: Fact::NOT_IN_SOURCE,
         payload: Fact::NOT_IN_SOURCE,
     }));
     function

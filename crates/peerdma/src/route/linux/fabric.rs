@@ -19,10 +19,10 @@ pub(super) fn function(at: &str, above: Option<&str>, acs: u16) -> Function {
         vendor: 0x8086,
         device: 0x1234,
     });
-    function.config.acs = Fact::Known(Some(Acs {
-        capable: AcsFlags::from_register(0x7f),
-        control: AcsFlags::from_register(acs),
-    }));
+    function.config.acs = Fact::Known(Some(Acs::without_vector(
+        AcsFlags::from_register(0x7f),
+        AcsFlags::from_register(acs),
+    )));
     function
 }
 

@@ -104,7 +104,7 @@ impl Walk {
             });
             let control = AcsFlags::from_register(bits);
             let capable = AcsFlags::from_register(0x7f);
-            function.config.acs = Fact::Known(Some(Acs { capable, control }));
+            function.config.acs = Fact::Known(Some(Acs::without_vector(capable, control)));
             if at == "02:01.0" && self.unreadable_client_port {
                 function.config.acs = Fact::Unknown(Unread::Unreadable);
             }

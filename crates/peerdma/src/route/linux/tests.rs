@@ -158,15 +158,16 @@ impl Machine {
                     function.config.express = Fact::Known(Some(Express {
                         port_type: *port_type,
                         link: Fact::NOT_IN_SOURCE,
+                        port_number: Fact::NOT_IN_SOURCE,
                         payload: Fact::NOT_IN_SOURCE,
                     }));
                 }
                 function.config.acs = match self.acs(node) {
                     PlannedAcs::None => Fact::Known(None),
-                    PlannedAcs::Control(bits) => Fact::Known(Some(Acs {
-                        capable: AcsFlags::from_register(0x7f),
-                        control: AcsFlags::from_register(bits),
-                    })),
+                    PlannedAcs::Control(bits) => Fact::Known(Some(Acs::without_vector(
+                        AcsFlags::from_register(0x7f),
+                        AcsFlags::from_register(bits),
+                    ))),
                     PlannedAcs::Unknown => Fact::Unknown(Unread::NotInSource),
                 };
                 function

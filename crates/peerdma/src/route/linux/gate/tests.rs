@@ -18,6 +18,7 @@ fn gate(at: &str, port_type: Fact<Option<PortType>>) -> (Gate, Answer) {
         port_type.map(|port_type| Express {
             port_type,
             link: Fact::NOT_IN_SOURCE,
+            port_number: Fact::NOT_IN_SOURCE,
             payload: Fact::NOT_IN_SOURCE,
         })
     });
