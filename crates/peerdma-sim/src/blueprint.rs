@@ -1,0 +1,130 @@
+//! A machine as it is when firmware has left it: all that is needed to switch it on.
+//!
+//! Machine files become blueprints by way of firmware, snapshots directly. The fabric is built from one.
+
+use peerdma::addr::Bdf;
+use peerdma::snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A machine that can be switched on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// Configuration spaces, host bridges, RAM and IOMMU. Every fact that the fabric needs is known.
+    pub snapshot: Snapshot,
+    /// What the functions are that are no bridges; what is not named here is a card of plain memory.
+    pub devices: BTreeMap<Bdf, DeviceKind>,
+    /// What the specification leaves to the implementation.
+    pub nature: Nature,
+}
+
+/// What a function is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// A card of plain memory in all of its memory BARs.
+    Card,
+    /// An NVMe controller with its registers in BAR 0.
+    Nvme(NvmeKind),
+    /// An accelerator: registers in BAR 0, memory in BAR 2.
+    Accelerator(AcceleratorKind),
+}
+
+/// How an NVMe controller is furnished.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NvmeKind {
+    /// Its namespaces, numbered from 1.
+    pub namespaces: Vec<NamespaceKind>,
+    /// Its controller memory buffer.
+    pub cmb: Option<CmbKind>,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamespaceKind {
+    /// Size of a logical block: 512 or 4096.
+    pub block_bytes: u32,
+    /// How many blocks it has.
+    pub blocks: u64,
+    /// The file that holds it; nothing for one in memory.
+    pub file: Option<PathBuf>,
+}
+
+/// A controller memory buffer: all of a memory BAR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CmbKind {
+    /// The BAR: 2 to 5.
+    pub bar: u8,
+    /// What it may hold, and whether a command may mix it with host memory.
+    pub abilities: CmbAbilities,
+}
+
+/// The bits of CMBSZ and CMBLOC that say what a controller memory buffer may be used for (NVM Express Base 3.1.4.14 and
+/// 3.1.4.13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CmbAbilities {
+    /// CMBSZ bits 0 to 4: SQS, CQS, LISTS, RDS, WDS.
+    pub size_bits: u8,
+    /// CMBLOC bits 3 to 8: CQMMS, CQPDS, CDPMLS, CDPCILS, CDMMMS, CQDA, in place.
+    pub location_bits: u16,
+}
+
+/// How an accelerator is furnished.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceleratorKind {
+    /// How many bytes its engine asks for at once before it waits for an answer.
+    pub outstanding_bytes: u32,
+    /// What its engine does with data that did not come.
+    pub on_failure: OnFailure,
+}
+
+/// What an engine does where a read of its own fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFailure {
+    /// It reports the error.
+    Report,
+    /// It takes all ones for the data, goes on, and reports success, as real ones were seen to do.
+    AllOnes,
+}
+
+/// What the specification leaves to the implementation, and what tests want to vary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nature {
+    /// Decides between all orders of arrival that are possible.
+    pub seed: u64,
+    /// How much later than necessary a TLP may arrive, drawn for each path apart, in picoseconds.
+    pub jitter_ps: u64,
+    /// From entering a switch to leaving it, in picoseconds.
+    pub switch_ps: u64,
+    /// From entering the root complex to leaving it, in picoseconds.
+    pub root_complex_ps: u64,
+    /// How long a requester waits for completions, in picoseconds.
+    pub completion_timeout_ps: u64,
+    /// What functions of one device that have no ACS do with requests for each other.
+    pub siblings: Siblings,
+    /// Where completions of a read may be cut, in bytes: 64 or 128 (read completion boundary).
+    pub read_completion_boundary_bytes: u16,
+}
+
+impl Default for Nature {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            jitter_ps: 0,
+            switch_ps: 110_000,
+            root_complex_ps: 250_000,
+            completion_timeout_ps: 50_000_000_000,
+            siblings: Siblings::Direct,
+            read_completion_boundary_bytes: 64,
+        }
+    }
+}
+
+/// What functions of one device that have no ACS do with requests for each other: the device's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Siblings {
+    /// The requests stay inside.
+    Direct,
+    /// They go out on the link.
+    Upstream,
+}

@@ -1,0 +1,20 @@
+//! A PCIe fabric in software: every memory request is routed hop by hop as TLPs, as switches, ACS, bridges, root
+//! complexes and IOMMUs route it.
+//!
+//! ```text
+//! machine file, or any snapshot
+//!     -> blueprint::Blueprint          configuration spaces, host bridges, RAM, what each function is
+//!     -> fabric                        ports, windows, ACS, IOMMU: where does this TLP go?
+//!     -> machine                       time, links, transfers, memory: when does it get there, and what then?
+//!     -> device                        controllers and cards that answer, and issue requests of their own
+//! ```
+//!
+//! It takes words and the layout of configuration space from [`peerdma`], and nothing else: it never asks
+//! `peerdma::route`, whose judge it is.
+#![forbid(unsafe_code)]
+
+pub mod blueprint;
+pub mod device;
+pub mod memory;
+pub mod time;
+pub mod tlp;

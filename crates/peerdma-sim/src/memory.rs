@@ -1,0 +1,206 @@
+//! Memory of every kind, in banks: host RAM, BAR memory, media of an SSD.
+//!
+//! A bank has a size that nobody pays for: chunks come into being when they are first written, and what was never
+//! written reads as zeros. All banks together hold at most as many bytes as they are allowed to.
+
+use std::collections::HashMap;
+
+/// One bank of a [`Banks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BankId(u32);
+
+/// A place in a bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The bank.
+    pub bank: BankId,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+/// Why memory could not be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The range leaves the bank.
+    #[error("{len} bytes at {offset:#x} leave a bank of {size_bytes:#x} bytes")]
+    OutOfBank {
+        /// Where the range starts.
+        offset: u64,
+        /// How many bytes it has.
+        len: u64,
+        /// How many bytes the bank has.
+        size_bytes: u64,
+    },
+    /// All banks together would hold more than they may.
+    #[error(
+        "the simulated machine has written to more than {budget_bytes} bytes of memory, which is all that it may hold"
+    )]
+    Budget {
+        /// How many bytes they may hold.
+        budget_bytes: u64,
+    },
+}
+
+/// All memory of a machine.
+#[derive(Debug)]
+pub struct Banks {
+    banks: Vec<Bank>,
+    held_bytes: u64,
+    budget_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Bank {
+    size_bytes: u64,
+    chunks: HashMap<u64, Box<[u8]>>,
+}
+
+impl Banks {
+    /// Bytes that come into being together.
+    const CHUNK_BYTES: u64 = 64 << 10;
+    /// What a machine may hold where nobody says otherwise.
+    pub const DEFAULT_BUDGET_BYTES: u64 = 4 << 30;
+
+    /// No banks yet, which together may hold `budget_bytes`.
+    pub fn new(budget_bytes: u64) -> Self {
+        Self {
+            banks: Vec::new(),
+            held_bytes: 0,
+            budget_bytes,
+        }
+    }
+
+    /// A new bank of zeros.
+    pub fn add(&mut self, size_bytes: u64) -> BankId {
+        let id = BankId(self.banks.len() as u32);
+        self.banks.push(Bank {
+            size_bytes,
+            chunks: HashMap::new(),
+        });
+        id
+    }
+
+    /// How many bytes a bank has; 0 for a bank of other [`Banks`].
+    pub fn size_bytes(&self, bank: BankId) -> u64 {
+        self.banks.get(bank.0 as usize).map_or(0, |bank| bank.size_bytes)
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBank`]; nothing is read then.
+    pub fn read(&self, at: Place, into: &mut [u8]) -> Result<(), MemoryError> {
+        let bank = self.check(at, into.len() as u64)?;
+        let mut offset = at.offset;
+        let mut rest = into;
+        while !rest.is_empty() {
+            let within = (offset % Self::CHUNK_BYTES) as usize;
+            let count = rest.len().min(Self::CHUNK_BYTES as usize - within);
+            let (now, later) = rest.split_at_mut(count);
+            match bank.chunks.get(&(offset / Self::CHUNK_BYTES)) {
+                Some(chunk) => now.copy_from_slice(&chunk[within..within + count]),
+                None => now.fill(0),
+            }
+            offset += count as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBank`]; nothing is written then. [`MemoryError::Budget`] where no more memory may come
+    /// into being; a part may be written then.
+    pub fn write(&mut self, at: Place, from: &[u8]) -> Result<(), MemoryError> {
+        self.check(at, from.len() as u64)?;
+        let mut offset = at.offset;
+        let mut rest = from;
+        while !rest.is_empty() {
+            let within = (offset % Self::CHUNK_BYTES) as usize;
+            let count = rest.len().min(Self::CHUNK_BYTES as usize - within);
+            let (now, later) = rest.split_at(count);
+            self.chunk(at.bank, offset / Self::CHUNK_BYTES)?[within..within + count].copy_from_slice(now);
+            offset += count as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn check(&self, at: Place, len: u64) -> Result<&Bank, MemoryError> {
+        let out = |size_bytes| MemoryError::OutOfBank {
+            offset: at.offset,
+            len,
+            size_bytes,
+        };
+        let bank = self.banks.get(at.bank.0 as usize).ok_or(out(0))?;
+        match at.offset.checked_add(len) {
+            Some(end) if end <= bank.size_bytes => Ok(bank),
+            _ => Err(out(bank.size_bytes)),
+        }
+    }
+
+    fn chunk(&mut self, bank: BankId, index: u64) -> Result<&mut [u8], MemoryError> {
+        use std::collections::hash_map::Entry;
+        let budget_bytes = self.budget_bytes;
+        let bank = &mut self.banks[bank.0 as usize];
+        match bank.chunks.entry(index) {
+            Entry::Occupied(chunk) => Ok(chunk.into_mut()),
+            Entry::Vacant(_) if self.held_bytes.saturating_add(Self::CHUNK_BYTES) > budget_bytes => {
+                Err(MemoryError::Budget { budget_bytes })
+            }
+            Entry::Vacant(place) => {
+                self.held_bytes += Self::CHUNK_BYTES;
+                Ok(place.insert(vec![0; Self::CHUNK_BYTES as usize].into_boxed_slice()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_across_chunks_and_the_rest_is_zero() {
+        let mut banks = Banks::new(1 << 20);
+        let bank = banks.add(u64::MAX);
+        let at = Place {
+            bank,
+            offset: 3 * Banks::CHUNK_BYTES - 2,
+        };
+        banks.write(at, &[1, 2, 3, 4]).unwrap();
+        let mut found = [9; 6];
+        banks
+            .read(
+                Place {
+                    offset: at.offset - 1,
+                    ..at
+                },
+                &mut found,
+            )
+            .unwrap();
+        assert_eq!(found, [0, 1, 2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn no_bank_is_left_and_no_budget_is_exceeded() {
+        let mut banks = Banks::new(Banks::CHUNK_BYTES);
+        let bank = banks.add(4 * Banks::CHUNK_BYTES);
+        let place = |offset| Place { bank, offset };
+        assert!(matches!(
+            banks.write(place(4 * Banks::CHUNK_BYTES - 1), &[0; 2]),
+            Err(MemoryError::OutOfBank { .. })
+        ));
+        assert!(matches!(
+            banks.read(place(u64::MAX), &mut [0; 2]),
+            Err(MemoryError::OutOfBank { .. })
+        ));
+        banks.write(place(0), &[1]).unwrap();
+        assert!(matches!(
+            banks.write(place(Banks::CHUNK_BYTES), &[1]),
+            Err(MemoryError::Budget { .. })
+        ));
+    }
+}
