@@ -16,6 +16,7 @@
 pub mod blueprint;
 pub mod device;
 pub mod fabric;
+pub mod machine;
 pub mod memory;
 pub mod time;
 pub mod tlp;
