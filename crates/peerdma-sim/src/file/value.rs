@@ -48,26 +48,41 @@ fn measure(value: Value<'_, '_>, units: &[(&str, u64)], most: u64) -> Option<u64
     let value = value.value.get_ref();
     let number = match value.as_integer() {
         Some(number) => u64::from_str_radix(number.as_str(), number.radix()).ok()?,
-        None => {
-            let text = value.as_str()?;
-            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-            let (digits, unit) = text.split_at(end);
-            let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
-            digits.parse::<u64>().ok()?.checked_mul(*factor)?
-        }
+        None => with_unit(value.as_str()?, units)?,
     };
     (number <= most).then_some(number)
 }
 
-/// A difference of addresses.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    digits.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// A difference of addresses: `0x80_0000_0000`, `"-1 TiB"`, `"-0x10000000000"`.
 pub(super) fn offset(value: Value<'_, '_>) -> Result<i64, MachineError> {
-    let number = value.value.get_ref().as_integer().and_then(|number| {
-        i64::from_str_radix(number.as_str(), number.radix()).ok()
-    });
+    let number = match value.value.get_ref().as_integer() {
+        Some(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+        None => value.value.get_ref().as_str().and_then(signed),
+    };
     let fits = |number: &i64| number.unsigned_abs() < 1 << 52 && number % (1 << 20) == 0;
     number.filter(fits).ok_or_else(|| {
-        value.wrong("a whole number of MiB below 2^52, such as 0x8000000000 (the CPU's address less the bus address)")
+        value.wrong("a whole number of MiB below 2^52, such as 0x8000000000, \"512 GiB\", \"-1 TiB\"")
     })
+}
+
+/// TOML has no negative hexadecimal numbers: they come as text.
+fn signed(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(&digits.replace('_', ""), 16).ok()?,
+        None => with_unit(text, &UNITS[SIZES])?,
+    };
+    i64::try_from(number).ok().map(|number| sign * number)
 }
 
 /// An address below 2^52.
