@@ -2,7 +2,8 @@
 //! as of 6.12; quirks of single devices are left out).
 //!
 //! A function shares the group of the bridge above it unless every port from there to the root isolates; what sends under a
-//! bridge's name shares that bridge's group; functions of one device that do not isolate share one.
+//! bridge's name shares that bridge's group; functions of one device that do not isolate share one. An upstream port that is
+//! alone in its device counts as isolating whatever the ports below it do, as in Linux.
 
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
