@@ -18,5 +18,6 @@ pub mod device;
 pub mod file;
 pub mod firmware;
 pub mod memory;
+pub mod random;
 pub mod time;
 pub mod tlp;
