@@ -120,7 +120,7 @@ fn ring(bench: &mut Bench, address: u64) {
 
 #[test]
 fn the_processor_reads_and_writes_ram_and_cards_and_waits_for_the_answer() {
-    let mut bench = Bench::new(&blueprint("off", "", 256), Options::default());
+    let mut bench = Bench::new(&blueprint("off", "-", 256), Options::default());
     let data: Vec<u8> = (0..200).collect();
     let (ram, card) = (bench.ram_phys + 3, bench.phys[2] + 5);
     for phys in [ram, card] {
@@ -258,7 +258,7 @@ fn a_completion_is_lost_or_poisoned_as_the_plan_says_and_no_other() {
             },
             ..Options::default()
         };
-        let mut bench = Bench::new(&blueprint("off", "", 256), options);
+        let mut bench = Bench::new(&blueprint("off", "-", 256), options);
         let plan = bench.plan(0, Access::Read, bench.address(2, 0), 0, 2048);
         let good_bytes = 1024;
         assert_eq!(bench.run(&plan).1, Outcome::Failed { good_bytes, failure });
@@ -275,7 +275,7 @@ fn memory_that_cannot_be_had_loses_that_write_alone() {
         },
         ..Options::default()
     };
-    let mut bench = Bench::new(&blueprint("off", "", 256), options);
+    let mut bench = Bench::new(&blueprint("off", "-", 256), options);
     bench.fill(0, 0, &[1; 256]);
     let plan = bench.plan(0, Access::Write, bench.address(2, 0), 0, 256);
     bench.run(&plan);

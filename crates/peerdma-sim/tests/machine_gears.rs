@@ -155,7 +155,7 @@ fn plan_of(fault: Option<(usize, u8, u64)>) -> FaultPlan {
     let Some((card, kind, at_ps)) = fault else {
         return FaultPlan::default();
     };
-    let machine = Bench::new(&blueprint("off", "", 256), Options::default());
+    let machine = Bench::new(&blueprint("off", "-", 256), Options::default());
     let device = machine.cards[card];
     let at = Time::from_ps(at_ps);
     let fault = match kind {

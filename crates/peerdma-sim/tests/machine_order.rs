@@ -11,7 +11,7 @@ use peerdma_sim::tlp::Access;
 /// Card 0 writes data to a peer (or to RAM) and then a completion entry to RAM. Is there a time at which the entry is
 /// there and the data is not?
 fn entry_comes_first(seed: u64, jitter_ps: u64, is_one_path: bool) -> bool {
-    let mut blueprint = blueprint("off", "", 256);
+    let mut blueprint = blueprint("off", "-", 256);
     blueprint.nature.jitter_ps = jitter_ps;
     let options = Options {
         gear: Gear::Batched,
@@ -71,7 +71,7 @@ fn on_one_path_an_entry_never_comes_before_the_data() {
 fn a_completion_pushes_posted_writes_before_it() {
     // Card 0 writes to RAM; a load from card 0's memory that was asked for then brings its answer up the same path.
     for seed in 0..20 {
-        let mut blueprint = blueprint("off", "", 256);
+        let mut blueprint = blueprint("off", "-", 256);
         blueprint.nature.jitter_ps = 2_000_000;
         let options = Options {
             seed: Some(seed),

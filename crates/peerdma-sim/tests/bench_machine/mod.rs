@@ -19,7 +19,6 @@ use peerdma_sim::tlp::Access;
 /// Two switches below one host bridge: cards 0 and 1 below the first, 2 and 3 (a narrow one) below the second.
 pub const TWO_SWITCHES: &str = r#"
 iommu = "IOMMU"
-ram = ["1 GiB"]
 
 [firmware]
 mps = "as-capable"
@@ -96,7 +95,7 @@ impl Bench {
         let mut machine = Machine::with_options(blueprint, options).unwrap_or_else(|error| panic!("{error}"));
         let snapshot = machine.snapshot();
         let cards: Vec<Bdf> = (snapshot.functions().iter())
-            .filter(|function| function.bridge().is_none())
+            .filter(|function| function.bridge().is_none() && function.link() != Fact::Known(None))
             .map(|function| function.bdf)
             .collect();
         let mut phys = Vec::new();
