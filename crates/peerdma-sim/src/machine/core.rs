@@ -10,6 +10,7 @@ use super::path::{Map, Paths};
 use super::queue::{Event, Item, ItemKind, Queue};
 use super::ram::Ram;
 use super::sender::{Pace, Read, Sender};
+use super::steady::Steady;
 use super::trace::{Entry, Trace};
 use super::{Interrupt, MachineSettings};
 use crate::device::{Outcome, Transfer, TransferId};
@@ -49,6 +50,8 @@ pub(super) struct Core {
     pub(super) routes: u64,
     /// The way of an answer, while it is walked.
     pub(super) way_back: Hops,
+    /// What the batched gear knows of the flow it carries.
+    pub(super) steady: Steady,
     /// Where the processor's data is while it is under way.
     pub(super) cpu_bank: BankId,
     /// Which functions answered when last asked.

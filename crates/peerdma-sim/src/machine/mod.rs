@@ -38,6 +38,7 @@ mod queue;
 mod ram;
 mod sender;
 mod split;
+mod steady;
 mod trace;
 mod wire;
 
@@ -186,6 +187,7 @@ impl Machine {
             next_transfer: 0,
             routes: 0,
             way_back: Hops::default(),
+            steady: steady::Steady::default(),
             cpu_bank,
             answering,
         };
