@@ -153,7 +153,7 @@ impl RequestWalk<'_> {
             Ok(target) => target,
             Err(end) => return end,
         };
-        if arrival.ingress && self.leaves_root_port(arrival.function, target.function()) == Turn::Violation {
+        if arrival.ingress && self.leaves_root_port(arrival.function, target.function) == Turn::Violation {
             return self.lost(Where::Function(arrival.function), Why::AcsViolation);
         }
         self.take(target)
@@ -233,7 +233,7 @@ impl Fabric {
         };
         let end = match walk.on_root_bus(root) {
             Ok(target) => {
-                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function()));
+                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function));
                 walk.take(target)
             }
             Err(end) => end,
