@@ -70,7 +70,7 @@ impl Fabric {
             Completer::Function(_) => walk.lost(Where::Nowhere, Why::LinkDown),
             Completer::RootComplex => {
                 walk.route.legs.push(Leg::RootComplex);
-                walk.from_root_complex()
+                walk.leave_root_complex()
             }
         };
         route.end = end;
@@ -132,7 +132,7 @@ impl CompletionWalk<'_> {
             && next.function() != arrival.function
             && self.stays_in_device(arrival.function, next.function())
         {
-            return ControlFlow::Break(self.hand(next, bus));
+            return ControlFlow::Break(self.hand(next));
         }
         self.route.legs.push(Leg::Link {
             link,
@@ -172,7 +172,7 @@ impl CompletionWalk<'_> {
                 && acs.is_some_and(|acs| acs.has(AcsFlags::COMPLETION_REDIRECT));
             if !is_redirected {
                 self.note(at, || Decision::TurnsAround { to });
-                return ControlFlow::Break(self.hand(next, bus));
+                return ControlFlow::Break(self.hand(next));
             }
             self.note(at, || Decision::CompletionRedirected { to });
             redirected = true;
@@ -187,7 +187,7 @@ impl CompletionWalk<'_> {
                 return ControlFlow::Break(self.hand_to_alias(bridge));
             }
             if let Some(next) = self.on_this_bus(bus) {
-                return ControlFlow::Break(self.hand(next, bus));
+                return ControlFlow::Break(self.hand(next));
             }
         }
         let hop = self.forward_up(bridge, arrival.redirected);
@@ -220,7 +220,7 @@ impl CompletionWalk<'_> {
         let from = &roots[root as usize];
         if self.goes_back {
             self.note(from.place(), || Decision::GoesBack);
-            return self.from_root_complex();
+            return self.leave_root_complex();
         }
         let Some(to) = self.requesters_root() else {
             return self.unexpected(from.place());
@@ -232,11 +232,11 @@ impl CompletionWalk<'_> {
         }
         let policy = from.forwarding;
         self.note(from.place(), || Decision::Forwarded { policy });
-        self.from_root_complex()
+        self.leave_root_complex()
     }
 
     /// From the root complex down to the requester.
-    fn from_root_complex(&mut self) -> End {
+    fn leave_root_complex(&mut self) -> End {
         if self.is_for_processor {
             return End::Requester;
         }
@@ -244,9 +244,8 @@ impl CompletionWalk<'_> {
             return self.unexpected(Where::Nowhere);
         };
         let root = &self.fabric.host.roots[root as usize];
-        let next = root.bus.and_then(|bus| Some((self.on_this_bus(bus)?, bus)));
-        match next {
-            Some((next, bus)) => self.hand(next, bus),
+        match root.bus.and_then(|bus| self.on_this_bus(bus)) {
+            Some(next) => self.hand(next),
             None => self.unexpected(root.place()),
         }
     }
@@ -265,9 +264,9 @@ impl CompletionWalk<'_> {
         })
     }
 
-    /// Gives a completion to who is next on a bus, and on from there to the requester.
-    fn hand(&mut self, next: Next, bus: BusId) -> End {
-        let (mut next, mut bus) = (next, bus);
+    /// Gives a completion to who takes it on a bus, and on from there to the requester.
+    fn hand(&mut self, next: Next) -> End {
+        let mut next = next;
         loop {
             let bridge = match next {
                 Next::Requester(function) => {
@@ -276,7 +275,6 @@ impl CompletionWalk<'_> {
                 }
                 Next::Bridge(bridge) => bridge,
             };
-            let _ = bus;
             let number = self.route.requester.bus();
             let at = Where::Function(bridge);
             self.note(at, || Decision::TakesCompletionDown { bus: number });
@@ -312,7 +310,7 @@ impl CompletionWalk<'_> {
                     {
                         return end;
                     }
-                    (next, bus) = (found, below);
+                    next = found;
                 }
                 None => return self.unexpected(at),
             }
