@@ -14,7 +14,7 @@ use super::steady::Steady;
 use super::trace::{Entry, Trace};
 use super::{Interrupt, MachineSettings};
 use crate::device::{Outcome, Transfer, TransferId};
-use crate::fabric::{Fabric, FunctionId, Loss};
+use crate::fabric::{Fabric, FunctionId, FunctionView, Loss};
 use crate::memory::{BankId, Banks};
 use crate::time::Time;
 use crate::tlp::Request;
@@ -28,6 +28,9 @@ pub(super) struct Core {
     pub(super) gear: Gear,
     pub(super) fabric: Fabric,
     pub(super) ids: Vec<FunctionId>,
+    /// What functions are set to, as of the last change of routes.
+    pub(super) views: Vec<FunctionView>,
+    pub(super) views_of: u64,
     pub(super) banks: Banks,
     pub(super) ram: Ram,
     pub(super) ram_carried: Carried,
@@ -72,6 +75,17 @@ impl Core {
     /// Routes may lead elsewhere from now on.
     pub(super) fn routes_changed(&mut self) {
         self.routes += 1;
+    }
+
+    /// What a function is set to.
+    pub(super) fn view(&mut self, who: usize) -> &FunctionView {
+        if self.views_of != self.routes || self.views.is_empty() {
+            self.views.clear();
+            self.views
+                .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
+            self.views_of = self.routes;
+        }
+        &self.views[who]
     }
 
     /// A new name for a transfer or translation.

@@ -169,6 +169,8 @@ impl Machine {
             paths: Paths::new(explain),
             fabric,
             ids,
+            views: Vec::new(),
+            views_of: 0,
             banks,
             ram,
             ram_carried: Carried::default(),

@@ -55,6 +55,9 @@ impl Core {
         if phase > Steady::LONGEST || self.channels.has_jitter() || bulk.frontier().is_none() {
             return;
         }
+        // Answers of the past count no more, also where no read has asked for room since.
+        let now_ps = self.now_ps;
+        self.senders[who].has_room(now_ps, 0);
         if phase == 0 {
             self.list_channels(who, steady);
             let mut before = std::mem::take(&mut steady.before);
