@@ -218,6 +218,9 @@ impl Fabric {
 
     /// Address and size in bytes of a memory BAR as its registers say now; nothing where there is none. A BAR that no
     /// address was given to is at 0.
+    ///
+    /// # Panics
+    /// For a [`FunctionId`] of another fabric.
     pub fn bar(&self, function: FunctionId, bar: u8) -> Option<(u64, u64)> {
         let node = self.node(function);
         if node.physical_function.is_some() {
