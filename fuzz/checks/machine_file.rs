@@ -15,7 +15,7 @@ pub(crate) fn check(bytes: &[u8]) {
             for function in blueprint.snapshot.functions() {
                 assert!(function.config.emit().is_ok(), "{:?}", function.config.emit());
             }
-            blueprint::check_round_trip(&blueprint.snapshot);
+            blueprint::check_machine(&blueprint);
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());

@@ -15,6 +15,7 @@
 
 pub mod blueprint;
 pub mod device;
+pub mod fabric;
 pub mod file;
 pub mod firmware;
 pub mod memory;

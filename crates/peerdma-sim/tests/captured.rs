@@ -9,6 +9,7 @@ use peerdma::snapshot::{Function, Snapshot, Warnings};
 use peerdma::topology::Topology;
 use peerdma_linux::{KeepConfig, source};
 use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::fabric::Fabric;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,12 @@ fn check(snapshot: &Snapshot) {
         "a second capture is another machine"
     );
     assert_eq!(again.devices, blueprint.devices);
+    let fabric = Fabric::new(&blueprint).unwrap_or_else(|error| panic!("{error}"));
+    let read = fabric.snapshot();
+    for (before, after) in blueprint.snapshot.functions().iter().zip(read.functions()) {
+        assert_eq!(before, after);
+    }
+    assert!(read == blueprint.snapshot, "switching the machine on changes it");
     let before = answers(snapshot);
     let after = answers(&blueprint.snapshot);
     assert_eq!(before.len(), after.len());
