@@ -165,7 +165,10 @@ impl Machine {
             now_ps: 0,
             settings: MachineSettings {
                 completion_timeout_ps: nature.completion_timeout_ps.min(MOST_PS),
-                completion_boundary_bytes: nature.read_completion_boundary_bytes.into(),
+                completion_boundary_bytes: match nature.read_completion_boundary_bytes {
+                    0..=64 => 64,
+                    _ => 128,
+                },
             },
             gear: if is_looked_at { Gear::Tlp } else { options.gear },
             map: Map::new(nature),
