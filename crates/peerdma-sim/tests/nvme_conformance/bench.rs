@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Software's side of a machine with one controller.
-pub trait Bench {
+pub(crate) trait Bench {
     fn mmio_read(&mut self, bar: u8, offset: u64, into: &mut [u8]);
     fn mmio_write(&mut self, bar: u8, offset: u64, from: &[u8]);
     fn memory_read(&mut self, address: u64, into: &mut [u8]);
@@ -28,16 +28,16 @@ pub trait Bench {
 
 /// A controller with flat memory behind its link.
 #[derive(Debug)]
-pub struct Flat {
+pub(crate) struct Flat {
     controller: Controller,
     link: Link,
 }
 
-pub const RAM_BYTES: u64 = 64 << 20;
-pub const CMB_BAR: u8 = 2;
-pub const CMB_BYTES: u64 = 1 << 20;
+pub(crate) const RAM_BYTES: u64 = 64 << 20;
+pub(crate) const CMB_BAR: u8 = 2;
+pub(crate) const CMB_BYTES: u64 = 1 << 20;
 /// What is in the BAR of the buffer.
-pub const CMB_BUS_ADDRESS: u64 = 0x20_0000_0000;
+pub(crate) const CMB_BUS_ADDRESS: u64 = 0x20_0000_0000;
 
 #[derive(Debug)]
 struct Link {
@@ -60,7 +60,7 @@ enum Due {
 }
 
 impl Flat {
-    pub fn new(kind: &NvmeKind, traits: Traits) -> Self {
+    pub(crate) fn new(kind: &NvmeKind, traits: Traits) -> Self {
         let mut banks = Banks::new(512 << 20);
         let ram = banks.add(RAM_BYTES);
         let mut bars = [0; 6];
@@ -84,7 +84,7 @@ impl Flat {
         Self { controller, link }
     }
 
-    pub fn device(&mut self) -> (&mut Controller, &mut dyn Wire) {
+    pub(crate) fn device(&mut self) -> (&mut Controller, &mut dyn Wire) {
         (&mut self.controller, &mut self.link)
     }
 }

@@ -4,145 +4,145 @@ use crate::bench::{Bench, Flat};
 use peerdma_sim::blueprint::{CmbAbilities, CmbKind, NamespaceKind, NvmeKind};
 use peerdma_sim::device::nvme::Traits;
 
-pub const ASQ: u64 = 0x1_0000;
-pub const ACQ: u64 = 0x2_0000;
-pub const DATA: u64 = 0x100_0000;
-pub const ADMIN_ENTRIES: u64 = 32;
+pub(crate) const ASQ: u64 = 0x1_0000;
+pub(crate) const ACQ: u64 = 0x2_0000;
+pub(crate) const DATA: u64 = 0x100_0000;
+pub(crate) const ADMIN_ENTRIES: u64 = 32;
 
 /// Status codes: type in bits 10:8, code in 7:0 (Base 4.6.1.2).
-pub mod sc {
-    pub const SUCCESS: u16 = 0;
-    pub const INVALID_OPCODE: u16 = 0x001;
-    pub const INVALID_FIELD: u16 = 0x002;
-    pub const ID_CONFLICT: u16 = 0x003;
-    pub const DATA_TRANSFER_ERROR: u16 = 0x004;
-    pub const ABORT_REQUESTED: u16 = 0x007;
-    pub const INVALID_NAMESPACE: u16 = 0x00b;
-    pub const SEQUENCE_ERROR: u16 = 0x00c;
-    pub const SGL_SEGMENT: u16 = 0x00d;
-    pub const SGL_COUNT: u16 = 0x00e;
-    pub const SGL_LENGTH: u16 = 0x00f;
-    pub const SGL_TYPE: u16 = 0x011;
-    pub const CMB_USE: u16 = 0x012;
-    pub const PRP_OFFSET: u16 = 0x013;
-    pub const LBA_RANGE: u16 = 0x080;
-    pub const CQ_INVALID: u16 = 0x100;
-    pub const QUEUE_ID: u16 = 0x101;
-    pub const QUEUE_SIZE: u16 = 0x102;
-    pub const EVENT_LIMIT: u16 = 0x105;
-    pub const VECTOR: u16 = 0x108;
-    pub const LOG_PAGE: u16 = 0x109;
-    pub const QUEUE_DELETION: u16 = 0x10c;
-    pub const NOT_SAVEABLE: u16 = 0x10d;
-    pub const NOT_NAMESPACE_SPECIFIC: u16 = 0x10f;
-    pub const COMPARE_FAILURE: u16 = 0x285;
+pub(crate) mod sc {
+    pub(crate) const SUCCESS: u16 = 0;
+    pub(crate) const INVALID_OPCODE: u16 = 0x001;
+    pub(crate) const INVALID_FIELD: u16 = 0x002;
+    pub(crate) const ID_CONFLICT: u16 = 0x003;
+    pub(crate) const DATA_TRANSFER_ERROR: u16 = 0x004;
+    pub(crate) const ABORT_REQUESTED: u16 = 0x007;
+    pub(crate) const INVALID_NAMESPACE: u16 = 0x00b;
+    pub(crate) const SEQUENCE_ERROR: u16 = 0x00c;
+    pub(crate) const SGL_SEGMENT: u16 = 0x00d;
+    pub(crate) const SGL_COUNT: u16 = 0x00e;
+    pub(crate) const SGL_LENGTH: u16 = 0x00f;
+    pub(crate) const SGL_TYPE: u16 = 0x011;
+    pub(crate) const CMB_USE: u16 = 0x012;
+    pub(crate) const PRP_OFFSET: u16 = 0x013;
+    pub(crate) const LBA_RANGE: u16 = 0x080;
+    pub(crate) const CQ_INVALID: u16 = 0x100;
+    pub(crate) const QUEUE_ID: u16 = 0x101;
+    pub(crate) const QUEUE_SIZE: u16 = 0x102;
+    pub(crate) const EVENT_LIMIT: u16 = 0x105;
+    pub(crate) const VECTOR: u16 = 0x108;
+    pub(crate) const LOG_PAGE: u16 = 0x109;
+    pub(crate) const QUEUE_DELETION: u16 = 0x10c;
+    pub(crate) const NOT_SAVEABLE: u16 = 0x10d;
+    pub(crate) const NOT_NAMESPACE_SPECIFIC: u16 = 0x10f;
+    pub(crate) const COMPARE_FAILURE: u16 = 0x285;
 }
 
 /// A completion entry (Base 3.3.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cqe {
-    pub dword0: u32,
-    pub head: u16,
-    pub queue: u16,
-    pub id: u16,
+pub(crate) struct Cqe {
+    pub(crate) dword0: u32,
+    pub(crate) head: u16,
+    pub(crate) queue: u16,
+    pub(crate) id: u16,
     /// The status field without the phase tag.
-    pub field: u16,
+    pub(crate) field: u16,
 }
 
 impl Cqe {
-    pub fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         self.field & 0x7ff
     }
 
-    pub fn do_not_retry(self) -> bool {
+    pub(crate) fn do_not_retry(self) -> bool {
         self.field & 1 << 14 != 0
     }
 }
 
 /// A command: 16 dwords.
 #[derive(Debug, Clone, Copy)]
-pub struct Cmd(pub [u32; 16]);
+pub(crate) struct Cmd(pub(crate) [u32; 16]);
 
 impl Cmd {
-    pub fn new(opcode: u8) -> Self {
+    pub(crate) fn new(opcode: u8) -> Self {
         let mut dwords = [0; 16];
         dwords[0] = u32::from(opcode);
         Self(dwords)
     }
 
-    pub fn with(mut self, dword: usize, value: u32) -> Self {
+    pub(crate) fn with(mut self, dword: usize, value: u32) -> Self {
         self.0[dword] = value;
         self
     }
 
-    pub fn flags(mut self, bits: u32) -> Self {
+    pub(crate) fn flags(mut self, bits: u32) -> Self {
         self.0[0] |= bits;
         self
     }
 
-    pub fn namespace(self, number: u32) -> Self {
+    pub(crate) fn namespace(self, number: u32) -> Self {
         self.with(1, number)
     }
 
-    pub fn prp(self, first: u64, second: u64) -> Self {
+    pub(crate) fn prp(self, first: u64, second: u64) -> Self {
         self.with(6, first as u32)
             .with(7, (first >> 32) as u32)
             .with(8, second as u32)
             .with(9, (second >> 32) as u32)
     }
 
-    pub fn sgl(self, descriptor: [u8; 16]) -> Self {
+    pub(crate) fn sgl(self, descriptor: [u8; 16]) -> Self {
         let number =
             |range: std::ops::Range<usize>| u64::from_le_bytes(descriptor[range].try_into().unwrap());
         self.flags(1 << 14).prp(number(0..8), number(8..16))
     }
 
-    pub fn blocks(self, first: u64, count: u32) -> Self {
+    pub(crate) fn blocks(self, first: u64, count: u32) -> Self {
         self.with(10, first as u32)
             .with(11, (first >> 32) as u32)
             .with(12, count - 1)
     }
 
-    pub fn id(mut self, id: u16) -> Self {
+    pub(crate) fn id(mut self, id: u16) -> Self {
         self.0[0] = self.0[0] & 0xffff | u32::from(id) << 16;
         self
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.iter().flat_map(|dword| dword.to_le_bytes()).collect()
     }
 }
 
-pub fn read() -> Cmd {
+pub(crate) fn read() -> Cmd {
     Cmd::new(2).namespace(1)
 }
 
-pub fn write() -> Cmd {
+pub(crate) fn write() -> Cmd {
     Cmd::new(1).namespace(1)
 }
 
 /// Where a ring lies: in memory, or in a BAR.
 #[derive(Debug, Clone, Copy)]
-pub enum Lies {
+pub(crate) enum Lies {
     At(u64),
     InBar(u8, u64),
 }
 
 /// A submission queue and its completion queue, as software keeps them.
 #[derive(Debug, Clone)]
-pub struct Pair {
-    pub number: u16,
-    pub submission: Lies,
-    pub completion: Lies,
-    pub entries: u64,
-    pub tail: u64,
-    pub head: u64,
-    pub phase: u16,
+pub(crate) struct Pair {
+    pub(crate) number: u16,
+    pub(crate) submission: Lies,
+    pub(crate) completion: Lies,
+    pub(crate) entries: u64,
+    pub(crate) tail: u64,
+    pub(crate) head: u64,
+    pub(crate) phase: u16,
     next_id: u16,
 }
 
 impl Pair {
-    pub fn new(number: u16, submission: Lies, completion: Lies, entries: u64) -> Self {
+    pub(crate) fn new(number: u16, submission: Lies, completion: Lies, entries: u64) -> Self {
         Self {
             number,
             submission,
@@ -158,15 +158,15 @@ impl Pair {
 
 /// A driver.
 #[derive(Debug)]
-pub struct Driver<B> {
-    pub bench: B,
-    pub admin: Pair,
-    pub io: Pair,
+pub(crate) struct Driver<B> {
+    pub(crate) bench: B,
+    pub(crate) admin: Pair,
+    pub(crate) io: Pair,
     stride: u64,
 }
 
 /// One namespace of 1024 blocks of 512 bytes, and one of 256 of 4096.
-pub fn kind() -> NvmeKind {
+pub(crate) fn kind() -> NvmeKind {
     let namespace = |block_bytes, blocks| NamespaceKind {
         block_bytes,
         blocks,
@@ -179,7 +179,7 @@ pub fn kind() -> NvmeKind {
 }
 
 /// The same with a buffer of 1 MiB in BAR 2.
-pub fn kind_with_buffer(size_bits: u8, location_bits: u16) -> NvmeKind {
+pub(crate) fn kind_with_buffer(size_bits: u8, location_bits: u16) -> NvmeKind {
     let abilities = CmbAbilities {
         size_bits,
         location_bits,
@@ -195,19 +195,19 @@ pub fn kind_with_buffer(size_bits: u8, location_bits: u16) -> NvmeKind {
 
 impl Driver<Flat> {
     /// Switched on, nothing written yet.
-    pub fn off(kind: &NvmeKind, traits: Traits) -> Self {
+    pub(crate) fn off(kind: &NvmeKind, traits: Traits) -> Self {
         Self::over(Flat::new(kind, traits.clone()), 4 << traits.doorbell_stride_log2)
     }
 
     /// Enabled.
-    pub fn on(kind: &NvmeKind) -> Self {
+    pub(crate) fn on(kind: &NvmeKind) -> Self {
         let mut driver = Self::off(kind, Traits::default());
         driver.enable(0);
         driver
     }
 
     /// Enabled, with a pair of I/O queues.
-    pub fn with_io(kind: &NvmeKind) -> Self {
+    pub(crate) fn with_io(kind: &NvmeKind) -> Self {
         let mut driver = Self::on(kind);
         driver.make_io();
         driver
@@ -215,7 +215,7 @@ impl Driver<Flat> {
 }
 
 impl<B: Bench> Driver<B> {
-    pub fn over(bench: B, stride: u64) -> Self {
+    pub(crate) fn over(bench: B, stride: u64) -> Self {
         let admin = Pair::new(0, Lies::At(ASQ), Lies::At(ACQ), ADMIN_ENTRIES);
         let io = Pair::new(1, Lies::At(0x10_0000), Lies::At(0x20_0000), 64);
         Self {
@@ -226,29 +226,29 @@ impl<B: Bench> Driver<B> {
         }
     }
 
-    pub fn reg32(&mut self, offset: u64) -> u32 {
+    pub(crate) fn reg32(&mut self, offset: u64) -> u32 {
         let mut bytes = [0; 4];
         self.bench.mmio_read(0, offset, &mut bytes);
         u32::from_le_bytes(bytes)
     }
 
-    pub fn reg64(&mut self, offset: u64) -> u64 {
+    pub(crate) fn reg64(&mut self, offset: u64) -> u64 {
         u64::from(self.reg32(offset)) | u64::from(self.reg32(offset + 4)) << 32
     }
 
-    pub fn set32(&mut self, offset: u64, value: u32) {
+    pub(crate) fn set32(&mut self, offset: u64, value: u32) {
         self.bench.mmio_write(0, offset, &value.to_le_bytes());
     }
 
-    pub fn set64(&mut self, offset: u64, value: u64) {
+    pub(crate) fn set64(&mut self, offset: u64, value: u64) {
         self.bench.mmio_write(0, offset, &value.to_le_bytes());
     }
 
-    pub fn csts(&mut self) -> u32 {
+    pub(crate) fn csts(&mut self) -> u32 {
         self.reg32(0x1c)
     }
 
-    pub fn pass_us(&mut self, us: u64) {
+    pub(crate) fn pass_us(&mut self, us: u64) {
         let end = self.bench.now_ps() + us * 1_000_000;
         while self.bench.now_ps() < end {
             self.bench.pass(end - self.bench.now_ps());
@@ -256,7 +256,7 @@ impl<B: Bench> Driver<B> {
     }
 
     /// Base 3.5.1: queues, settings, enable, wait for ready.
-    pub fn enable(&mut self, page_log2_over_12: u32) {
+    pub(crate) fn enable(&mut self, page_log2_over_12: u32) {
         self.set32(
             0x24,
             (ADMIN_ENTRIES as u32 - 1) << 16 | (ADMIN_ENTRIES as u32 - 1),
@@ -270,14 +270,14 @@ impl<B: Bench> Driver<B> {
         self.admin = Pair::new(0, Lies::At(ASQ), Lies::At(ACQ), ADMIN_ENTRIES);
     }
 
-    pub fn disable(&mut self) {
+    pub(crate) fn disable(&mut self) {
         let cc = self.reg32(0x14);
         self.set32(0x14, cc & !1);
         self.pass_us(100);
         assert_eq!(self.csts() & 1, 0, "not ready");
     }
 
-    pub fn make_io(&mut self) {
+    pub(crate) fn make_io(&mut self) {
         let (number, entries) = (self.io.number, self.io.entries);
         let (Lies::At(submission), Lies::At(completion)) = (self.io.submission, self.io.completion) else {
             panic!("queues in memory");
@@ -286,14 +286,14 @@ impl<B: Bench> Driver<B> {
         assert_eq!(self.create_sq(number, entries, submission, number), sc::SUCCESS);
     }
 
-    pub fn create_cq(&mut self, number: u16, entries: u64, address: u64, vector: u16) -> u16 {
+    pub(crate) fn create_cq(&mut self, number: u16, entries: u64, address: u64, vector: u16) -> u16 {
         let command = Cmd::new(5)
             .prp(address, 0)
             .with(10, (entries as u32 - 1) << 16 | u32::from(number));
         self.admin(command.with(11, u32::from(vector) << 16 | 3)).status()
     }
 
-    pub fn create_sq(&mut self, number: u16, entries: u64, address: u64, completion: u16) -> u16 {
+    pub(crate) fn create_sq(&mut self, number: u16, entries: u64, address: u64, completion: u16) -> u16 {
         let command = Cmd::new(1)
             .prp(address, 0)
             .with(10, (entries as u32 - 1) << 16 | u32::from(number));
@@ -301,21 +301,21 @@ impl<B: Bench> Driver<B> {
             .status()
     }
 
-    pub fn admin(&mut self, command: Cmd) -> Cqe {
+    pub(crate) fn admin(&mut self, command: Cmd) -> Cqe {
         let mut pair = self.admin.clone();
         let done = self.run_on(&mut pair, command);
         self.admin = pair;
         done
     }
 
-    pub fn io(&mut self, command: Cmd) -> Cqe {
+    pub(crate) fn io(&mut self, command: Cmd) -> Cqe {
         let mut pair = self.io.clone();
         let done = self.run_on(&mut pair, command);
         self.io = pair;
         done
     }
 
-    pub fn run_on(&mut self, pair: &mut Pair, command: Cmd) -> Cqe {
+    pub(crate) fn run_on(&mut self, pair: &mut Pair, command: Cmd) -> Cqe {
         let id = self.put(pair, command);
         self.ring(pair);
         let done = self.wait(pair);
@@ -324,27 +324,27 @@ impl<B: Bench> Driver<B> {
     }
 
     /// Puts a command into the ring, with the next identifier, without telling.
-    pub fn put(&mut self, pair: &mut Pair, command: Cmd) -> u16 {
+    pub(crate) fn put(&mut self, pair: &mut Pair, command: Cmd) -> u16 {
         let id = pair.next_id;
         pair.next_id = pair.next_id.wrapping_add(1);
         self.put_as(pair, command, id);
         id
     }
 
-    pub fn put_as(&mut self, pair: &mut Pair, command: Cmd, id: u16) {
+    pub(crate) fn put_as(&mut self, pair: &mut Pair, command: Cmd, id: u16) {
         let bytes = command.id(id).bytes();
         self.store(pair.submission, pair.tail * 64, &bytes);
         pair.tail = (pair.tail + 1) % pair.entries;
     }
 
-    pub fn ring(&mut self, pair: &Pair) {
+    pub(crate) fn ring(&mut self, pair: &Pair) {
         self.set32(
             0x1000 + 2 * u64::from(pair.number) * self.stride,
             pair.tail as u32,
         );
     }
 
-    pub fn ring_head(&mut self, pair: &Pair) {
+    pub(crate) fn ring_head(&mut self, pair: &Pair) {
         self.set32(
             0x1000 + (2 * u64::from(pair.number) + 1) * self.stride,
             pair.head as u32,
@@ -352,7 +352,7 @@ impl<B: Bench> Driver<B> {
     }
 
     /// The next completion, if it is there; the head doorbell is not rung.
-    pub fn poll(&mut self, pair: &mut Pair) -> Option<Cqe> {
+    pub(crate) fn poll(&mut self, pair: &mut Pair) -> Option<Cqe> {
         let mut bytes = [0; 16];
         self.load(pair.completion, pair.head * 16, &mut bytes);
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
@@ -373,7 +373,7 @@ impl<B: Bench> Driver<B> {
         })
     }
 
-    pub fn wait(&mut self, pair: &mut Pair) -> Cqe {
+    pub(crate) fn wait(&mut self, pair: &mut Pair) -> Cqe {
         let end = self.bench.now_ps() + 100_000_000_000;
         while self.bench.now_ps() < end {
             if let Some(done) = self.poll(pair) {
@@ -385,7 +385,7 @@ impl<B: Bench> Driver<B> {
         panic!("no completion; CSTS {:#x}", self.csts());
     }
 
-    pub fn fill(&mut self, address: u64, len: usize, seed: u8) -> Vec<u8> {
+    pub(crate) fn fill(&mut self, address: u64, len: usize, seed: u8) -> Vec<u8> {
         let bytes: Vec<u8> = (0..len)
             .map(|i| (i as u8).wrapping_mul(31) ^ (i >> 8) as u8 ^ seed)
             .collect();
@@ -393,7 +393,7 @@ impl<B: Bench> Driver<B> {
         bytes
     }
 
-    pub fn memory(&mut self, address: u64, len: usize) -> Vec<u8> {
+    pub(crate) fn memory(&mut self, address: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.bench.memory_read(address, &mut bytes);
         bytes
