@@ -6,6 +6,7 @@
 mod admin;
 mod bench;
 mod buffer;
+mod command;
 mod doorbells;
 mod driver;
 mod enabling;

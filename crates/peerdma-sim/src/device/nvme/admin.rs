@@ -85,7 +85,7 @@ impl Controller {
             FIRMWARE_SLOTS => log::firmware_slots(&FIRMWARE),
             _ => return Err(Status::INVALID_LOG_PAGE),
         };
-        if len_bytes > MOST_BYTES || offset % 4 != 0 {
+        if len_bytes > MOST_BYTES || !offset.is_multiple_of(4) {
             return Err(Status::INVALID_FIELD);
         }
         let offset = usize::try_from(offset).map_err(|_| Status::INVALID_FIELD)?;
@@ -106,6 +106,10 @@ impl Controller {
     ) -> Result<Answer, Status> {
         let stage = Works::stage(self.scratch, slot);
         let page = &page[..page.len().min(len_bytes as usize)];
+        // A command that a reset cut off may have left something there.
+        wire.banks()
+            .clear(stage, len_bytes)
+            .map_err(|_| Status::INTERNAL_ERROR)?;
         wire.banks()
             .write(stage, page)
             .map_err(|_| Status::INTERNAL_ERROR)?;

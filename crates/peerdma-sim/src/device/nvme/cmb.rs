@@ -179,7 +179,7 @@ impl QueueMemory {
             Some(window) if whole && first.is_inside() && window.lifts(QUEUE_DWORD_ALIGNED) => 4,
             _ => page_bytes,
         };
-        if base % aligned != 0 {
+        if !base.is_multiple_of(aligned) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         if base.checked_add(len_bytes).is_none() {

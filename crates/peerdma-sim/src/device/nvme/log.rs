@@ -71,7 +71,7 @@ pub(super) struct Counts {
 }
 
 /// The composite temperature, in Kelvin. It is always the same.
-pub(super) const TEMPERATURE_K: u16 = 310;
+const TEMPERATURE_K: u16 = 310;
 
 /// SMART / health information.
 pub(super) fn smart(counts: &Counts, errors: u64, now_hours: u64) -> Vec<u8> {

@@ -24,7 +24,7 @@ impl Prp {
         found: &mut Pieces,
     ) -> Result<(Self, Want), Status> {
         // Only the first may begin inside a page, at a dword.
-        if prp1 % 4 != 0 {
+        if !prp1.is_multiple_of(4) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         let first_bytes = len_bytes.min(page_bytes - prp1 % page_bytes);
@@ -42,7 +42,7 @@ impl Prp {
             return Ok((prp, Want::Nothing));
         }
         // A pointer to a list may begin inside a page, at an entry.
-        if prp2 % ENTRY_BYTES != 0 {
+        if !prp2.is_multiple_of(ENTRY_BYTES) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         let want = prp.want(found)?;
@@ -57,7 +57,7 @@ impl Prp {
                 .fold(0, |all, &byte| all << 8 | u64::from(byte));
             let last_of_page = self.next % self.page_bytes == self.page_bytes - ENTRY_BYTES;
             if last_of_page && self.rest_bytes > self.page_bytes {
-                if entry % self.page_bytes != 0 {
+                if !entry.is_multiple_of(self.page_bytes) {
                     return Err(Status::PRP_OFFSET_INVALID);
                 }
                 self.next = entry;
@@ -73,7 +73,7 @@ impl Prp {
     }
 
     fn page(&mut self, address: u64, found: &mut Pieces) -> Result<(), Status> {
-        if address % self.page_bytes != 0 {
+        if !address.is_multiple_of(self.page_bytes) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         let len_bytes = self.rest_bytes.min(self.page_bytes);

@@ -103,7 +103,8 @@ impl Sgl {
                 if self.segment_bytes != 0 {
                     return Err(Status::INVALID_SGL_COUNT);
                 }
-                let sound = len_bytes != 0 && len_bytes % DESCRIPTOR_BYTES == 0 && address % 8 == 0;
+                let sound =
+                    len_bytes != 0 && len_bytes.is_multiple_of(DESCRIPTOR_BYTES) && address.is_multiple_of(8);
                 if self.kind == Segment::Last || !sound {
                     return Err(Status::INVALID_SGL_SEGMENT);
                 }
