@@ -2,6 +2,15 @@
 //!
 //! Machine files become blueprints by way of firmware, snapshots directly. The fabric is built from one.
 
+mod bars;
+mod bridge;
+mod from_snapshot;
+mod function;
+mod host;
+pub mod identity;
+
+pub use from_snapshot::FromSnapshotError;
+
 use peerdma::addr::Bdf;
 use peerdma::snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -50,6 +59,17 @@ pub struct NamespaceKind {
     pub file: Option<PathBuf>,
 }
 
+impl Default for NamespaceKind {
+    /// 1 GiB in memory, in blocks of 512 bytes.
+    fn default() -> Self {
+        Self {
+            block_bytes: 512,
+            blocks: 1 << 21,
+            file: None,
+        }
+    }
+}
+
 /// A controller memory buffer: all of a memory BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CmbKind {
@@ -76,6 +96,15 @@ pub struct AcceleratorKind {
     pub outstanding_bytes: u32,
     /// What its engine does with data that did not come.
     pub on_failure: OnFailure,
+}
+
+impl Default for AcceleratorKind {
+    fn default() -> Self {
+        Self {
+            outstanding_bytes: 64 << 10,
+            on_failure: OnFailure::Report,
+        }
+    }
 }
 
 /// What an engine does where a read of its own fails.

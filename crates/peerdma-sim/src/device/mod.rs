@@ -4,15 +4,22 @@
 //! has ended, and when a time that it asked for has come. It acts through the [`Wire`] that each call hands it. Models
 //! know nothing of the fabric: whether an address leads to RAM, to a peer or nowhere shows in the outcome only.
 
+mod card;
 pub mod nvme;
 
+pub use card::Card;
+
+use crate::blueprint::DeviceKind;
+use crate::fabric::BuildError;
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
+use peerdma::addr::Bdf;
+use std::any::Any;
 use std::fmt;
 
 /// A model of one function.
-pub trait Device: fmt::Debug {
+pub trait Device: fmt::Debug + Any {
     /// What `bar` holds at `offset`. Asked for every request that reaches it; what holds for a range is said for as much
     /// of it as possible.
     fn decode(&self, bar: u8, offset: u64) -> Region;
@@ -53,6 +60,22 @@ pub trait Device: fmt::Debug {
 
     /// It breaks down, as its kind of device does (an NVMe controller sets CFS). For fault plans.
     fn fail(&mut self, wire: &mut dyn Wire);
+}
+
+/// The model of a function of this kind, which has memory BARs of these numbers and sizes in bytes.
+///
+/// # Errors
+/// [`BuildError`] where it cannot be furnished so.
+pub(crate) fn build(
+    function: Bdf,
+    kind: &DeviceKind,
+    bars: &[(u8, u64)],
+    banks: &mut Banks,
+) -> Result<Box<dyn Device>, BuildError> {
+    Ok(match kind {
+        DeviceKind::Nvme(kind) => Box::new(nvme::furnish(function, kind, bars, banks)?),
+        DeviceKind::Card | DeviceKind::Accelerator(_) => Box::new(Card::new(bars, banks)),
+    })
 }
 
 /// What a device sees of the machine.

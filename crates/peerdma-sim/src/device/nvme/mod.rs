@@ -46,11 +46,14 @@ pub use status::Status;
 pub use traits::{NvmeError, Traits};
 
 use super::{Abort, Device, Outcome, Region, TransferId, Wire};
+use crate::blueprint::identity::VENDOR;
 use crate::blueprint::{CmbKind, NvmeKind};
+use crate::fabric::BuildError;
 use crate::memory::{BankId, Banks, Place};
 use cmb::{Cmb, LISTS, SUBMISSION_QUEUES};
 use features::Features;
 use namespace::Namespace;
+use peerdma::addr::Bdf;
 use queue::{CompletionQueue, SubmissionQueue};
 use registers::{DOORBELLS, DOORBELLS_END, Registers};
 use std::collections::HashMap;
@@ -185,6 +188,31 @@ impl Controller {
             traits,
         })
     }
+}
+
+/// The controller at a place of a machine, which tells it from all others there.
+pub(super) fn furnish(
+    function: Bdf,
+    kind: &NvmeKind,
+    bars: &[(u8, u64)],
+    banks: &mut Banks,
+) -> Result<Controller, BuildError> {
+    let mut sizes = [0; 6];
+    for (bar, size_bytes) in bars {
+        if let Some(size) = sizes.get_mut(usize::from(*bar)) {
+            *size = *size_bytes;
+        }
+    }
+    let traits = Traits {
+        identity: u64::from(function.domain()) << 16
+            | u64::from(function.bus()) << 8
+            | u64::from(function.devfn()),
+        vendor: VENDOR,
+        subsystem_vendor: VENDOR,
+        ..Traits::default()
+    };
+    Controller::with_traits(kind, &sizes, banks, traits)
+        .map_err(|source| BuildError::Nvme { function, source })
 }
 
 impl Device for Controller {

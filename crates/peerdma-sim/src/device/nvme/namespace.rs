@@ -45,11 +45,11 @@ impl Namespace {
             None => None,
             Some(path) => {
                 let failed = |attempt| {
-                    move |cause| NvmeError::File {
+                    move |cause: std::io::Error| NvmeError::File {
                         namespace: number,
                         path: path.clone(),
                         attempt,
-                        cause,
+                        cause: cause.to_string(),
                     }
                 };
                 let opened = File::options().read(true).write(true).open(path);

@@ -47,7 +47,7 @@ pub(super) const DISABLING_PS: u64 = 5_000_000;
 pub(super) const SHUTDOWN_PS: u64 = 10_000_000;
 
 /// Why a controller cannot be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NvmeError {
     /// The first BAR is too small for the registers.
@@ -100,7 +100,7 @@ pub enum NvmeError {
         /// What was tried.
         attempt: &'static str,
         /// What the system says.
-        cause: std::io::Error,
+        cause: String,
     },
     /// The file of a namespace is shorter than the namespace.
     #[error("the file {} of namespace {namespace} has {have_bytes} bytes, the namespace {need_bytes}: make the file longer or the namespace smaller", path.display())]
