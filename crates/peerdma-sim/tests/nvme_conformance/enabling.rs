@@ -2,13 +2,12 @@
 
 use crate::bench::Bench;
 use crate::driver::{ACQ, ASQ, Cmd, Driver, kind, kind_with_buffer, read, sc};
-use peerdma_sim::device::Device;
 use peerdma_sim::device::nvme::Traits;
 
 const CC: u64 = 0x14;
 const CC_ON: u32 = 4 << 20 | 6 << 16 | 1;
 
-fn prepared() -> Driver<crate::bench::Flat> {
+fn prepared() -> Driver<crate::bench::Rig> {
     let mut driver = Driver::off(&kind(), Traits::default());
     driver.set32(0x24, 31 << 16 | 31);
     driver.set64(0x28, ASQ);
@@ -205,8 +204,7 @@ fn a_subsystem_reset_needs_the_word_and_is_remembered() {
 fn a_function_level_reset_leaves_the_buffer_where_it_is() {
     let mut driver = Driver::on(&kind_with_buffer(0x1f, 0));
     driver.set64(0x50, 0x77_0000_0003);
-    let (device, wire) = driver.bench.device();
-    device.reset(wire);
+    driver.bench.reset();
     assert_eq!(
         (
             driver.csts(),
@@ -224,8 +222,7 @@ fn a_function_level_reset_leaves_the_buffer_where_it_is() {
 #[test]
 fn fatal_status_comes_from_faults_and_from_queues_that_cannot_be_fetched() {
     let mut driver = Driver::with_io(&kind());
-    let (device, wire) = driver.bench.device();
-    device.fail(wire);
+    driver.bench.fail();
     assert_eq!(driver.csts(), 3);
     driver.disable();
     driver.enable(0);
