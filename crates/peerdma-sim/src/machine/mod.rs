@@ -253,6 +253,11 @@ impl Machine {
         &mut self.core.banks
     }
 
+    /// Where in [`Self::banks`] the RAM at a physical address is.
+    pub fn ram_place(&self, phys: u64) -> Option<crate::memory::Place> {
+        self.core.ram.find(phys).map(|(place, _)| place)
+    }
+
     /// The interrupts that have arrived since it was last asked, the first first.
     pub fn take_interrupts(&mut self) -> Vec<Interrupt> {
         self.core.interrupts.drain(..).collect()
