@@ -32,4 +32,5 @@ mod queues;
 #[path = "../nvme_conformance/sgl.rs"]
 mod sgl;
 
+mod peers;
 mod rig;

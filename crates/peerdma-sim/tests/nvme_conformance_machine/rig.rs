@@ -23,7 +23,7 @@ link = "gen4 x4"
 device = { kind = "nvme", cmb = { bar = 2, size = "1 MiB" } }
 [[bridge.port.switch.port]]
 link = "gen4 x4"
-device = { kind = "nvme" }
+device = { kind = "nvme", cmb = { bar = 4, size = "1 MiB" } }
 "#;
 
 /// An address where nothing is.
@@ -71,6 +71,25 @@ impl Rig {
         let fabric = self.machine.fabric();
         let id = fabric.find(self.controller).expect("the controller");
         fabric.bar(id, bar).expect("a BAR").0
+    }
+
+    /// The bus address of its neighbour's buffer.
+    pub(crate) fn neighbour(&self) -> u64 {
+        let fabric = self.machine.fabric();
+        let mut found = fabric
+            .functions()
+            .filter(|id| fabric.function(*id).bdf != self.controller);
+        let address = found.find_map(|id| fabric.bar(id, 4).filter(|(_, bytes)| *bytes == 1 << 20));
+        address.expect("a neighbour with a buffer").0
+    }
+
+    /// Payload that host RAM gave and took.
+    pub(crate) fn ram_payload_bytes(&self) -> u64 {
+        self.machine.counters().ram.payload.bytes
+    }
+
+    pub(crate) fn load(&mut self, address: u64, into: &mut [u8]) {
+        self.machine.cpu_read(address, into);
     }
 
     fn spied<R>(&mut self, call: impl FnOnce(&mut Spied) -> R) -> R {
