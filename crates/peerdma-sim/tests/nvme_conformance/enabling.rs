@@ -256,3 +256,22 @@ fn nothing_leaves_after_ready_is_clear() {
     assert!(driver.bench.sent().is_empty());
     assert_eq!(driver.memory(0x100_0000, 4096), [0xaa; 4096]);
 }
+
+/// Base 3.1.3.5: enabled again before RDY is clear (undefined there): the reset comes to its end first.
+#[test]
+fn enabling_during_a_reset_waits_for_its_end() {
+    let mut driver = Driver::with_io(&kind());
+    driver.set32(CC, CC_ON & !1);
+    driver.set32(CC, CC_ON);
+    driver.pass_us(10);
+    assert_eq!(driver.csts(), 0);
+    driver.pass_us(50);
+    assert_eq!(driver.csts(), 1);
+    driver.bench.memory_write(ACQ, &[0; 512]);
+    driver.admin = crate::driver::Pair::new(0, driver.admin.submission, driver.admin.completion, 32);
+    assert_eq!(
+        driver.create_cq(1, 64, 0x20_0000, 0),
+        sc::SUCCESS,
+        "its queues are gone"
+    );
+}

@@ -31,3 +31,20 @@ fn blocks_go_straight_into_a_neighbours_buffer_and_back() {
     );
     assert_eq!(driver.memory(DATA + 0x1_0000, 4096), sent);
 }
+
+/// Base 9.5: neither commands can be fetched nor completions be written.
+#[test]
+fn a_controller_that_may_not_issue_requests_says_so_in_its_status() {
+    const MEMORY: u32 = 2;
+    const MASTER: u32 = 4;
+    let mut driver = Driver::with_io(&kind());
+    driver.bench.set_command(MEMORY);
+    let mut io = driver.io.clone();
+    driver.put(&mut io, read().prp(DATA, 0).blocks(0, 1));
+    driver.ring(&io);
+    driver.pass_us(100);
+    assert_eq!(driver.csts(), 3);
+    driver.bench.set_command(MEMORY | MASTER);
+    driver.disable();
+    driver.enable(0);
+}

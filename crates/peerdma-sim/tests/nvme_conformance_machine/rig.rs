@@ -83,6 +83,12 @@ impl Rig {
         address.expect("a neighbour with a buffer").0
     }
 
+    /// Sets or clears bus-master enable.
+    pub(crate) fn set_command(&mut self, command: u32) {
+        self.machine
+            .config_write(self.controller, COMMAND, Width::Word, command);
+    }
+
     /// Payload that host RAM gave and took.
     pub(crate) fn ram_payload_bytes(&self) -> u64 {
         self.machine.counters().ram.payload.bytes
