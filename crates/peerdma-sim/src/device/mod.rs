@@ -5,6 +5,7 @@
 //! know nothing of the fabric: whether an address leads to RAM, to a peer or nowhere shows in the outcome only.
 
 mod card;
+pub mod nvme;
 
 pub use card::Card;
 
@@ -13,6 +14,7 @@ use crate::fabric::BuildError;
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
+use peerdma::addr::Bdf;
 use std::any::Any;
 use std::fmt;
 
@@ -65,14 +67,14 @@ pub trait Device: fmt::Debug + Any {
 /// # Errors
 /// [`BuildError`] where it cannot be furnished so.
 pub(crate) fn build(
+    function: Bdf,
     kind: &DeviceKind,
     bars: &[(u8, u64)],
     banks: &mut Banks,
 ) -> Result<Box<dyn Device>, BuildError> {
     Ok(match kind {
-        DeviceKind::Card | DeviceKind::Nvme(_) | DeviceKind::Accelerator(_) => {
-            Box::new(Card::new(bars, banks))
-        }
+        DeviceKind::Nvme(kind) => Box::new(nvme::furnish(function, kind, bars, banks)?),
+        DeviceKind::Card | DeviceKind::Accelerator(_) => Box::new(Card::new(bars, banks)),
     })
 }
 
