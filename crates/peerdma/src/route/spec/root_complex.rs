@@ -76,6 +76,7 @@ impl Walk<'_, '_> {
         if from == self.client && self.is_of_one_device(from, self.provider) {
             return self.unknown(from, Missing::InsideDevice);
         }
+        self.way = Way::ThroughRootComplex;
         self.note(from, Deed::EntersRootComplex);
         let phys = self.translate(root, from, &packet)?;
         let is_write = self.access == Access::Write && !self.class.is_translated();

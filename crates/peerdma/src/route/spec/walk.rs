@@ -72,6 +72,8 @@ pub(super) struct Walk<'w, 't> {
     pub(super) access: Access,
     pub(super) class: TlpClass,
     pub(super) form: Form,
+    /// Has the request come to the root complex?
+    pub(super) way: Way,
     pub(super) recording: Recording,
     pub(super) steps: Vec<Step>,
 }
@@ -186,6 +188,7 @@ impl Walk<'_, '_> {
         let address = match target {
             Target::At(address) => address,
             Target::OutsideWindows => return Ok(None),
+            Target::Unknown(..) if self.is_alone(bus, except) => return Ok(None),
             Target::Unknown(at, missing) => return Err(Stop::Unknown(at, missing)),
         };
         let machine = self.machine;
@@ -218,6 +221,14 @@ impl Walk<'_, '_> {
             return Ok(Some(Claim::of_unknown_window(bridge, address)));
         }
         Ok(None)
+    }
+
+    /// Is `node` the only function on the bus?
+    fn is_alone(&self, bus: Bus, node: Option<NodeId>) -> bool {
+        match (bus, node) {
+            (Bus::Below(bridge), Some(node)) => self.machine.topology.children(bridge) == [node],
+            _ => false,
+        }
     }
 
     /// Down from the function that takes the request to the provider.
