@@ -102,12 +102,10 @@ fn reason(bus: Outcome, host: Option<Outcome>, answer: Answer) -> Reason {
             _,
         ) => Reason::Direct,
         // The bus form may or may not arrive, through the root complex, and where it does not, the host form does.
-        (Outcome::Unknown { .. }, host) if answer.map_type() == Some(MapType::ThruHostBridge) => {
-            match host {
-                Some(Outcome::Delivered { .. }) => through(Form::HostAddress),
-                _ => through(Form::BusAddress),
-            }
-        }
+        (Outcome::Unknown { .. }, host) if answer.map_type() == Some(MapType::ThruHostBridge) => match host {
+            Some(Outcome::Delivered { .. }) => through(Form::HostAddress),
+            _ => through(Form::BusAddress),
+        },
         (Outcome::Unknown { at, missing }, _) => Reason::Unknown { at, missing },
         (_, Some(Outcome::Delivered { .. })) => through(Form::HostAddress),
         (Outcome::Delivered { .. }, _) => through(Form::BusAddress),

@@ -92,13 +92,7 @@ impl<'t> Judge<'t> {
     }
 
     /// The map types that are possible for one access and class.
-    pub(super) fn answer(
-        &self,
-        provider: NodeId,
-        client: NodeId,
-        access: Access,
-        class: TlpClass,
-    ) -> Answer {
+    pub(super) fn answer(&self, provider: NodeId, client: NodeId, access: Access, class: TlpClass) -> Answer {
         let memory = match self.memory(provider, client, None) {
             Ok(memory) => memory,
             Err(Outcome::SameFunction) => return Answer::known(MapType::BusAddr),
@@ -199,7 +193,7 @@ impl<'t> Judge<'t> {
         match self.machine.memory(provider, bar) {
             Memory::None => {
                 let why = Refusal::NoMemory;
-                return Err(Outcome::Refused { at, why });
+                Err(Outcome::Refused { at, why })
             }
             Memory::Unknown => unknown(provider, Missing::Bars),
             Memory::At { bus, phys, .. } => {
