@@ -5,6 +5,7 @@ use super::facts::Machine;
 use super::memory::Memory;
 use super::walk::{Leg, Recording, Stop, Walk};
 use super::{Fate, Form, Missing, Outcome, Question, Refusal, Way};
+use crate::addr::Bdf;
 use crate::route::{Access, Answer, MapType, TlpClass, Verdict};
 use crate::topology::{NodeId, Topology};
 use alloc::vec::Vec;
@@ -216,6 +217,10 @@ impl<'t> Judge<'t> {
             Memory::At { bar, .. } => Some(bar),
             Memory::None | Memory::Unknown => None,
         }
+    }
+
+    pub(super) fn bdf(&self, node: NodeId) -> Bdf {
+        self.machine.bdf(node)
     }
 
     /// As Linux counts.
