@@ -2,8 +2,10 @@
 //!
 //! - [`verdict`](self): the words of an answer ([`MapType`], [`Answer`], [`Verdict`]);
 //! - [`linux`]: what Linux decides, release by release;
-//! - [`Bottleneck`]: the slowest link on the way.
+//! - [`Bottleneck`]: the slowest link on the way;
+//! - [`bandwidth`]: how many bytes a second the links let through.
 
+pub mod bandwidth;
 mod bottleneck;
 pub mod linux;
 mod verdict;
