@@ -23,6 +23,7 @@ mod manual;
 mod matrix;
 mod names;
 mod processor;
+mod rates;
 mod reason;
 mod report;
 mod route;

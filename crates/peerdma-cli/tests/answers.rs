@@ -235,6 +235,8 @@ fn every_field_of_every_answer_is_described() {
         &["matrix"],
         &["route", "85:00.0", "83:00.0"],
         &["route", "06:00.0", "03:00.0"],
+        &["route", "06:00.0", "03:00.0", "--bandwidth"],
+        &["matrix", "--bandwidth"],
         &["check", "03:00.0", "83:00.0"],
     ]
     .iter()
@@ -273,7 +275,9 @@ fn nothing_is_wider_than_the_terminal_and_lines_of_check_stay_whole() {
             &["topo"],
             &["matrix"],
             &["matrix", "--all"],
+            &["matrix", "--all", "--bandwidth"],
             &["route", "10:00.0", "03:00.0"],
+            &["route", "10:00.0", "06:00.0", "--bandwidth"],
         ] {
             let output = in_columns(columns, &[arguments, &["--from", wide.path()]].concat());
             assert!(output.status.success(), "{arguments:?}");

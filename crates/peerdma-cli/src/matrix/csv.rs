@@ -11,7 +11,10 @@ use peerdma::route::{Access, Answer, Verdict};
 use std::io::Write;
 
 const HEADER: &str = "provider,provider_name,provider_device,client,client_name,client_device,\
-                      read,read_distance,write,write_distance,raw_distance\n";
+                      read,read_distance,write,write_distance,raw_distance";
+
+/// Further fields with `--bandwidth`.
+const RATES: &str = ",read_bytes_per_second,write_bytes_per_second";
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
     let topology = pairs.judge.topology();
@@ -26,6 +29,10 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         .collect();
     let mut row = Row::default();
     let mut buffer = String::from(HEADER);
+    if pairs.bandwidth.is_some() {
+        buffer.push_str(RATES);
+    }
+    buffer.push('\n');
     for &provider in &pairs.providers {
         pairs.judge.row(provider, &mut row);
         for &client in &pairs.clients {
@@ -41,10 +48,17 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
             buffer.push(',');
             buffer.push_str(&cells[client.index()]);
             buffer.push_str(&format!(
-                ",{read},{},{write},{},{raw}\n",
+                ",{read},{},{write},{},{raw}",
                 distance(verdict, read),
                 distance(verdict, write)
             ));
+            for access in Access::ALL {
+                if let Some(rate) = pairs.rate(provider, client, access, verdict) {
+                    buffer.push(',');
+                    buffer.push_str(&rate.field());
+                }
+            }
+            buffer.push('\n');
         }
         if buffer.len() > 1 << 18 {
             out.write_all(buffer.as_bytes())?;

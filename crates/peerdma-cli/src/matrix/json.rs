@@ -5,6 +5,7 @@ use super::Pairs;
 use crate::answer::AnswerLine;
 use crate::describe::{FunctionLine, MachineLine};
 use crate::error::Failure;
+use crate::rates::RatesLine;
 use peerdma::addr::Bdf;
 use peerdma::route::Access;
 use peerdma::route::linux::Row;
@@ -19,6 +20,9 @@ struct Pair {
     read: AnswerLine,
     write: AnswerLine,
     raw_distance: Option<u32>,
+    /// Estimates, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<RatesLine>,
 }
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
@@ -48,6 +52,13 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
                 read: AnswerLine::new(verdict, Access::Read, pairs.class),
                 write: AnswerLine::new(verdict, Access::Write, pairs.class),
                 raw_distance: verdict.raw_distance(),
+                bandwidth: pairs.bandwidth.as_ref().map(|_| {
+                    let rate = |access| pairs.rate(provider, client, access, verdict)?.line();
+                    RatesLine {
+                        read: rate(Access::Read),
+                        write: rate(Access::Write),
+                    }
+                }),
             };
             serde_json::to_writer(&mut out, &pair)?;
             separator = b",\n";

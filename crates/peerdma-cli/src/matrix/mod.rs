@@ -12,10 +12,12 @@ mod tsv;
 use crate::args::{FilterArgs, Format, MatrixArgs};
 use crate::error::{Failure, Problem};
 use crate::input::Machine;
+use crate::rates::Rate;
 use crate::report::Out;
 use crate::select::{self, Selector};
-use peerdma::route::TlpClass;
+use peerdma::route::bandwidth::{Estimator, Training};
 use peerdma::route::linux::Judge;
+use peerdma::route::{Access, TlpClass, Verdict};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 use progress::Progress;
@@ -25,6 +27,8 @@ struct Pairs<'m> {
     machine: &'m Machine,
     judge: Judge<'m>,
     class: TlpClass,
+    /// Where bandwidth is asked for.
+    bandwidth: Option<Bandwidth<'m>>,
     /// Whose memory, in the order of addresses.
     providers: Vec<NodeId>,
     /// Who reads and writes it, likewise.
@@ -32,6 +36,27 @@ struct Pairs<'m> {
     /// How many functions a table leaves out without being told to.
     left_out: usize,
     progress: Progress,
+}
+
+/// Estimates, and which access a table of them is for.
+struct Bandwidth<'m> {
+    estimator: Estimator<'m>,
+    access: Access,
+}
+
+impl Pairs<'_> {
+    /// The estimate for one access of a pair, where bandwidth is asked for.
+    fn rate(&self, provider: NodeId, client: NodeId, access: Access, verdict: &Verdict) -> Option<Rate> {
+        let bandwidth = self.bandwidth.as_ref()?;
+        let answer = verdict.answer(access, self.class);
+        Some(Rate::new(
+            &bandwidth.estimator,
+            (client, provider),
+            access,
+            answer,
+            Training::Now,
+        ))
+    }
 }
 
 /// Runs the command.
@@ -56,6 +81,10 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
     let pairs = Pairs {
         judge: Judge::new(&machine.topology, machine.kernel),
         class: args.verdict.tlp.into(),
+        bandwidth: args.bandwidth.then(|| Bandwidth {
+            estimator: Estimator::new(&machine.topology),
+            access: args.access.map_or(Access::Write, Access::from),
+        }),
         progress: Progress::new(providers.len(), clients.len()),
         machine: &machine,
         providers,

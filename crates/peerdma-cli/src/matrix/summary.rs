@@ -2,15 +2,20 @@
 
 use super::Pairs;
 use crate::advice::Missing;
-use crate::layout::wrapped;
+use crate::layout::{count, wrapped};
+use crate::rates::NoRate;
 use crate::report::Out;
 use crate::style::Tone;
 use peerdma::route::{Access, MapType, Verdict};
 use peerdma::topology::NodeId;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Unknown pairs that are looked into; the others lack the same facts.
 const MOST_LOOKED_INTO: usize = 5_000;
+
+/// Reasons for missing estimates that are shown.
+const MOST_REASONS: usize = 5;
 
 /// Counts over ordered pairs; a pair counts by its weaker access. A function with itself is among them
 /// only where the table has another code than `=` for it.
@@ -23,6 +28,8 @@ pub(super) struct Summary {
     /// Of the unknown ones, those that are reached whatever the missing facts are.
     reached: usize,
     missing: Missing,
+    /// Pairs without an estimate by what is missing.
+    unrated: BTreeMap<String, usize>,
 }
 
 impl Summary {
@@ -45,6 +52,11 @@ impl Summary {
         }
     }
 
+    /// One more pair has no estimate of its bandwidth.
+    pub(super) fn count_unrated(&mut self, why: &NoRate) {
+        *self.unrated.entry(why.words()).or_default() += 1;
+    }
+
     pub(super) fn write(&self, pairs: &Pairs<'_>, out: &Out, text: &mut String) {
         let all = self.direct + self.through + self.refused + self.unknown;
         let mut counts = format!(
@@ -64,8 +76,35 @@ impl Summary {
             );
             text.push_str(&wrapped(&advice.settle, "  to settle it: ", "    ", out.width));
         }
+        self.write_unrated(out, text);
         if all > 0 {
             text.push_str("Why a pair is as it is: peerdma route CLIENT PROVIDER\n");
+        }
+    }
+
+    fn write_unrated(&self, out: &Out, text: &mut String) {
+        let mut reasons: Vec<(&String, &usize)> = self.unrated.iter().collect();
+        // The sort is stable: those of one count stay in the order of their words.
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let (shown, more) = reasons.split_at(reasons.len().min(MOST_REASONS));
+        for (why, pairs) in shown {
+            let words = format!("No estimate for {}: {why}.", count(**pairs, "pair"));
+            text.push_str(
+                &out.palette
+                    .paint(Tone::Doubt, &wrapped(&words, "", "  ", out.width)),
+            );
+        }
+        if !more.is_empty() {
+            let pairs = more.iter().map(|(_, pairs)| **pairs).sum();
+            let words = format!(
+                "No estimate for {} for {}; --format json names each.",
+                count(pairs, "more pair"),
+                count(more.len(), "other reason")
+            );
+            text.push_str(
+                &out.palette
+                    .paint(Tone::Doubt, &wrapped(&words, "", "  ", out.width)),
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use super::Pairs;
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
 use crate::layout::{self, count, fitted, padded, wrapped};
+use crate::rates::{NoRate, Rate, gigabytes};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
@@ -74,8 +75,12 @@ struct Table<'p, 'm> {
     pairs: &'p Pairs<'m>,
     /// All functions shown, in the order of addresses: their position is their number.
     shown: Vec<NodeId>,
-    /// By row, then column: codes for reading and writing.
-    cells: Vec<Vec<[&'static str; 2]>>,
+    /// By row, then column.
+    cells: Vec<Vec<Cell>>,
+    /// The longest text of a cell.
+    longest: usize,
+    /// Columns that cells without an `h` leave free at their end, so that digits stand below digits.
+    tail: usize,
     /// How many functions Linux would not map their own memory for by bus address, as far as is known.
     own: usize,
     summary: Summary,
@@ -95,17 +100,25 @@ impl<'p, 'm> Table<'p, 'm> {
             let judged = pairs.clients.iter().map(|&client| {
                 let verdict = &row.verdicts()[client.index()];
                 if provider == client && is_direct(verdict, pairs) {
-                    return ["=", "="];
+                    return Cell::Codes(["=", "="]);
                 }
                 own += usize::from(provider == client);
                 summary.count(pairs, provider, client, verdict);
-                Access::ALL.map(|access| code(verdict, access, pairs))
+                let cell = Cell::new(pairs, provider, client, verdict);
+                if let Cell::NoRate(why) = cell {
+                    summary.count_unrated(&why);
+                }
+                cell
             });
             cells.push(judged.collect());
         }
+        let tail = usize::from(cells.iter().flatten().any(Cell::goes_through));
+        let length = |cell: &Cell| cell.length() + if cell.goes_through() { 0 } else { tail };
         Self {
             pairs,
             shown,
+            longest: cells.iter().flatten().map(length).max().unwrap_or(1),
+            tail,
             cells,
             own,
             summary,
@@ -195,9 +208,11 @@ impl<'p, 'm> Table<'p, 'm> {
                 text.push_str(" │");
             }
             let number = self.number(self.pairs.clients[column]).to_string();
-            text.push_str(&out.palette.paint(Tone::Faint, &format!("{number:>cell$}")));
+            let before = cell - self.tail;
+            text.push_str(&out.palette.paint(Tone::Faint, &format!("{number:>before$}")));
+            text.push_str(&" ".repeat(self.tail));
         }
-        text.push('\n');
+        end_line(text);
         let mut last = None;
         for (index, &provider) in self.pairs.providers.iter().enumerate() {
             let root = self.root(provider);
@@ -212,24 +227,22 @@ impl<'p, 'm> Table<'p, 'm> {
                 if bar(column) {
                     text.push_str(&out.palette.paint(Tone::Faint, " │"));
                 }
-                let [read, write] = self.cells[index][column];
-                if read == write {
-                    text.push_str(&" ".repeat(cell - 1));
-                    text.push_str(&out.palette.paint(tone(read), read));
-                } else {
-                    text.push_str(&" ".repeat(cell - 3));
-                    text.push_str(&out.palette.paint(tone(read), read));
-                    text.push('/');
-                    text.push_str(&out.palette.paint(tone(write), write));
-                }
+                let shown = &self.cells[index][column];
+                let tail = if shown.goes_through() { 0 } else { self.tail };
+                text.push_str(&" ".repeat(cell - shown.length() - tail));
+                shown.write(out, text);
+                text.push_str(&" ".repeat(tail));
             }
-            text.push('\n');
+            end_line(text);
         }
     }
 
     fn write_legend(&self, out: &Out, text: &mut String) {
         text.push('\n');
-        let used = |code: &str| self.cells.iter().flatten().flatten().any(|cell| *cell == code);
+        if let Some(bandwidth) = &self.pairs.bandwidth {
+            self.write_rates_legend(bandwidth.access, out, text);
+        }
+        let used = |code: &str| self.cells.iter().flatten().any(|cell| cell.shows(code));
         for (code, tone, meaning) in CODES {
             if used(code) {
                 let _ = write!(text, "  {}  ", out.palette.paint(tone, code));
@@ -248,6 +261,21 @@ impl<'p, 'm> Table<'p, 'm> {
         if self.differs() {
             text.push_str("  Two codes in a cell: reading, then writing.\n");
         }
+    }
+
+    fn write_rates_legend(&self, access: Access, out: &Out, text: &mut String) {
+        let (verb, other) = match access {
+            Access::Read => ("read from", "write"),
+            Access::Write => ("write into", "read"),
+        };
+        let mut words = format!(
+            "Numbers: GB/s (10^9 bytes a second) that the column's function can {verb} the row's memory as far as links, packet \
+             sizes and packet overhead go; one flow, an estimate (docs/bandwidth.md; --access {other} for the other)."
+        );
+        if self.tail > 0 {
+            words.push_str(" With h: through the root complex, which may be slower than any link.");
+        }
+        text.push_str(&wrapped(&words, "  ", "  ", out.width));
     }
 
     fn label(&self, node: NodeId, names: usize, device: usize) -> String {
@@ -283,12 +311,14 @@ impl<'p, 'm> Table<'p, 'm> {
     }
 
     fn cell_columns(&self) -> usize {
-        let code = if self.differs() { 3 } else { 1 };
-        self.digits().max(code) + 1
+        (self.digits() + self.tail).max(self.longest) + 1
     }
 
     fn differs(&self) -> bool {
-        self.cells.iter().flatten().any(|[read, write]| read != write)
+        self.cells
+            .iter()
+            .flatten()
+            .any(|cell| matches!(cell, Cell::Codes([read, write]) if read != write))
     }
 
     fn address_columns(&self) -> usize {
@@ -300,6 +330,94 @@ impl<'p, 'm> Table<'p, 'm> {
     fn name_columns(&self) -> usize {
         let columns = |node: &NodeId| layout::columns(&name(self.pairs, *node));
         self.shown.iter().map(columns).max().unwrap_or(0).min(14)
+    }
+}
+
+/// Ends a line without blanks at its end.
+fn end_line(text: &mut String) {
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
+/// What a cell says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cell {
+    /// Codes for reading and writing.
+    Codes([&'static str; 2]),
+    /// An estimate, and the code of the way that it is for.
+    Rate {
+        bytes_per_second: u64,
+        code: &'static str,
+    },
+    /// The pair is reached, or may be, and there is no estimate.
+    NoRate(NoRate),
+}
+
+impl Cell {
+    fn new(pairs: &Pairs<'_>, provider: NodeId, client: NodeId, verdict: &Verdict) -> Self {
+        let Some(bandwidth) = &pairs.bandwidth else {
+            return Self::Codes(Access::ALL.map(|access| code(verdict, access, pairs)));
+        };
+        match pairs.rate(provider, client, bandwidth.access, verdict) {
+            Some(Rate::Known(estimate)) => Self::Rate {
+                bytes_per_second: estimate.bytes_per_second,
+                code: code(verdict, bandwidth.access, pairs),
+            },
+            Some(Rate::Unknown(why)) => Self::NoRate(why),
+            Some(Rate::Refused) | None => Self::Codes(["-", "-"]),
+        }
+    }
+
+    /// Its columns: all is ASCII.
+    fn length(&self) -> usize {
+        match self {
+            Self::Codes([read, write]) if read == write => read.len(),
+            Self::Codes([read, write]) => read.len() + 1 + write.len(),
+            Self::Rate { .. } => self.rate().len(),
+            Self::NoRate(_) => 1,
+        }
+    }
+
+    fn write(&self, out: &Out, text: &mut String) {
+        let mut paint = |code: &str, tone| text.push_str(&out.palette.paint(tone, code));
+        match self {
+            Self::Codes([read, write]) if read == write => paint(read, tone(read)),
+            Self::Codes([read, write]) => {
+                paint(read, tone(read));
+                paint("/", Tone::Faint);
+                paint(write, tone(write));
+            }
+            Self::Rate {
+                bytes_per_second: 0, ..
+            } => paint(&self.rate(), Tone::Bad),
+            Self::Rate { code, .. } => paint(&self.rate(), tone(code)),
+            Self::NoRate(_) => paint("?", Tone::Doubt),
+        }
+    }
+
+    /// The number of a rate.
+    fn rate(&self) -> String {
+        match self {
+            Self::Rate {
+                bytes_per_second,
+                code: "H",
+            } => format!("{}h", gigabytes(*bytes_per_second)),
+            Self::Rate { bytes_per_second, .. } => gigabytes(*bytes_per_second),
+            Self::Codes(_) | Self::NoRate(_) => String::new(),
+        }
+    }
+
+    /// Does it show this code?
+    fn shows(&self, code: &str) -> bool {
+        match self {
+            Self::Codes(codes) => codes.contains(&code),
+            Self::Rate { .. } => false,
+            Self::NoRate(_) => code == "?",
+        }
+    }
+
+    fn goes_through(&self) -> bool {
+        matches!(self, Self::Rate { code: "H", .. })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every ordered pair as a line: `provider client distance map_type raw_distance`, no header.
+//! Every ordered pair as a line: `provider client distance map_type raw_distance`, no header; with
+//! `--bandwidth` two more fields, bytes a second of reading and of writing.
 //!
 //! The hot path of the command line: a machine of 10,000 functions has 10^8 lines. What repeats is
 //! formatted once (addresses, and the rest of a line for each answer and distance), so that a line is
@@ -8,6 +9,7 @@ use super::Pairs;
 use crate::error::Failure;
 use peerdma::route::linux::Row;
 use peerdma::route::{Access, Answer, MapType, Verdict};
+use peerdma::topology::NodeId;
 use std::io::Write;
 
 /// How many bytes are gathered before they are written.
@@ -21,10 +23,10 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         .nodes()
         .map(|node| format!("{}\t", topology.function(node).bdf).into_bytes())
         .collect();
-    let clients: Vec<(&[u8], usize)> = pairs
+    let clients: Vec<(&[u8], NodeId)> = pairs
         .clients
         .iter()
-        .map(|client| (&addresses[client.index()][..], client.index()))
+        .map(|client| (&addresses[client.index()][..], *client))
         .collect();
     let mut ends = Ends::default();
     let mut row = Row::default();
@@ -33,12 +35,19 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         pairs.judge.row(provider, &mut row);
         let verdicts = row.verdicts();
         let start = &addresses[provider.index()][..];
-        for &(client, index) in &clients {
-            let verdict = &verdicts[index];
+        for &(client, client_node) in &clients {
+            let verdict = &verdicts[client_node.index()];
             let answer = verdict.answer(Access::Read, pairs.class);
             buffer.extend_from_slice(start);
             buffer.extend_from_slice(client);
             buffer.extend_from_slice(ends.of(verdict, answer));
+            for access in Access::ALL {
+                if let Some(rate) = pairs.rate(provider, client_node, access, verdict) {
+                    buffer.push(b'\t');
+                    buffer.extend_from_slice(rate.field().as_bytes());
+                }
+            }
+            buffer.push(b'\n');
             // Whole lines only: standard output passes them on without copying.
             if buffer.len() >= CHUNK_BYTES {
                 out.write_all(&buffer)?;
@@ -78,7 +87,7 @@ impl Ends {
 fn end(verdict: &Verdict, answer: Answer) -> String {
     let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     format!(
-        "{}\t{answer}\t{}\n",
+        "{}\t{answer}\t{}",
         number(verdict.distance(answer)),
         number(verdict.raw_distance().map(i64::from)),
     )

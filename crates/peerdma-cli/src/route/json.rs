@@ -4,6 +4,7 @@ use super::{Direction, Explanation};
 use crate::advice::Advice;
 use crate::answer::AnswerLine;
 use crate::describe::{FunctionLine, MachineLine};
+use crate::rates::{Rate, RatesLine};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::Acs;
@@ -49,6 +50,16 @@ struct DirectionLine<'a> {
     hops: Vec<HopLine<'a>>,
     /// What the root complex was asked; nothing where requests turn below it.
     root_complex: &'a Option<Gate>,
+    /// Estimates, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<RatesAndBest>,
+}
+
+/// What the links let through now, and at their best.
+#[derive(Serialize)]
+struct RatesAndBest {
+    now: RatesLine,
+    best: RatesLine,
 }
 
 #[derive(Serialize)]
@@ -63,7 +74,7 @@ struct HopLine<'a> {
 impl<'a> Answer<'a> {
     pub(super) fn new(explanation: &'a Explanation<'a>) -> Self {
         let topology = explanation.topology();
-        let direction = |direction: &'a Direction| DirectionLine {
+        let direction = |index: usize, direction: &'a Direction| DirectionLine {
             client: topology.function(direction.client).bdf,
             provider: topology.function(direction.provider).bdf,
             read: AnswerLine::new(&direction.evidence.verdict, Access::Read, explanation.class),
@@ -72,6 +83,14 @@ impl<'a> Answer<'a> {
             reason: direction.evidence.reason,
             hops: hops(topology, direction),
             root_complex: &direction.evidence.gate,
+            bandwidth: explanation
+                .rates
+                .as_ref()
+                .and_then(|rates| rates.get(index))
+                .map(|rates| RatesAndBest {
+                    now: line(&rates.now),
+                    best: line(&rates.best),
+                }),
         };
         Self {
             schema: "peerdma.route/1",
@@ -79,11 +98,19 @@ impl<'a> Answer<'a> {
             tlp: explanation.class.name(),
             client: end(topology, explanation.there.client),
             provider: end(topology, explanation.there.provider),
-            directions: [direction(&explanation.there), direction(&explanation.back)],
+            directions: [direction(0, &explanation.there), direction(1, &explanation.back)],
             links: &explanation.links,
             unknown: &explanation.advice,
             remedy: &explanation.remedy,
         }
+    }
+}
+
+fn line(rates: &[Rate; 2]) -> RatesLine {
+    let [read, write] = rates;
+    RatesLine {
+        read: read.line(),
+        write: write.line(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! `peerdma route`: one pair, explained to whoever has to act on it.
 //!
 //! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`remedy`] has
-//! the sentences of one), [`json`] has all of it as data.
+//! the sentences of one, [`rates`] another one), [`json`] has all of it as data.
 
 mod drawing;
 mod json;
+mod rates;
 mod remedy;
 mod text;
 
@@ -14,9 +15,11 @@ use crate::error::Failure;
 use crate::input::Machine;
 use crate::report::Out;
 use crate::select;
+use peerdma::route::bandwidth::Estimator;
 use peerdma::route::linux::{Evidence, Judge, Remedy};
 use peerdma::route::{Access, Answer, Bottleneck, TlpClass};
 use peerdma::topology::{NodeId, Path, Topology};
+use rates::Rates;
 
 /// One pair with all that is known about it.
 struct Explanation<'m> {
@@ -27,6 +30,8 @@ struct Explanation<'m> {
     /// The provider accesses the client's memory.
     back: Direction,
     links: Bottleneck,
+    /// Estimates for `there` and `back`, where they are asked for.
+    rates: Option<[Rates; 2]>,
     remedy: Option<Remedy>,
     advice: Vec<Advice>,
 }
@@ -101,8 +106,13 @@ impl<'m> Explanation<'m> {
             }
         }
         let command = format!("route {} {}", args.client, args.provider);
+        let rates = args.bandwidth.then(|| {
+            let estimator = Estimator::new(&machine.topology);
+            [&there, &back].map(|direction| Rates::new(&estimator, direction, class))
+        });
         Self {
             links: links(&machine.topology, &there),
+            rates,
             // Nothing travels from a function to itself, whatever ACS says.
             remedy: match there.is_itself() {
                 true => None,

@@ -1,6 +1,6 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing, remedy};
+use super::{Direction, Explanation, drawing, rates, remedy};
 use crate::layout::wrapped;
 use crate::report::Out;
 use crate::style::Tone;
@@ -34,6 +34,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
     }
     page.verdicts();
     page.slowest();
+    page.bandwidth();
     page.unknown();
     page.remedy();
     page.memory();
@@ -217,6 +218,36 @@ impl Page<'_> {
             );
         }
         self.paragraph(&words);
+    }
+
+    fn bandwidth(&mut self) {
+        let Some(rates) = &self.explanation.rates else {
+            return;
+        };
+        self.section("What the links let through (an estimate for one flow)");
+        let topology = self.explanation.topology();
+        let mut through = false;
+        for (direction, rates) in [&self.explanation.there, &self.explanation.back]
+            .into_iter()
+            .zip(rates)
+        {
+            rates::write(rates, topology, direction, self.out, &mut self.text);
+            through |= rates.is_known() && drawing::goes_up(direction);
+        }
+        if rates.iter().any(rates::Rates::is_doubtful) {
+            self.paragraph(
+                "2.5 GT/s x1 may be the link between the parts of one package: there, rate and width need not mean anything, and \
+                 some cards state the smallest that there is.",
+            );
+        }
+        if through {
+            self.paragraph(
+                "What a root complex forwards, and how fast, is nowhere to be read: it may be slower than any of these links.",
+            );
+        }
+        self.paragraph(
+            "Payload alone, the client never waiting: devices may be slower, and other flows take their share (docs/bandwidth.md).",
+        );
     }
 
     fn unknown(&mut self) {
