@@ -1,7 +1,10 @@
 //! `peerdma matrix`: who may reach whose memory, all pairs at once.
 //!
-//! This file chooses the pairs; [`table`], [`tsv`], [`csv`] and [`json`] write them.
+//! This file chooses the pairs; [`table`], [`tsv`], [`csv`] and [`json`] write them, [`compare`] where three
+//! judges are asked.
 
+mod cell;
+mod compare;
 mod csv;
 mod json;
 mod progress;
@@ -9,14 +12,14 @@ mod summary;
 mod table;
 mod tsv;
 
-use crate::args::{FilterArgs, Format, MatrixArgs};
+use crate::args::{FilterArgs, Format, MatrixArgs, Policy};
 use crate::error::{Failure, Problem};
 use crate::input::Machine;
+use crate::judges::{Judge, Judges};
 use crate::rates::Rate;
 use crate::report::Out;
 use crate::select::{self, Selector};
 use peerdma::route::bandwidth::{Estimator, Training};
-use peerdma::route::linux::Judge;
 use peerdma::route::{Access, TlpClass, Verdict};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
@@ -26,6 +29,9 @@ use progress::Progress;
 struct Pairs<'m> {
     machine: &'m Machine,
     judge: Judge<'m>,
+    policy: Policy,
+    /// All three, where they are asked for.
+    judges: Option<Judges<'m>>,
     class: TlpClass,
     /// Where bandwidth is asked for.
     bandwidth: Option<Bandwidth<'m>>,
@@ -79,7 +85,9 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         false => 0,
     };
     let pairs = Pairs {
-        judge: Judge::new(&machine.topology, machine.kernel),
+        judge: Judge::new(&machine, args.verdict.policy),
+        policy: args.verdict.policy,
+        judges: (args.verdict.policy == Policy::All).then(|| Judges::new(&machine)),
         class: args.verdict.tlp.into(),
         bandwidth: args.bandwidth.then(|| Bandwidth {
             estimator: Estimator::new(&machine.topology),
@@ -95,7 +103,10 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         Format::Tsv => tsv::write(&pairs, &mut out.raw()),
         Format::Csv => csv::write(&pairs, &mut out.raw()),
         Format::Json => json::write(&pairs, &mut out.raw()),
-        Format::Table => table::write(&pairs, &out),
+        Format::Table => match &pairs.judges {
+            Some(judges) => compare::write(&pairs, judges, &out),
+            None => table::write(&pairs, &out),
+        },
     }
 }
 

@@ -1,7 +1,9 @@
 //! How many pairs got which answer, and what the unknown ones lack.
 
 use super::Pairs;
-use crate::advice::Missing;
+use crate::advice::{Lacking, Missing};
+use crate::args::Policy;
+use crate::judges::{self, Judge};
 use crate::layout::{count, wrapped};
 use crate::rates::NoRate;
 use crate::report::Out;
@@ -28,6 +30,8 @@ pub(super) struct Summary {
     /// Of the unknown ones, those that are reached whatever the missing facts are.
     reached: usize,
     missing: Missing,
+    /// The same for the specification.
+    lacking: Lacking,
     /// Pairs without an estimate by what is missing.
     unrated: BTreeMap<String, usize>,
 }
@@ -42,13 +46,27 @@ impl Summary {
             self.unknown += 1;
             self.reached += usize::from(answers.iter().all(|answer| answer.surely_reached()));
             if self.unknown <= MOST_LOOKED_INTO {
-                let evidence = pairs.judge.evidence(provider, client, pairs.class);
-                self.missing.add(&pairs.judge, &evidence, [provider, client]);
+                self.look_into(pairs, provider, client);
             }
         } else if all(MapType::BusAddr) {
             self.direct += 1;
         } else {
             self.through += 1;
+        }
+    }
+
+    /// Finds out what an unknown pair lacks.
+    fn look_into(&mut self, pairs: &Pairs<'_>, provider: NodeId, client: NodeId) {
+        match &pairs.judge {
+            Judge::Linux(judge) => {
+                let evidence = judge.evidence(provider, client, pairs.class);
+                self.missing.add(judge, &evidence, [provider, client]);
+            }
+            Judge::Spec(judge) => {
+                for (at, missing) in judges::lacking(judge, provider, client, pairs.class) {
+                    self.lacking.add(at, missing);
+                }
+            }
         }
     }
 
@@ -68,7 +86,9 @@ impl Summary {
         }
         text.push('\n');
         text.push_str(&wrapped(&format!("{counts}."), "", "  ", out.width));
-        for advice in self.missing.advice(pairs.machine, "matrix") {
+        let mut advice = self.missing.advice(pairs.machine, "matrix");
+        advice.extend(self.lacking.advice(pairs.machine, "matrix --policy spec"));
+        for advice in advice {
             let unknown = format!("Unknown: {}.", advice.unknown);
             text.push_str(
                 &out.palette
@@ -78,7 +98,14 @@ impl Summary {
         }
         self.write_unrated(out, text);
         if all > 0 {
-            text.push_str("Why a pair is as it is: peerdma route CLIENT PROVIDER\n");
+            let policy = match pairs.policy {
+                Policy::Spec => " --policy spec",
+                Policy::Linux | Policy::Next | Policy::All => "",
+            };
+            let _ = writeln!(
+                text,
+                "Why a pair is as it is: peerdma route CLIENT PROVIDER{policy}"
+            );
         }
     }
 

@@ -1,15 +1,15 @@
 //! The matrix for reading: a row for each provider, a column for each client, a code in each cell.
 
 use super::Pairs;
+use super::cell::{Cell, is_direct, legend};
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
+use crate::judges::Row;
 use crate::layout::{self, count, fitted, padded, wrapped};
-use crate::rates::{NoRate, Rate, gigabytes};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
-use peerdma::route::linux::Row;
-use peerdma::route::{Access, Answer, MapType, Verdict};
+use peerdma::route::Access;
 use peerdma::topology::NodeId;
 use std::fmt::Write as _;
 
@@ -18,23 +18,6 @@ const MOST_CELLS: usize = 1_000_000;
 
 /// How much of a device's name a label shows at most, and at least where columns need the room.
 const DEVICE_COLUMNS: std::ops::RangeInclusive<usize> = 10..=40;
-
-/// What a cell can say, in the order of the legend.
-const CODES: [(&str, Tone, &str); 5] = [
-    (
-        "B",
-        Tone::Good,
-        "reached directly: the request turns around at a switch (BUS_ADDR)",
-    ),
-    (
-        "H",
-        Tone::Fair,
-        "reached through the root complex (THRU_HOST_BRIDGE)",
-    ),
-    ("-", Tone::Bad, "refused by Linux (NOT_SUPPORTED)"),
-    ("?", Tone::Doubt, "unknown: a fact is missing, see below"),
-    ("=", Tone::Faint, "the function itself: nothing travels"),
-];
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
     if pairs.providers.len().saturating_mul(pairs.clients.len()) > MOST_CELLS {
@@ -96,9 +79,9 @@ impl<'p, 'm> Table<'p, 'm> {
         let mut own = 0;
         let mut cells = Vec::with_capacity(pairs.providers.len());
         for &provider in &pairs.providers {
-            pairs.judge.row(provider, &mut row);
-            let judged = pairs.clients.iter().map(|&client| {
-                let verdict = &row.verdicts()[client.index()];
+            pairs.judge.row(provider, &pairs.clients, &mut row);
+            let judged = pairs.clients.iter().enumerate().map(|(position, &client)| {
+                let verdict = row.verdict(position, client);
                 if provider == client && is_direct(verdict, pairs) {
                     return Cell::Codes(["=", "="]);
                 }
@@ -243,7 +226,7 @@ impl<'p, 'm> Table<'p, 'm> {
             self.write_rates_legend(bandwidth.access, out, text);
         }
         let used = |code: &str| self.cells.iter().flatten().any(|cell| cell.shows(code));
-        for (code, tone, meaning) in CODES {
+        for (code, tone, meaning) in legend(self.pairs.policy) {
             if used(code) {
                 let _ = write!(text, "  {}  ", out.palette.paint(tone, code));
                 let meaning = wrapped(meaning, "     ", "     ", out.width);
@@ -339,112 +322,8 @@ fn end_line(text: &mut String) {
     text.push('\n');
 }
 
-/// What a cell says.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Cell {
-    /// Codes for reading and writing.
-    Codes([&'static str; 2]),
-    /// An estimate, and the code of the way that it is for.
-    Rate {
-        bytes_per_second: u64,
-        code: &'static str,
-    },
-    /// The pair is reached, or may be, and there is no estimate.
-    NoRate(NoRate),
-}
-
-impl Cell {
-    fn new(pairs: &Pairs<'_>, provider: NodeId, client: NodeId, verdict: &Verdict) -> Self {
-        let Some(bandwidth) = &pairs.bandwidth else {
-            return Self::Codes(Access::ALL.map(|access| code(verdict, access, pairs)));
-        };
-        match pairs.rate(provider, client, bandwidth.access, verdict) {
-            Some(Rate::Known(estimate)) => Self::Rate {
-                bytes_per_second: estimate.bytes_per_second,
-                code: code(verdict, bandwidth.access, pairs),
-            },
-            Some(Rate::Unknown(why)) => Self::NoRate(why),
-            Some(Rate::Refused) | None => Self::Codes(["-", "-"]),
-        }
-    }
-
-    /// Its columns: all is ASCII.
-    fn length(&self) -> usize {
-        match self {
-            Self::Codes([read, write]) if read == write => read.len(),
-            Self::Codes([read, write]) => read.len() + 1 + write.len(),
-            Self::Rate { .. } => self.rate().len(),
-            Self::NoRate(_) => 1,
-        }
-    }
-
-    fn write(&self, out: &Out, text: &mut String) {
-        let mut paint = |code: &str, tone| text.push_str(&out.palette.paint(tone, code));
-        match self {
-            Self::Codes([read, write]) if read == write => paint(read, tone(read)),
-            Self::Codes([read, write]) => {
-                paint(read, tone(read));
-                paint("/", Tone::Faint);
-                paint(write, tone(write));
-            }
-            Self::Rate {
-                bytes_per_second: 0, ..
-            } => paint(&self.rate(), Tone::Bad),
-            Self::Rate { code, .. } => paint(&self.rate(), tone(code)),
-            Self::NoRate(_) => paint("?", Tone::Doubt),
-        }
-    }
-
-    /// The number of a rate.
-    fn rate(&self) -> String {
-        match self {
-            Self::Rate {
-                bytes_per_second,
-                code: "H",
-            } => format!("{}h", gigabytes(*bytes_per_second)),
-            Self::Rate { bytes_per_second, .. } => gigabytes(*bytes_per_second),
-            Self::Codes(_) | Self::NoRate(_) => String::new(),
-        }
-    }
-
-    /// Does it show this code?
-    fn shows(&self, code: &str) -> bool {
-        match self {
-            Self::Codes(codes) => codes.contains(&code),
-            Self::Rate { .. } => false,
-            Self::NoRate(_) => code == "?",
-        }
-    }
-
-    fn goes_through(&self) -> bool {
-        matches!(self, Self::Rate { code: "H", .. })
-    }
-}
-
 /// A kernel name, else the kind.
-fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
+pub(super) fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
     let function = pairs.judge.topology().function(node);
     names::kernel_name(function).map_or_else(|| names::kind_of(function).into_owned(), str::to_owned)
-}
-
-/// Is the answer BUS_ADDR for sure, for reading and for writing?
-fn is_direct(verdict: &Verdict, pairs: &Pairs<'_>) -> bool {
-    Access::ALL
-        .iter()
-        .all(|&access| verdict.answer(access, pairs.class).map_type() == Some(MapType::BusAddr))
-}
-
-fn code(verdict: &Verdict, access: Access, pairs: &Pairs<'_>) -> &'static str {
-    let answer: Answer = verdict.answer(access, pairs.class);
-    match answer.map_type() {
-        Some(MapType::BusAddr) => "B",
-        Some(MapType::ThruHostBridge) => "H",
-        Some(MapType::NotSupported) => "-",
-        None => "?",
-    }
-}
-
-fn tone(code: &str) -> Tone {
-    let found = CODES.iter().find(|(known, _, _)| *known == code);
-    found.map_or(Tone::Strong, |(_, tone, _)| *tone)
 }

@@ -92,13 +92,7 @@ impl<'t> Judge<'t> {
     }
 
     /// The map types that are possible for one access and class.
-    pub(super) fn answer(
-        &self,
-        provider: NodeId,
-        client: NodeId,
-        access: Access,
-        class: TlpClass,
-    ) -> Answer {
+    pub(super) fn answer(&self, provider: NodeId, client: NodeId, access: Access, class: TlpClass) -> Answer {
         let memory = match self.memory(provider, client, None) {
             Ok(memory) => memory,
             Err(Outcome::SameFunction) => return Answer::known(MapType::BusAddr),
@@ -146,7 +140,10 @@ impl<'t> Judge<'t> {
             Err(_) => {}
         }
         let is_open = matches!(direct, Err(Stop::Unknown(..)));
-        match self.walk(doubts, question(Form::HostAddress), memory).run(&mut steps) {
+        match self
+            .walk(doubts, question(Form::HostAddress), memory)
+            .run(&mut steps)
+        {
             Ok(_) if is_open => through.or(Answer::known(MapType::BusAddr)),
             Ok(_) => through,
             Err(_) if is_open => Answer::ANY,
