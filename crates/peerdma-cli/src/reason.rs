@@ -25,23 +25,28 @@ pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, clas
 
 /// The same for the specification: where reading and writing differ, both.
 pub(crate) fn of_spec(judge: &spec::Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> String {
-    let [read, write] = Access::ALL.map(|access| {
-        let reason = judge.evidence(provider, client, access, class).reason;
-        spec_reason(&reason)
-    });
+    let [read, write] =
+        Access::ALL.map(|access| judge.evidence(provider, client, access, class).reason);
+    let [reading, writing] = [
+        spec_reason(&read, Access::Read),
+        spec_reason(&write, Access::Write),
+    ];
     match read == write {
-        true => read,
-        false => format!("reading: {read}; writing: {write}"),
+        true => reading,
+        false => format!("reading: {reading}; writing: {writing}"),
     }
 }
 
 /// What decided by the specification, in a clause.
-pub(crate) fn spec_reason(reason: &spec::Reason) -> String {
+pub(crate) fn spec_reason(reason: &spec::Reason, access: Access) -> String {
     match reason {
         spec::Reason::SameFunction => "one and the same function".into(),
+        spec::Reason::Direct if access == Access::Write => {
+            "requests turn around below the root complex".into()
+        }
         spec::Reason::Direct => "requests and completions turn around below the root complex".into(),
         spec::Reason::ThroughRootComplex { form } => {
-            format!("the root complex passes it on ({})", form_name(*form))
+            format!("passed on by the root complex, {}", form_name(*form))
         }
         spec::Reason::Refused { at, why } => format!("{at}: {why}"),
         spec::Reason::Unknown { at, missing } => format!("{at}: unknown {missing}"),
@@ -52,7 +57,7 @@ pub(crate) fn spec_reason(reason: &spec::Reason) -> String {
 pub(crate) fn form_name(form: spec::Form) -> &'static str {
     match form {
         spec::Form::BusAddress => "with the bus address",
-        spec::Form::HostAddress => "with the address that host memory would have",
+        spec::Form::HostAddress => "with a host address",
     }
 }
 

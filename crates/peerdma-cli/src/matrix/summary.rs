@@ -26,6 +26,8 @@ pub(super) struct Summary {
     direct: usize,
     through: usize,
     refused: usize,
+    /// Of the refused ones, those where one of reading and writing is refused and the other reached.
+    partly: usize,
     unknown: usize,
     /// Of the unknown ones, those that are reached whatever the missing facts are.
     reached: usize,
@@ -42,6 +44,7 @@ impl Summary {
         let all = |map_type| answers.iter().all(|answer| answer.map_type() == Some(map_type));
         if answers.iter().any(|answer| answer.surely_refused()) {
             self.refused += 1;
+            self.partly += usize::from(answers.iter().any(|answer| answer.surely_reached()));
         } else if answers.iter().any(|answer| answer.map_type().is_none()) {
             self.unknown += 1;
             self.reached += usize::from(answers.iter().all(|answer| answer.surely_reached()));
@@ -77,8 +80,12 @@ impl Summary {
 
     pub(super) fn write(&self, pairs: &Pairs<'_>, out: &Out, text: &mut String) {
         let all = self.direct + self.through + self.refused + self.unknown;
+        let partly = match self.partly {
+            0 => String::new(),
+            partly => format!(" ({partly} of them for one of reading and writing only)"),
+        };
         let mut counts = format!(
-            "{all} ordered pairs: {} direct, {} through the root complex, {} refused, {} unknown",
+            "{all} ordered pairs: {} direct, {} through the root complex, {} refused{partly}, {} unknown",
             self.direct, self.through, self.refused, self.unknown
         );
         if self.reached > 0 {

@@ -1,7 +1,7 @@
 //! What the links let through, for one direction of a pair.
 
 use super::Direction;
-use crate::layout::{padded, wrapped};
+use crate::layout::wrapped;
 use crate::rates::{NoRate, Rate, gigabytes, may_be_internal};
 use crate::report::Out;
 use crate::style::Tone;
@@ -63,23 +63,18 @@ pub(super) fn write(rates: &Rates, topology: &Topology, direction: &Direction, o
             ),
             Rate::Known(found) => (
                 Tone::Strong,
-                format!("{:>5} GB/s", gigabytes(found.bytes_per_second)),
+                format!("{} GB/s", gigabytes(found.bytes_per_second)),
             ),
         };
         let more = match &rates.now[index] {
             Rate::Known(found) if found.bytes_per_second > 0 => format!("  {}", limit(found)),
             _ => String::new(),
         };
-        let next = " ".repeat(label.len().min(out.width / 2));
-        // Painted after it was broken into lines: colours take no columns.
-        let lines = wrapped(
-            &format!("{words}{more}"),
-            "",
-            &next,
-            out.width.saturating_sub(label.len()),
-        );
-        text.push_str(&padded(&label, label.len()));
-        text.push_str(&paint_first(lines.trim_end(), words.trim_start(), tone, out));
+        // Where the terminal is narrow, further lines begin near its left edge.
+        let next = " ".repeat(if label.len() * 2 > out.width { 6 } else { label.len() });
+        let lines = wrapped(&format!("{words}{more}"), &label, &next, out.width);
+        text.push_str(&label);
+        text.push_str(&paint_first(lines.get(label.len()..).unwrap_or_default().trim_end(), &words, tone, out));
         text.push('\n');
         for note in notes(&rates.now[index], &rates.best[index]) {
             text.push_str(&wrapped(&note, "    ", "    ", out.width));

@@ -1,6 +1,7 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing, rates, remedy};
+use super::{Direction, Explanation, drawing, opinions, rates, remedy, steps};
+use crate::args::Policy;
 use crate::layout::wrapped;
 use crate::report::Out;
 use crate::style::Tone;
@@ -27,12 +28,18 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         return page.text;
     }
     page.headlines();
-    if explanation.there.evidence.reason != Reason::PlaceUnknown {
-        page.section("The way of a request");
-        let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
-        page.text.push_str(&drawing);
+    if explanation.policy != Policy::Spec {
+        if explanation.there.evidence.reason != Reason::PlaceUnknown {
+            page.section("The way of a request");
+            let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
+            page.text.push_str(&drawing);
+        }
+        page.verdicts();
     }
-    page.verdicts();
+    if matches!(explanation.policy, Policy::Spec | Policy::All) {
+        page.steps();
+    }
+    page.opinions();
     page.slowest();
     page.bandwidth();
     page.unknown();
@@ -71,7 +78,10 @@ impl Page<'_> {
         self.section(&self.asked());
         self.paragraph(&self.answers(there));
         let counts = "Linux counts the function's own redirect bits";
-        let words = match there.answer(Access::Read, self.explanation.class).map_type() {
+        let words = match there
+            .linux_answer(Access::Read, self.explanation.class)
+            .map_type()
+        {
             Some(MapType::BusAddr) => format!("{}.", reason::turn(&there.evidence)),
             Some(_) => format!(
                 "{counts} here too ({}) and would not even map its own memory by bus address. No request is redirected \
@@ -102,24 +112,29 @@ impl Page<'_> {
 
     fn headline(&mut self, direction: &Direction, verb: &str, answer: Answer) {
         let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
+        // Linux permits; by the specification it works or does not.
+        let (may, may_not, refused) = match self.explanation.policy {
+            Policy::Spec => ("can", "cannot", "it would not arrive"),
+            Policy::Linux | Policy::Next | Policy::All => ("may", "may not", "Linux refuses"),
+        };
         let (tone, line) = match answer.map_type() {
             Some(MapType::BusAddr) => {
                 let bridge = reason::meeting(&direction.evidence);
                 let bridge = bridge.map_or_else(String::new, |bdf| format!(" below the bridge {bdf}"));
                 (
                     Tone::Good,
-                    format!("{client} may {verb} the memory of {provider}: directly{bridge}."),
+                    format!("{client} {may} {verb} the memory of {provider}: directly{bridge}."),
                 )
             }
             Some(MapType::ThruHostBridge) => (
                 Tone::Fair,
-                format!("{client} may {verb} the memory of {provider}: through the root complex."),
+                format!("{client} {may} {verb} the memory of {provider}: through the root complex."),
             ),
             Some(MapType::NotSupported) => (
                 Tone::Bad,
                 format!(
-                    "{client} may not {} the memory of {provider}: Linux refuses.",
-                    verb.replace("and", "or")
+                    "{client} {may_not} {} the memory of {provider}: {refused}.",
+                    verb.replace("and", "or"),
                 ),
             ),
             None => (
@@ -148,7 +163,7 @@ impl Page<'_> {
     /// `nvme0 to gpu0: read BUS_ADDR (distance 4), write BUS_ADDR (distance 4).`
     fn answers(&self, direction: &Direction) -> String {
         let each = Access::ALL.map(|access| {
-            let answer = direction.answer(access, self.explanation.class);
+            let answer = direction.linux_answer(access, self.explanation.class);
             let distance = direction.evidence.verdict.distance(answer);
             let distance = distance.map_or_else(|| "?".into(), |steps| steps.to_string());
             let verb = if access == Access::Read { "read" } else { "write" };
@@ -188,6 +203,23 @@ impl Page<'_> {
                 "ACS plays no part: without a switch above both, every request has to pass the root complex.",
             );
         }
+    }
+
+    /// The ways of reading and writing by the specification, there and back.
+    fn steps(&mut self) {
+        let (topology, out) = (self.explanation.topology(), self.out);
+        self.section("By the specification, step by step");
+        for direction in [&self.explanation.there, &self.explanation.back] {
+            let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
+            self.paragraph(&format!("{client} and the memory of {provider}"));
+            steps::write(topology, &direction.spec, out, &mut self.text);
+        }
+    }
+
+    /// Three judges side by side, and whom to believe for what.
+    fn opinions(&mut self) {
+        self.section("Who says what");
+        opinions::write(self.explanation, self.out, &mut self.text);
     }
 
     fn slowest(&mut self) {
@@ -232,7 +264,11 @@ impl Page<'_> {
             .zip(rates)
         {
             rates::write(rates, topology, direction, self.out, &mut self.text);
-            through |= rates.is_known() && drawing::goes_up(direction);
+            through |= rates.is_known()
+                && Access::ALL.iter().any(|&access| {
+                    let answer = direction.answer(access, self.explanation.class);
+                    answer.allows(MapType::ThruHostBridge)
+                });
         }
         if rates.iter().any(rates::Rates::is_doubtful) {
             self.paragraph(
@@ -276,8 +312,9 @@ impl Page<'_> {
         match &self.explanation.remedy {
             Some(remedy) => self.redirects(remedy),
             None if there.evidence.reason == Reason::NoSharedBridge
+                && self.explanation.policy != Policy::Spec
                 && there
-                    .answer(Access::Read, self.explanation.class)
+                    .linux_answer(Access::Read, self.explanation.class)
                     .surely_refused() =>
             {
                 self.section("What would change it");
