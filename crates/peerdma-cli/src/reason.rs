@@ -25,8 +25,7 @@ pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, clas
 
 /// The same for the specification: where reading and writing differ, both.
 pub(crate) fn of_spec(judge: &spec::Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> String {
-    let [read, write] =
-        Access::ALL.map(|access| judge.evidence(provider, client, access, class).reason);
+    let [read, write] = Access::ALL.map(|access| judge.evidence(provider, client, access, class).reason);
     let [reading, writing] = [
         spec_reason(&read, Access::Read),
         spec_reason(&write, Access::Write),

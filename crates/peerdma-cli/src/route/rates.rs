@@ -71,10 +71,19 @@ pub(super) fn write(rates: &Rates, topology: &Topology, direction: &Direction, o
             _ => String::new(),
         };
         // Where the terminal is narrow, further lines begin near its left edge.
-        let next = " ".repeat(if label.len() * 2 > out.width { 6 } else { label.len() });
+        let next = " ".repeat(if label.len() * 2 > out.width {
+            6
+        } else {
+            label.len()
+        });
         let lines = wrapped(&format!("{words}{more}"), &label, &next, out.width);
         text.push_str(&label);
-        text.push_str(&paint_first(lines.get(label.len()..).unwrap_or_default().trim_end(), &words, tone, out));
+        text.push_str(&paint_first(
+            lines.get(label.len()..).unwrap_or_default().trim_end(),
+            &words,
+            tone,
+            out,
+        ));
         text.push('\n');
         for note in notes(&rates.now[index], &rates.best[index]) {
             text.push_str(&wrapped(&note, "    ", "    ", out.width));

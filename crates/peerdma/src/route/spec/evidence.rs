@@ -2,7 +2,7 @@
 
 use super::{Fate, Form, Judge, Missing, Outcome, Question, Refusal, Way};
 use crate::addr::Bdf;
-use crate::route::{Access, Answer, TlpClass};
+use crate::route::{Access, Answer, MapType, TlpClass};
 use crate::topology::NodeId;
 
 /// An answer with all that it stands on.
@@ -73,14 +73,16 @@ impl Judge<'_> {
         };
         let bus_form = fate(Form::BusAddress);
         let host_form = (!class.is_translated()).then(|| fate(Form::HostAddress));
-        let reason = reason(bus_form.outcome, host_form.as_ref().map(|fate| fate.outcome));
+        let answer = self.answer(provider, client, access, class);
+        let host = host_form.as_ref().map(|fate| fate.outcome);
+        let reason = reason(bus_form.outcome, host, answer);
         Evidence {
             provider,
             client,
             access,
             class,
             bar: self.default_bar(provider),
-            answer: self.answer(provider, client, access, class),
+            answer,
             bus_form,
             host_form,
             reason,
@@ -88,7 +90,7 @@ impl Judge<'_> {
     }
 }
 
-fn reason(bus: Outcome, host: Option<Outcome>) -> Reason {
+fn reason(bus: Outcome, host: Option<Outcome>, answer: Answer) -> Reason {
     let through = |form| Reason::ThroughRootComplex { form };
     match (bus, host) {
         (Outcome::SameFunction, _) => Reason::SameFunction,
@@ -99,6 +101,13 @@ fn reason(bus: Outcome, host: Option<Outcome>) -> Reason {
             },
             _,
         ) => Reason::Direct,
+        // The bus form may or may not arrive, through the root complex, and where it does not, the host form does.
+        (Outcome::Unknown { .. }, host) if answer.map_type() == Some(MapType::ThruHostBridge) => {
+            match host {
+                Some(Outcome::Delivered { .. }) => through(Form::HostAddress),
+                _ => through(Form::BusAddress),
+            }
+        }
         (Outcome::Unknown { at, missing }, _) => Reason::Unknown { at, missing },
         (_, Some(Outcome::Delivered { .. })) => through(Form::HostAddress),
         (Outcome::Delivered { .. }, _) => through(Form::BusAddress),

@@ -92,12 +92,26 @@ impl<'t> Judge<'t> {
     }
 
     /// The map types that are possible for one access and class.
-    pub(super) fn answer(&self, provider: NodeId, client: NodeId, access: Access, class: TlpClass) -> Answer {
+    pub(super) fn answer(
+        &self,
+        provider: NodeId,
+        client: NodeId,
+        access: Access,
+        class: TlpClass,
+    ) -> Answer {
         let memory = match self.memory(provider, client, None) {
             Ok(memory) => memory,
             Err(Outcome::SameFunction) => return Answer::known(MapType::BusAddr),
             Err(Outcome::Refused { .. }) => return Answer::known(MapType::NotSupported),
             Err(_) => return Answer::ANY,
+        };
+        let topology = self.topology();
+        let are_apart = topology.depth(provider) > 1
+            && topology.depth(client) > 1
+            && topology.common_ancestor(provider, client).is_none();
+        let most = match are_apart {
+            true => Answer::known(MapType::ThruHostBridge).or(Answer::known(MapType::NotSupported)),
+            false => Answer::ANY,
         };
         let mut doubts = Doubts::new();
         let mut possible = Answer::NONE;
@@ -111,10 +125,12 @@ impl<'t> Judge<'t> {
                 form,
             };
             possible = possible.or(self.answer_once(&mut doubts, question, memory));
+            if possible == most {
+                return possible;
+            }
             match doubts.next() {
-                _ if possible == Answer::ANY => return possible,
                 Next::Done => return possible,
-                Next::TooMany => return Answer::ANY,
+                Next::TooMany => return most,
                 Next::Run(_) => {}
             }
         }
@@ -129,27 +145,28 @@ impl<'t> Judge<'t> {
     ) -> Answer {
         let mut steps = Vec::new();
         let asked = question(Form::BusAddress);
-        let direct = self.walk(doubts, asked, memory).run(&mut steps);
+        let mut walk = self.walk(doubts, asked, memory);
+        let end = walk.run(&mut steps);
+        let way = walk.way;
         let through = Answer::known(MapType::ThruHostBridge);
         let refused = Answer::known(MapType::NotSupported);
-        match direct {
-            Ok((Way::Direct, Way::Direct)) => return Answer::known(MapType::BusAddr),
-            Ok(_) => return through,
-            Err(Stop::Unknown(..)) if asked.class.is_translated() => return Answer::ANY,
-            Err(Stop::Refused(..)) if asked.class.is_translated() => return refused,
-            Err(_) => {}
+        // What the bus form alone leaves possible beside what the host form makes of it.
+        let open = match (end, way) {
+            (Ok((Way::Direct, Way::Direct)), _) => return Answer::known(MapType::BusAddr),
+            (Ok(_), _) => return through,
+            (Err(Stop::Refused(..)), _) => Answer::NONE,
+            (Err(Stop::Unknown(..)), Way::ThroughRootComplex) => through,
+            (Err(Stop::Unknown(..)), Way::Direct) => through.or(Answer::known(MapType::BusAddr)),
+        };
+        if asked.class.is_translated() {
+            return open.or(refused);
         }
-        let is_open = matches!(direct, Err(Stop::Unknown(..)));
-        match self
-            .walk(doubts, question(Form::HostAddress), memory)
-            .run(&mut steps)
-        {
-            Ok(_) if is_open => through.or(Answer::known(MapType::BusAddr)),
+        let mut walk = self.walk(doubts, question(Form::HostAddress), memory);
+        open.or(match walk.run(&mut steps) {
             Ok(_) => through,
-            Err(_) if is_open => Answer::ANY,
             Err(Stop::Refused(..)) => refused,
             Err(Stop::Unknown(..)) => through.or(refused),
-        }
+        })
     }
 
     fn walk<'w>(&'w self, doubts: &'w mut Doubts, question: Question, memory: Placed) -> Walk<'w, 't> {
@@ -163,6 +180,7 @@ impl<'t> Judge<'t> {
             access: question.access,
             class: question.class,
             form: question.form,
+            way: Way::Direct,
             recording: Recording::Off,
             steps: Vec::new(),
         }

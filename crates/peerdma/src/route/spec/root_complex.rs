@@ -2,7 +2,7 @@
 
 use super::facts::Bus;
 use super::request::Arrival;
-use super::walk::{Entry, Leg, Packet, Target, Walk};
+use super::walk::{Entry, Leg, Packet, Stop, Target, Walk};
 use super::{Deed, Form, Missing, Refusal, Way};
 use crate::addr::{Address, BusAddr, PhysAddr};
 use crate::fact::Fact;
@@ -76,6 +76,7 @@ impl Walk<'_, '_> {
         if from == self.client && self.is_of_one_device(from, self.provider) {
             return self.unknown(from, Missing::InsideDevice);
         }
+        self.way = Way::ThroughRootComplex;
         self.note(from, Deed::EntersRootComplex);
         let phys = self.translate(root, from, &packet)?;
         let is_write = self.access == Access::Write && !self.class.is_translated();
@@ -148,14 +149,7 @@ impl Walk<'_, '_> {
         let address = match packet.target {
             Target::At(address) => address,
             Target::OutsideWindows => return self.refuse(from, Refusal::Unclaimed),
-            // Whatever it is, the host bridge turns it back into the address that it was made from.
-            Target::Unknown(at, Missing::InboundOffset) => {
-                return match self.phys {
-                    Some(phys) => Ok(phys),
-                    None => Err(super::walk::Stop::Unknown(at, Missing::InboundOffset)),
-                };
-            }
-            Target::Unknown(at, missing) => return Err(super::walk::Stop::Unknown(at, missing)),
+            Target::Unknown(at, missing) => return Err(Stop::Unknown(at, missing)),
         };
         let Fact::Known(offset) = self.machine.root(root).inbound_offset else {
             return self.unknown(from, Missing::InboundOffset);

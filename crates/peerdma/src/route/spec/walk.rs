@@ -72,6 +72,8 @@ pub(super) struct Walk<'w, 't> {
     pub(super) access: Access,
     pub(super) class: TlpClass,
     pub(super) form: Form,
+    /// Has the request come to the root complex?
+    pub(super) way: Way,
     pub(super) recording: Recording,
     pub(super) steps: Vec<Step>,
 }
@@ -136,18 +138,11 @@ impl Walk<'_, '_> {
 
     /// Is this ACS control bit set? Without the capability none is.
     pub(super) fn acs(&mut self, node: NodeId, bit: AcsFlags) -> Leg<bool> {
-        let fact = self
-            .machine
-            .acs(node)
-            .as_ref()
-            .map(|acs| acs.as_ref().is_some_and(|acs| acs.control.contains(bit)));
-        self.ask(
-            fact,
-            bit == AcsFlags::UPSTREAM_FORWARDING,
-            node,
-            Missing::Acs(bit),
-            node,
-        )
+        let fact = self.machine.acs(node).as_ref().map(|acs| {
+            acs.as_ref()
+                .is_some_and(|acs| acs.control.contains(bit))
+        });
+        self.ask(fact, bit == AcsFlags::UPSTREAM_FORWARDING, node, Missing::Acs(bit), node)
     }
 
     pub(super) fn is_bus_master(&mut self, node: NodeId) -> Leg<bool> {
@@ -189,15 +184,11 @@ impl Walk<'_, '_> {
     }
 
     /// The function on `bus`, other than `except`, that takes the address.
-    pub(super) fn claimant(
-        &mut self,
-        bus: Bus,
-        except: Option<NodeId>,
-        target: Target,
-    ) -> Leg<Option<Claim>> {
+    pub(super) fn claimant(&mut self, bus: Bus, except: Option<NodeId>, target: Target) -> Leg<Option<Claim>> {
         let address = match target {
             Target::At(address) => address,
             Target::OutsideWindows => return Ok(None),
+            Target::Unknown(..) if self.is_alone(bus, except) => return Ok(None),
             Target::Unknown(at, missing) => return Err(Stop::Unknown(at, missing)),
         };
         let machine = self.machine;
@@ -220,9 +211,7 @@ impl Walk<'_, '_> {
             Some(node) != except && node != self.provider && !machine.function(node).windows.is_known()
         });
         if address != self.bus_address {
-            let first = leads
-                .or(machine.towards(bus, self.provider))
-                .unwrap_or(self.provider);
+            let first = leads.or(machine.towards(bus, self.provider)).unwrap_or(self.provider);
             return self.unknown(first, Missing::Windows);
         }
         let Some(bridge) = leads else {
@@ -232,6 +221,14 @@ impl Walk<'_, '_> {
             return Ok(Some(Claim::of_unknown_window(bridge, address)));
         }
         Ok(None)
+    }
+
+    /// Is `node` the only function on the bus?
+    fn is_alone(&self, bus: Bus, node: Option<NodeId>) -> bool {
+        match (bus, node) {
+            (Bus::Below(bridge), Some(node)) => self.machine.topology.children(bridge) == [node],
+            _ => false,
+        }
     }
 
     /// Down from the function that takes the request to the provider.
