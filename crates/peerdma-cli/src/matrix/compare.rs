@@ -206,7 +206,8 @@ fn write_legend(lines: &[Line], judges: &Judges<'_>, out: &Out, text: &mut Strin
         describe::WHOM_TO_BELIEVE
     );
     text.push_str(&wrapped(&words, "  ", "  ", out.width));
-    text.push_str("Why a pair is as it is: peerdma route CLIENT PROVIDER --policy all\n");
+    let words = "Why a pair is as it is: peerdma route CLIENT PROVIDER --policy all";
+    text.push_str(&wrapped(words, "", "  ", out.width));
 }
 
 /// `0000:03:00.0 gpu`.
