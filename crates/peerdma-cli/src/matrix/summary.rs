@@ -109,10 +109,8 @@ impl Summary {
                 Policy::Spec => " --policy spec",
                 Policy::Linux | Policy::Next | Policy::All => "",
             };
-            let _ = writeln!(
-                text,
-                "Why a pair is as it is: peerdma route CLIENT PROVIDER{policy}"
-            );
+            let words = format!("Why a pair is as it is: peerdma route CLIENT PROVIDER{policy}");
+            text.push_str(&wrapped(&words, "", "  ", out.width));
         }
     }
 

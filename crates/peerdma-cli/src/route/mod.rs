@@ -1,10 +1,12 @@
 //! `peerdma route`: one pair, explained to whoever has to act on it.
 //!
-//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`remedy`] has
+//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`headlines`] the
+//! first sentences, [`remedy`] has
 //! the sentences of one, [`rates`] those of another, [`opinions`] and [`steps`] what other judges
 //! say), [`json`] has all of it as data.
 
 mod drawing;
+mod headlines;
 mod json;
 mod opinions;
 mod rates;

@@ -1,12 +1,12 @@
 //! What the links let through, for one direction of a pair.
 
-use super::Direction;
+use super::{Direction, Explanation};
 use crate::layout::wrapped;
 use crate::rates::{NoRate, Rate, gigabytes, may_be_internal};
 use crate::report::Out;
 use crate::style::Tone;
 use peerdma::route::bandwidth::{Estimate, Estimator, LinkDirection, NoEstimate, Training};
-use peerdma::route::{Access, TlpClass};
+use peerdma::route::{Access, MapType, TlpClass};
 use peerdma::topology::Topology;
 
 /// Reading and writing, in the links' present state and at their best.
@@ -31,20 +31,48 @@ impl Rates {
     }
 
     /// Is a number limited by a link that may lie within a package?
-    pub(super) fn is_doubtful(&self) -> bool {
+    fn is_doubtful(&self) -> bool {
         self.now.iter().any(|rate| {
             matches!(rate, Rate::Known(found) if may_be_internal(found.counted, found.limiting.best.known()))
         })
     }
 
     /// Is there an estimate at all?
-    pub(super) fn is_known(&self) -> bool {
+    fn is_known(&self) -> bool {
         self.now.iter().any(|rate| matches!(rate, Rate::Known(_)))
     }
 }
 
+/// Writes both directions, and what to make of the numbers.
+pub(super) fn write_all(explanation: &Explanation<'_>, rates: &[Rates; 2], out: &Out, text: &mut String) {
+    let mut through = false;
+    for (direction, rates) in [&explanation.there, &explanation.back].into_iter().zip(rates) {
+        write(rates, explanation.topology(), direction, out, text);
+        through |= rates.is_known()
+            && Access::ALL.iter().any(|&access| {
+                let answer = direction.answer(access, explanation.class);
+                answer.allows(MapType::ThruHostBridge)
+            });
+    }
+    let mut paragraph = |words: &str| text.push_str(&wrapped(words, "  ", "  ", out.width));
+    if rates.iter().any(Rates::is_doubtful) {
+        paragraph(
+            "2.5 GT/s x1 may be the link between the parts of one package: there, rate and width need not mean anything, and \
+             some cards state the smallest that there is.",
+        );
+    }
+    if through {
+        paragraph(
+            "What a root complex forwards, and how fast, is nowhere to be read: it may be slower than any of these links.",
+        );
+    }
+    paragraph(
+        "Payload alone, the client never waiting: devices may be slower, and other flows take their share (docs/bandwidth.md).",
+    );
+}
+
 /// Writes what is known of one direction.
-pub(super) fn write(rates: &Rates, topology: &Topology, direction: &Direction, out: &Out, text: &mut String) {
+fn write(rates: &Rates, topology: &Topology, direction: &Direction, out: &Out, text: &mut String) {
     let at = |node| topology.function(node).bdf.to_string();
     let (client, provider) = (at(direction.client), at(direction.provider));
     for (index, access) in Access::ALL.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing, opinions, rates, remedy, steps};
+use super::{Direction, Explanation, drawing, headlines, opinions, rates, remedy, steps};
 use crate::args::Policy;
 use crate::layout::wrapped;
 use crate::report::Out;
@@ -8,7 +8,7 @@ use crate::style::Tone;
 use crate::{describe, links, names, reason};
 use peerdma::fact::Fact;
 use peerdma::route::linux::{Kernel, Reason, Remedy};
-use peerdma::route::{Access, Answer, LinkHealth, MapType};
+use peerdma::route::{Access, LinkHealth, MapType};
 use peerdma::snapshot::IommuMode;
 use peerdma::topology::NodeId;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         page.iommu();
         return page.text;
     }
-    page.headlines();
+    headlines::write(explanation, out, &mut page.text);
     if explanation.policy != Policy::Spec {
         if explanation.there.evidence.reason != Reason::PlaceUnknown {
             page.section("The way of a request");
@@ -95,60 +95,6 @@ impl Page<'_> {
         };
         self.text
             .push_str(&wrapped(&words, "    ", "    ", self.out.width));
-    }
-
-    fn headlines(&mut self) {
-        let explanation = self.explanation;
-        for direction in [&explanation.there, &explanation.back] {
-            let [read, write] = Access::ALL.map(|access| direction.answer(access, explanation.class));
-            if read == write {
-                self.headline(direction, "read and write", read);
-            } else {
-                self.headline(direction, "read", read);
-                self.headline(direction, "write", write);
-            }
-        }
-    }
-
-    fn headline(&mut self, direction: &Direction, verb: &str, answer: Answer) {
-        let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
-        // Linux permits; by the specification it works or does not.
-        let (may, may_not, refused) = match self.explanation.policy {
-            Policy::Spec => ("can", "cannot", "it would not arrive"),
-            Policy::Linux | Policy::Next | Policy::All => ("may", "may not", "Linux refuses"),
-        };
-        let (tone, line) = match answer.map_type() {
-            Some(MapType::BusAddr) => {
-                let bridge = reason::meeting(&direction.evidence);
-                let bridge = bridge.map_or_else(String::new, |bdf| format!(" below the bridge {bdf}"));
-                (
-                    Tone::Good,
-                    format!("{client} {may} {verb} the memory of {provider}: directly{bridge}."),
-                )
-            }
-            Some(MapType::ThruHostBridge) => (
-                Tone::Fair,
-                format!("{client} {may} {verb} the memory of {provider}: through the root complex."),
-            ),
-            Some(MapType::NotSupported) => (
-                Tone::Bad,
-                format!(
-                    "{client} {may_not} {} the memory of {provider}: {refused}.",
-                    verb.replace("and", "or"),
-                ),
-            ),
-            None => (
-                Tone::Doubt,
-                format!(
-                    "Whether {client} may {verb} the memory of {provider} is unknown: {}.",
-                    possible(answer)
-                ),
-            ),
-        };
-        let line = wrapped(&line, "", "  ", self.out.width);
-        self.text
-            .push_str(&self.out.palette.paint(tone, line.trim_end_matches('\n')));
-        self.text.push('\n');
     }
 
     /// Which Linux it is that says what follows.
@@ -253,37 +199,10 @@ impl Page<'_> {
     }
 
     fn bandwidth(&mut self) {
-        let Some(rates) = &self.explanation.rates else {
-            return;
-        };
-        self.section("What the links let through (an estimate for one flow)");
-        let topology = self.explanation.topology();
-        let mut through = false;
-        for (direction, rates) in [&self.explanation.there, &self.explanation.back]
-            .into_iter()
-            .zip(rates)
-        {
-            rates::write(rates, topology, direction, self.out, &mut self.text);
-            through |= rates.is_known()
-                && Access::ALL.iter().any(|&access| {
-                    let answer = direction.answer(access, self.explanation.class);
-                    answer.allows(MapType::ThruHostBridge)
-                });
+        if let Some(rates) = &self.explanation.rates {
+            self.section("What the links let through (an estimate for one flow)");
+            rates::write_all(self.explanation, rates, self.out, &mut self.text);
         }
-        if rates.iter().any(rates::Rates::is_doubtful) {
-            self.paragraph(
-                "2.5 GT/s x1 may be the link between the parts of one package: there, rate and width need not mean anything, and \
-                 some cards state the smallest that there is.",
-            );
-        }
-        if through {
-            self.paragraph(
-                "What a root complex forwards, and how fast, is nowhere to be read: it may be slower than any of these links.",
-            );
-        }
-        self.paragraph(
-            "Payload alone, the client never waiting: devices may be slower, and other flows take their share (docs/bandwidth.md).",
-        );
     }
 
     fn unknown(&mut self) {
@@ -420,22 +339,5 @@ impl Page<'_> {
         if !groups.is_empty() {
             self.paragraph(&format!("Groups: {}.", groups.join(", ")));
         }
-    }
-}
-
-/// What an unknown answer may turn out to be.
-fn possible(answer: Answer) -> String {
-    let words: Vec<&str> = answer
-        .possible()
-        .map(|map_type| match map_type {
-            MapType::NotSupported => "refused",
-            MapType::BusAddr => "directly",
-            MapType::ThruHostBridge => "through the root complex",
-        })
-        .collect();
-    if answer.surely_reached() {
-        format!("{}, so it is reached either way", words.join(" or "))
-    } else {
-        words.join(" or ")
     }
 }
