@@ -126,6 +126,7 @@ pub(super) fn write(pairs: &Pairs<'_>, judges: &Judges<'_>, out: &Out) -> Result
         }
         titles.push_str(&padded("whose memory", label + 2));
         titles.push_str("read and written by");
+        let titles = fitted(&titles, out.width.saturating_sub(2));
         text.push_str(&format!("  {}\n", out.palette.paint(Tone::Faint, &titles)));
         for line in of_relation {
             write_line(line, pairs, label, out, &mut text);
