@@ -41,7 +41,7 @@ impl Lacking {
     /// The advice; `command` as for [`Missing::advice`].
     pub(crate) fn advice(&self, machine: &Machine, command: &str) -> Vec<Advice> {
         let line = |(words, (missing, at)): (&String, &(spec::Missing, BTreeSet<Bdf>))| Advice {
-            unknown: format!("{words} ({})", functions(at)),
+            unknown: format!("{}: {words}", functions(at)),
             settle: settle(*missing, &machine.source, command),
         };
         self.facts.iter().map(line).collect()

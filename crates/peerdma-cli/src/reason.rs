@@ -48,7 +48,7 @@ pub(crate) fn spec_reason(reason: &spec::Reason, access: Access) -> String {
             format!("passed on by the root complex, {}", form_name(*form))
         }
         spec::Reason::Refused { at, why } => format!("{at}: {why}"),
-        spec::Reason::Unknown { at, missing } => format!("{at}: unknown {missing}"),
+        spec::Reason::Unknown { at, missing } => format!("{at}: unknown: {missing}"),
     }
 }
 

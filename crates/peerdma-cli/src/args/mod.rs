@@ -265,6 +265,7 @@ Examples:
   peerdma matrix
   peerdma matrix --provider class:gpu --client class:nvme
   peerdma matrix --bandwidth --access read
+  peerdma matrix --policy all          what Linux, its rewrite and the specification say
   peerdma matrix --from dump.txt --cpu GenuineIntel:6 --kernel 6.8
   peerdma matrix --format tsv | awk '$4 == \"BUS_ADDR\"'";
 
@@ -272,6 +273,7 @@ const ROUTE_EXAMPLES: &str = "\
 Examples:
   sudo peerdma route nvme0 3b:00.0     may nvme0 reach the memory of 3b:00.0 (and the way back)
   sudo peerdma route nvme0 3b:00.0 --bandwidth
+  sudo peerdma route nvme0 3b:00.0 --policy spec
   peerdma route 41:00.0 42:00.0 --from dump.txt --kernel 6.12";
 
 const CHECK_EXAMPLES: &str = "\

@@ -46,7 +46,7 @@ pub(super) fn write(topology: &Topology, evidence: &[Evidence; 2], out: &Out, te
             } else {
                 steps(
                     topology,
-                    "request",
+                    &request(fate),
                     &fate.request,
                     stop(fate, &fate.completion),
                     out,
@@ -65,6 +65,14 @@ pub(super) fn write(topology: &Topology, evidence: &[Evidence; 2], out: &Out, te
                 );
             }
         }
+    }
+}
+
+/// What is told of the way: where the outcome is unknown, one that may be.
+fn request(fate: &Fate) -> String {
+    match fate.outcome {
+        Outcome::Unknown { .. } => "request, where what is unknown does not stand in its way".into(),
+        _ => "request".into(),
     }
 }
 
@@ -98,6 +106,9 @@ fn steps(
     text: &mut String,
 ) {
     const MOST: usize = 40;
+    if steps.is_empty() {
+        return;
+    }
     text.push_str(&out.palette.paint(Tone::Faint, &format!("        {packet}")));
     text.push('\n');
     for (index, step) in steps.iter().enumerate().take(MOST) {
@@ -153,9 +164,7 @@ fn outcome(outcome: Outcome, access: Access) -> (Tone, String) {
         Outcome::Refused { at, why } => (Tone::Bad, format!("fails at {at}: {why}")),
         Outcome::Unknown { at, missing } => (
             Tone::Doubt,
-            format!(
-                "unknown, since {missing} is not known (at {at}); below, the way if that does not stand in it"
-            ),
+            format!("depends on what is unknown: {missing} ({at})"),
         ),
     }
 }

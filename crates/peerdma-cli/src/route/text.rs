@@ -319,7 +319,9 @@ impl Page<'_> {
                 "Translates. Requests that turn at a switch carry bus addresses and never meet it; those through the root \
                  complex do. Linux switches ACS redirects on at boot when an IOMMU is there."
             }
-            Fact::Unknown(_) => "Unknown; the answers above do not depend on it (--iommu tells it).",
+            Fact::Unknown(_) => {
+                "Unknown; Linux's answers do not depend on it, the specification's may (--iommu tells it)."
+            }
         };
         self.paragraph(words);
         let mut ends = vec![self.explanation.there.client, self.explanation.there.provider];
