@@ -53,7 +53,7 @@ fn settle(missing: spec::Missing, source: &Source, command: &str) -> String {
     use spec::Missing as Fact;
     match missing {
         Fact::Forwarding | Fact::HostWindows | Fact::InboundOffset => {
-            "no register tells it; a snapshot states it under `host_bridges` (`forwarding`, `windows`, `inbound_offset`)"
+            "no register tells it; a snapshot states it under `host`, `bridges` (`forwarding`, `windows`, `inbound_offset`)"
                 .into()
         }
         Fact::HostAddress => {

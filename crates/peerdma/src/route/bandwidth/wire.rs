@@ -12,10 +12,6 @@ pub(super) const SHORT_HEADER_BYTES: u8 = 12;
 /// A header with a 64-bit address.
 pub(super) const LONG_HEADER_BYTES: u8 = 16;
 
-/// What each packet brings about on the other direction of a link: an acknowledgement and a flow-control
-/// update, of 6 bytes with a CRC of 2 or a token of 2.
-const DLLP_BYTES: u64 = 16;
-
 /// A stream of one kind of access, as its two ends are set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stream {
@@ -96,7 +92,7 @@ impl Unit {
     /// What crossing a link of this rate once puts on it.
     pub(super) fn load(self, rate: LinkRate) -> Load {
         let direction = |here: Packets, there: Packets| {
-            here.bytes + here.count * framing_bytes(rate) + there.count * DLLP_BYTES
+            here.bytes + here.count * framing_bytes(rate) + there.count * dllp_bytes(rate)
         };
         Load {
             forward_bytes: direction(self.forward, self.backward),
@@ -109,6 +105,14 @@ impl Unit {
 /// bytes, an LCRC of 4. Up to 32 GT/s: a token of 4 bytes that holds the sequence number, and the LCRC. At
 /// 64 GT/s nothing: the FLIT around has all of it. No ECRC and no prefixes are counted.
 fn framing_bytes(rate: LinkRate) -> u64 {
-    const FLIT: LinkRate = LinkRate(6);
     if rate == FLIT { 0 } else { 8 }
 }
+
+/// What each packet brings about on the other direction of a link: an acknowledgement and a flow-control
+/// update, of 6 bytes with a CRC of 2 or a token of 2. In a FLIT they have bytes of their own.
+fn dllp_bytes(rate: LinkRate) -> u64 {
+    if rate == FLIT { 0 } else { 16 }
+}
+
+/// 64 GT/s.
+const FLIT: LinkRate = LinkRate(6);

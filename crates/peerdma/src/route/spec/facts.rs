@@ -5,7 +5,7 @@ use super::memory::{BarPlace, Memory};
 use crate::addr::{Address, Bdf};
 use crate::fact::{Fact, Unread};
 use crate::pci::{Acs, BridgeKind, PortType};
-use crate::snapshot::{Forwarding, HostBridge, HostWindow};
+use crate::snapshot::{Cpu, Forwarding, HostBridge, HostWindow};
 use crate::topology::{NodeId, Place, RootId, Topology};
 use alloc::vec::Vec;
 
@@ -51,7 +51,22 @@ pub(super) struct RootFacts<'t> {
     pub(super) windows: Fact<&'t [HostWindow]>,
     pub(super) inbound_offset: Fact<i64>,
     pub(super) forwarding: Fact<Forwarding>,
+    /// Does the CPU surely see bus addresses as they are?
+    pub(super) translation: Translation,
 }
+
+/// What a host bridge does to addresses on their way between CPU and bus, where its windows are not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Translation {
+    /// Nothing, as every x86 host bridge.
+    None,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Linux numbers domains that a driver makes up (Intel VMD, whose addresses may differ) above the 16 bits that
+/// firmware has for them.
+const LAST_HARDWARE_DOMAIN: u32 = 0xffff;
 
 /// A machine as the walks see it.
 #[derive(Debug, Clone)]
@@ -66,16 +81,23 @@ pub(super) struct Machine<'t> {
 impl<'t> Machine<'t> {
     /// Linear in the number of functions, but for sorting.
     pub(super) fn new(topology: &'t Topology) -> Self {
-        let bridges = &topology.snapshot().host.bridges;
+        let host = &topology.snapshot().host;
+        let is_x86 = host.cpu.as_ref().known().is_some_and(Cpu::is_x86);
         let roots: Vec<RootFacts<'t>> = topology
             .roots()
             .iter()
-            .map(|root| match bridges {
-                Fact::Unknown(why) => RootFacts::unknown(*why),
-                Fact::Known(bridges) => bridges
-                    .iter()
-                    .find(|bridge| (bridge.domain, bridge.bus) == (root.domain, root.bus))
-                    .map_or(RootFacts::unknown(Unread::NotInSource), RootFacts::of),
+            .map(|root| {
+                let told = match &host.bridges {
+                    Fact::Unknown(why) => RootFacts::unknown(*why),
+                    Fact::Known(bridges) => bridges
+                        .iter()
+                        .find(|bridge| (bridge.domain, bridge.bus) == (root.domain, root.bus))
+                        .map_or(RootFacts::unknown(Unread::NotInSource), RootFacts::of),
+                };
+                match is_x86 && root.domain <= LAST_HARDWARE_DOMAIN {
+                    true => told.or_unchanged(),
+                    false => told,
+                }
             })
             .collect();
         let mut functions = Vec::with_capacity(topology.nodes().len());
@@ -167,6 +189,19 @@ impl<'t> RootFacts<'t> {
             windows: Fact::Unknown(why),
             inbound_offset: Fact::Unknown(why),
             forwarding: Fact::Unknown(why),
+            translation: Translation::Unknown,
+        }
+    }
+
+    /// The same, with addresses left as they are where nobody tells otherwise.
+    fn or_unchanged(self) -> Self {
+        Self {
+            inbound_offset: self.inbound_offset.or(Fact::Known(0)),
+            translation: match self.windows {
+                Fact::Known(_) => self.translation,
+                Fact::Unknown(_) => Translation::None,
+            },
+            ..self
         }
     }
 
@@ -175,6 +210,7 @@ impl<'t> RootFacts<'t> {
             windows: bridge.windows.as_ref().map(Vec::as_slice),
             inbound_offset: bridge.inbound_offset,
             forwarding: bridge.forwarding,
+            translation: Translation::Unknown,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where a function's memory lies: on its bus, and where the CPU sees it.
 
-use super::facts::RootFacts;
+use super::facts::{RootFacts, Translation};
 use crate::addr::{Address, BusAddr};
 use crate::fact::Fact;
 use crate::snapshot::BarFacts;
@@ -65,18 +65,24 @@ impl BarPlace {
             Fact::Unknown(why) => return Fact::Unknown(why),
         };
         let windows = root.and_then(|root| root.windows.known()).unwrap_or_default();
+        let is_unchanged = root.is_some_and(|root| root.translation == Translation::None);
         for bar in told.iter().filter(|bar| bar.kind.is_memory()) {
             let register = bar.bus_address.known();
             let seen = bar.phys.known().map(|span| span.first());
             let bus = register.map(Address::to_u64).or_else(|| {
                 let in_window = windows.iter().find_map(|window| window.bus_address(seen?));
                 let by_physical = || Some(seen?.to_u64().wrapping_sub(physical_offset(topology, node)?));
-                in_window.map(Address::to_u64).or_else(by_physical)
+                let unchanged = || seen.filter(|_| is_unchanged).map(Address::to_u64);
+                in_window
+                    .map(Address::to_u64)
+                    .or_else(by_physical)
+                    .or_else(unchanged)
             });
             let phys = seen.map(Address::to_u64).or_else(|| {
                 let on_bus = BusAddr::from_u64(bus?);
                 let seen = windows.iter().find_map(|window| window.phys_address(on_bus));
                 seen.map(Address::to_u64)
+                    .or_else(|| bus.filter(|&bus| is_unchanged && bus != 0))
             });
             bars.push(Self {
                 index: bar.index,
