@@ -42,6 +42,18 @@ impl Cpu {
         self.vendor == "AuthenticAMD" && self.family >= 0x17
     }
 
+    /// Is it an x86 processor? There, host bridges leave addresses as they are, both ways.
+    pub fn is_x86(&self) -> bool {
+        const VENDORS: [&str; 5] = [
+            "GenuineIntel",
+            "AuthenticAMD",
+            "HygonGenuine",
+            "CentaurHauls",
+            "Shanghai",
+        ];
+        VENDORS.contains(&self.vendor.trim())
+    }
+
     /// Reads the first processor of a `/proc/cpuinfo`.
     pub fn from_proc_cpuinfo(text: &str) -> Option<Self> {
         let value = |name: &str| {
