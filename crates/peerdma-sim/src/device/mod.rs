@@ -4,6 +4,8 @@
 //! has ended, and when a time that it asked for has come. It acts through the [`Wire`] that each call hands it. Models
 //! know nothing of the fabric: whether an address leads to RAM, to a peer or nowhere shows in the outcome only.
 
+pub mod accelerator;
+
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
