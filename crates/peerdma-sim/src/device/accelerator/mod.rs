@@ -124,7 +124,7 @@ impl Device for Accelerator {
     }
 
     fn write_registers(&mut self, _: u8, offset: u64, data: &[u8], wire: &mut dyn Wire) {
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return;
         }
         for (at, bytes) in (offset..).step_by(4).zip(data.as_chunks::<4>().0) {
