@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! args      what the command line says
-//! input     the machine it is about (capture: where it is read from; processor: what --cpu names)
+//! input     the machine it is about (capture: where it is read from; machine_file: a simulated one; processor: what
+//!           --cpu names)
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, snapshot     the commands
 //! report, style    where output goes and how it looks; error: how a run fails
@@ -19,6 +20,7 @@ mod error;
 mod input;
 mod layout;
 mod links;
+mod machine_file;
 mod manual;
 mod matrix;
 mod names;
