@@ -19,5 +19,6 @@ pub mod fabric;
 pub mod file;
 pub mod firmware;
 pub mod memory;
+pub mod script;
 pub mod time;
 pub mod tlp;
