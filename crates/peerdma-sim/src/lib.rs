@@ -19,6 +19,7 @@ pub mod fabric;
 pub mod file;
 pub mod firmware;
 pub mod memory;
+pub mod random;
 pub mod script;
 pub mod time;
 pub mod tlp;
