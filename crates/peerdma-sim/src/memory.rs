@@ -4,10 +4,16 @@
 //! written reads as zeros. All banks together hold at most as many bytes as they are allowed to.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// One bank of a [`Banks`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BankId(u32);
+
+impl BankId {
+    /// No bank of any [`Banks`].
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
 
 /// A place in a bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +46,9 @@ pub enum MemoryError {
         /// How many bytes they may hold.
         budget_bytes: u64,
     },
+    /// A fault plan forbids this memory to come into being.
+    #[error("memory could not be had for what was written for the first time, as the fault plan says")]
+    Forbidden,
 }
 
 /// All memory of a machine.
@@ -48,12 +57,37 @@ pub struct Banks {
     banks: Vec<Bank>,
     held_bytes: u64,
     budget_bytes: u64,
+    /// How often memory was asked for.
+    asked: u64,
+    /// Which of those times it is not had, counted from 1.
+    forbidden: Vec<u64>,
 }
 
 #[derive(Debug)]
 struct Bank {
     size_bytes: u64,
-    chunks: HashMap<u64, Box<[u8]>>,
+    chunks: HashMap<u64, Box<[u8]>, BuildHasherDefault<Spread>>,
+}
+
+/// Spreads the numbers of chunks, which nobody hostile chooses: a multiplication does.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte) ^ self.0);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(number ^ 0x517c_c1b7_2722_0a95) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
 }
 
 impl Banks {
@@ -68,6 +102,8 @@ impl Banks {
             banks: Vec::new(),
             held_bytes: 0,
             budget_bytes,
+            asked: 0,
+            forbidden: Vec::new(),
         }
     }
 
@@ -76,7 +112,7 @@ impl Banks {
         let id = BankId(self.banks.len() as u32);
         self.banks.push(Bank {
             size_bytes,
-            chunks: HashMap::new(),
+            chunks: HashMap::default(),
         });
         id
     }
@@ -128,6 +164,48 @@ impl Banks {
         Ok(())
     }
 
+    /// Copies from bank to bank, as if all were read before anything is written where the two do not overlap. What
+    /// is copied to comes into being, as if it were written.
+    ///
+    /// # Errors
+    /// As [`Self::read`] and [`Self::write`].
+    pub fn copy(&mut self, from: Place, to: Place, len_bytes: u64) -> Result<(), MemoryError> {
+        self.check(from, len_bytes)?;
+        self.check(to, len_bytes)?;
+        let mut done = 0;
+        while done < len_bytes {
+            let (from_offset, to_offset) = (from.offset + done, to.offset + done);
+            let within = |offset: u64| (offset % Self::CHUNK_BYTES) as usize;
+            let most = Self::CHUNK_BYTES as usize - within(from_offset).max(within(to_offset));
+            let count = (len_bytes - done).min(most as u64) as usize;
+            let (from_chunk, to_chunk) = (from_offset / Self::CHUNK_BYTES, to_offset / Self::CHUNK_BYTES);
+            let range = within(to_offset)..within(to_offset) + count;
+            if from.bank == to.bank && from_chunk == to_chunk {
+                let start = within(from_offset);
+                self.chunk(to.bank, to_chunk)?
+                    .copy_within(start..start + count, range.start);
+            } else {
+                // The source steps aside, so that both can be held at once.
+                let source = self.banks[from.bank.0 as usize].chunks.remove(&from_chunk);
+                let copied = self.chunk(to.bank, to_chunk).map(|chunk| match &source {
+                    Some(source) => chunk[range].copy_from_slice(&source[within(from_offset)..][..count]),
+                    None => chunk[range].fill(0),
+                });
+                if let Some(source) = source {
+                    self.banks[from.bank.0 as usize].chunks.insert(from_chunk, source);
+                }
+                copied?;
+            }
+            done += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Lets memory not come into being these times, counted from 1.
+    pub(crate) fn fail_allocations(&mut self, times: Vec<u64>) {
+        self.forbidden = times;
+    }
+
     fn check(&self, at: Place, len: u64) -> Result<&Bank, MemoryError> {
         let out = |size_bytes| MemoryError::OutOfBank {
             offset: at.offset,
@@ -151,6 +229,10 @@ impl Banks {
                 Err(MemoryError::Budget { budget_bytes })
             }
             Entry::Vacant(place) => {
+                self.asked += 1;
+                if self.forbidden.contains(&self.asked) {
+                    return Err(MemoryError::Forbidden);
+                }
                 self.held_bytes += Self::CHUNK_BYTES;
                 Ok(place.insert(vec![0; Self::CHUNK_BYTES as usize].into_boxed_slice()))
             }

@@ -5,14 +5,21 @@
 //! know nothing of the fabric: whether an address leads to RAM, to a peer or nowhere shows in the outcome only.
 
 pub mod accelerator;
+mod card;
 
+pub use accelerator::Accelerator;
+pub use card::Card;
+
+use crate::blueprint::DeviceKind;
+use crate::fabric::BuildError;
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
+use std::any::Any;
 use std::fmt;
 
 /// A model of one function.
-pub trait Device: fmt::Debug {
+pub trait Device: fmt::Debug + Any {
     /// What `bar` holds at `offset`. Asked for every request that reaches it; what holds for a range is said for as much
     /// of it as possible.
     fn decode(&self, bar: u8, offset: u64) -> Region;
@@ -53,6 +60,27 @@ pub trait Device: fmt::Debug {
 
     /// It breaks down, as its kind of device does (an NVMe controller sets CFS). For fault plans.
     fn fail(&mut self, wire: &mut dyn Wire);
+}
+
+/// The model of a function of this kind, which has memory BARs of these numbers and sizes in bytes.
+///
+/// # Errors
+/// [`BuildError`] where it cannot be furnished so.
+pub(crate) fn build(
+    kind: &DeviceKind,
+    bars: &[(u8, u64)],
+    banks: &mut Banks,
+) -> Result<Box<dyn Device>, BuildError> {
+    Ok(match kind {
+        DeviceKind::Accelerator(kind) => {
+            let bar = bars
+                .iter()
+                .find(|(bar, _)| *bar == accelerator::registers::MEMORY_BAR);
+            let memory_bytes = bar.map_or(0, |(_, size_bytes)| *size_bytes);
+            Box::new(Accelerator::new(kind, banks.add(memory_bytes), memory_bytes))
+        }
+        DeviceKind::Card | DeviceKind::Nvme(_) => Box::new(Card::new(bars, banks)),
+    })
 }
 
 /// What a device sees of the machine.

@@ -1,0 +1,472 @@
+//! Answering: what becomes of a read request that has reached its completer.
+
+use super::Machine;
+use super::fault::Fate;
+use super::gear::{Bulk, Piece};
+use super::issue::{RAM_PS_PER_BYTE, SHORT_HEADER_BYTES};
+use super::link::Parcel;
+use super::path::CompletionPath;
+use super::queue::Event;
+use super::sender::{Arriving, Pace};
+use super::split::completion_bytes;
+use super::trace::Entry;
+use super::wire::Port;
+use crate::device::{Purpose, Region};
+use crate::fabric::{Completer, Direction, End, Leg, Loss, Packet, Where, Why};
+use crate::memory::Place;
+use crate::tlp::{Failure, Ordering, Request};
+
+/// What a completer has found.
+enum Found {
+    Memory {
+        place: Place,
+        follow_bytes: u64,
+    },
+    /// Register contents, in a buffer.
+    Registers {
+        buffer: u32,
+    },
+    /// It refuses.
+    Refused(Why),
+}
+
+impl Machine {
+    /// The first read request of a function that is under way has reached its completer.
+    pub(super) fn serve(&mut self, who: usize, bulk: &mut Bulk) {
+        let Some(arriving) = self.core.senders[who].arriving.pop_front() else {
+            return;
+        };
+        let (end, holds_bytes) = self.core.paths.get(arriving.path).end_at(arriving.address);
+        let found = self.look_up(end, &arriving);
+        let read = self.core.reads[arriving.read as usize];
+        let request = Request {
+            address: arriving.address,
+            len_bytes: arriving.len_bytes,
+            ..read.request
+        };
+        let completer = match end {
+            End::Function { function, .. } => Completer::Function(function),
+            _ => Completer::RootComplex,
+        };
+        let mut answer = Answer {
+            completer,
+            request,
+            tag: arriving.tag,
+            purpose: read.purpose,
+            failed: None,
+            end_ps: self.core.now_ps,
+            timeout_ps: arriving
+                .sent_ps
+                .saturating_add(self.core.settings.completion_timeout_ps),
+        };
+        if let Found::Refused(why) = found {
+            let at = match completer {
+                Completer::Function(function) => Where::Function(function),
+                Completer::RootComplex => Where::HostBridge { domain: 0, bus: 0 },
+            };
+            let loss = Loss {
+                at,
+                why,
+                packet: Packet::Request,
+            };
+            self.core.lose(self.core.now_ps, request, loss);
+            if self.complete(arriving.path, 0, 0, &mut answer).is_some() {
+                answer.fail(0, loss.seen_by_reader());
+            }
+        } else {
+            let most = self.completion_payload_bytes(arriving.path, completer);
+            let boundary = self.core.settings.completion_boundary_bytes;
+            let len_bytes = u64::from(arriving.len_bytes);
+            let rest_bytes = (read.len_bytes).saturating_sub(arriving.offset);
+            let mut done = 0;
+            while done < len_bytes {
+                let bytes = completion_bytes(arriving.address + done, most, boundary, len_bytes - done);
+                if let Some(arrived_ps) = self.complete(arriving.path, bytes, done, &mut answer) {
+                    let to = Place {
+                        bank: read.local.bank,
+                        offset: read.local.offset.saturating_add(arriving.offset + done),
+                    };
+                    match found {
+                        Found::Memory { place, follow_bytes } => {
+                            let from = Place {
+                                bank: place.bank,
+                                offset: place.offset + done,
+                            };
+                            let rest_bytes = rest_bytes - done;
+                            let span_bytes = rest_bytes
+                                .min(follow_bytes - done)
+                                .min(holds_bytes.saturating_sub(done));
+                            let piece = Piece {
+                                from,
+                                to,
+                                len_bytes: bytes,
+                                span_bytes,
+                                arrived_ps,
+                                unseen_until_ps: self.unseen_until_ps(who, rest_bytes, span_bytes, bytes),
+                                owner: who as u32,
+                            };
+                            self.deliver(&piece, bulk);
+                        }
+                        Found::Registers { buffer } => {
+                            self.hand_over(buffer, done, bytes, to, arrived_ps, who)
+                        }
+                        Found::Refused(_) => {}
+                    }
+                }
+                done += bytes;
+            }
+        }
+        if let Found::Registers { buffer } = found {
+            self.core.buffers.release(buffer);
+        }
+        self.core.paths.release(arriving.path);
+        self.answered(who, &arriving, answer.end_ps, answer.failed);
+    }
+
+    /// Until when nothing that this function does next can see data that a completion brings: what follows is not
+    /// asked for before so much was answered.
+    fn unseen_until_ps(&self, who: usize, rest_bytes: u64, span_bytes: u64, bytes: u64) -> u64 {
+        let sender = &self.core.senders[who];
+        let is_last = sender.items.len() <= 1 && span_bytes == rest_bytes;
+        match is_last || span_bytes - bytes >= sender.most_outstanding_bytes {
+            true => u64::MAX,
+            false => 0,
+        }
+    }
+
+    fn look_up(&mut self, end: End, arriving: &Arriving) -> Found {
+        let len_bytes = u64::from(arriving.len_bytes);
+        match end {
+            End::Ram { phys } => {
+                let carried = &mut self.core.ram_carried;
+                carried.add(
+                    self.core.reads[arriving.read as usize].purpose,
+                    len_bytes,
+                    len_bytes,
+                );
+                carried.busy_ps += len_bytes * RAM_PS_PER_BYTE;
+                match self.core.ram.find(phys) {
+                    Some((place, follow_bytes)) if follow_bytes >= len_bytes => {
+                        Found::Memory { place, follow_bytes }
+                    }
+                    _ => Found::Refused(Why::UnsupportedRequest),
+                }
+            }
+            End::Function {
+                function,
+                bar,
+                offset,
+            } => {
+                let who = function.index();
+                let Some(Some(device)) = self.devices.get(who) else {
+                    return Found::Refused(Why::UnsupportedRequest);
+                };
+                match device.decode(bar, offset) {
+                    Region::Memory {
+                        place,
+                        len_bytes: follow_bytes,
+                    } if follow_bytes >= len_bytes => Found::Memory { place, follow_bytes },
+                    Region::Memory { .. } | Region::Nothing => Found::Refused(Why::UnsupportedRequest),
+                    Region::Registers => self.read_registers(who, bar, offset, arriving.len_bytes),
+                }
+            }
+            _ => Found::Refused(Why::UnsupportedRequest),
+        }
+    }
+
+    fn read_registers(&mut self, who: usize, bar: u8, offset: u64, len_bytes: u32) -> Found {
+        let buffer = self.core.buffers.take(len_bytes as usize);
+        let mut data = self.core.buffers.lend(buffer);
+        data.fill(0);
+        let read = self.with_index(who, |device, wire| {
+            device.read_registers(bar, offset, &mut data, wire)
+        });
+        self.core.buffers.restore(buffer, data);
+        match read {
+            Some(Ok(())) => Found::Registers { buffer },
+            refused => {
+                self.core.buffers.release(buffer);
+                Found::Refused(match refused {
+                    Some(_) => Why::CompleterAbort,
+                    None => Why::UnsupportedRequest,
+                })
+            }
+        }
+    }
+
+    /// Part of a buffer of register contents is under way.
+    fn hand_over(&mut self, buffer: u32, from: u64, bytes: u64, to: Place, arrived_ps: u64, who: usize) {
+        let core = &mut self.core;
+        let part = core.buffers.take(bytes as usize);
+        let all = core.buffers.lend(buffer);
+        let range = from as usize..(from + bytes) as usize;
+        if let Some(bytes) = all.get(range) {
+            core.buffers.get_mut(part).copy_from_slice(bytes);
+        }
+        core.buffers.restore(buffer, all);
+        core.landings.push(arrived_ps, to, part, bytes as u32, who as u32);
+    }
+
+    /// How much a completer puts into one completion: for RAM, what the root port below it is set to.
+    fn completion_payload_bytes(&self, path: u32, completer: Completer) -> u64 {
+        let of = |function| u64::from(self.core.fabric.function(function).max_payload_bytes);
+        match completer {
+            Completer::Function(function) => of(function),
+            Completer::RootComplex => {
+                let up = self
+                    .core
+                    .paths
+                    .get(path)
+                    .route
+                    .legs
+                    .iter()
+                    .rev()
+                    .find_map(|leg| match *leg {
+                        Leg::Link {
+                            link,
+                            direction: Direction::Up,
+                        } => Some(self.core.fabric.link(link).port),
+                        _ => None,
+                    });
+                up.map_or(256, of)
+            }
+        }
+    }
+
+    /// Sends one completion; the time of its arrival, if it arrives whole.
+    fn complete(&mut self, path: u32, bytes: u64, offset: u64, answer: &mut Answer) -> Option<u64> {
+        let way = self.completion_path(path, bytes, answer);
+        let core = &mut self.core;
+        let now_ps = core.now_ps;
+        let parcel = Parcel {
+            header_bytes: SHORT_HEADER_BYTES,
+            data_bytes: bytes,
+            purpose: answer.purpose,
+            is_relaxed: answer.request.ordering == Ordering::Relaxed,
+        };
+        let passage = core.channels.walk(&core.paths.get(way).way, now_ps, parcel);
+        if core.trace.is_some() {
+            let request = Request {
+                address: answer.request.address + offset,
+                ..answer.request
+            };
+            let entry = Entry {
+                kind: "completion",
+                sent_ps: now_ps,
+                arrived_ps: passage.arrived_ps,
+                request: &request,
+                data_bytes: bytes,
+                tag: answer.tag,
+                purpose: answer.purpose,
+            };
+            core.tell(entry, way);
+        }
+        let mut lost = match core.paths.get(way).route.end {
+            End::Lost(loss) => Some(loss),
+            _ => None,
+        };
+        let mut is_poisoned = false;
+        if lost.is_none() && !core.faults.is_empty() {
+            let (from, at) = match answer.completer {
+                Completer::Function(function) => (
+                    Some(core.fabric.function(function).bdf),
+                    Where::Function(function),
+                ),
+                Completer::RootComplex => (None, Where::HostBridge { domain: 0, bus: 0 }),
+            };
+            let loss = |why| Loss {
+                at,
+                why,
+                packet: Packet::Completion,
+            };
+            match core.faults.completion(from, Some(answer.request.requester)) {
+                Some(Fate::Lost) => lost = Some(loss(Why::CompletionTimeout)),
+                Some(Fate::Poisoned) => {
+                    is_poisoned = true;
+                    core.lose(passage.arrived_ps, answer.request, loss(Why::Poisoned));
+                }
+                None => {}
+            }
+        }
+        core.paths.release(way);
+        if let Some(loss) = lost {
+            core.lose(passage.arrived_ps, answer.request, loss);
+            answer.end_ps = answer.end_ps.max(answer.timeout_ps);
+            answer.fail(offset, Failure::CompletionTimeout);
+            return None;
+        }
+        answer.end_ps = answer.end_ps.max(passage.arrived_ps);
+        if is_poisoned {
+            answer.fail(offset, Failure::Poisoned);
+            return None;
+        }
+        Some(passage.arrived_ps)
+    }
+
+    /// The path of a completion, with one more use.
+    fn completion_path(&mut self, path: u32, bytes: u64, answer: &Answer) -> u32 {
+        let core = &mut self.core;
+        let is_single = core.is_single();
+        if !is_single
+            && let Some(known) = core.paths.get(path).completion
+            && known.payload_bytes == bytes
+            && known.routes == core.routes
+        {
+            core.paths.share(known.path);
+            return known.path;
+        }
+        let index = core.paths.take();
+        let (asked, way) = core.paths.pair(path, index);
+        core.fabric.route_completion(
+            answer.completer,
+            &answer.request,
+            &asked.route,
+            bytes as u32,
+            &mut way.route,
+        );
+        core.map.lay(&way.route.legs, &mut way.way, &mut core.channels);
+        if !is_single {
+            core.paths.share(index);
+            let known = CompletionPath {
+                path: index,
+                payload_bytes: bytes,
+                routes: core.routes,
+            };
+            if let Some(before) = core.paths.get_mut(path).completion.replace(known) {
+                core.paths.release(before.path);
+            }
+        }
+        index
+    }
+
+    /// A read request of which it is known at once that it gets nowhere.
+    pub(super) fn refuse_read(&mut self, who: usize, arriving: Arriving, loss: Loss) {
+        let read = self.core.reads[arriving.read as usize];
+        let request = Request {
+            address: arriving.address,
+            len_bytes: arriving.len_bytes,
+            ..read.request
+        };
+        self.core.lose(arriving.at.ps, request, loss);
+        let failure = loss.seen_by_reader();
+        let end_ps = match failure {
+            Failure::MasterDisabled => self.core.now_ps,
+            Failure::CompletionTimeout => arriving
+                .sent_ps
+                .saturating_add(self.core.settings.completion_timeout_ps),
+            _ => self.way_back_ps(arriving.path, arriving.at.ps, read.purpose),
+        };
+        self.core.paths.release(arriving.path);
+        self.answered(who, &arriving, end_ps, Some((0, failure)));
+    }
+
+    /// It is known how and when the last answer to a request comes.
+    fn answered(&mut self, who: usize, arriving: &Arriving, end_ps: u64, failed: Option<(u64, Failure)>) {
+        let core = &mut self.core;
+        let read = &mut core.reads[arriving.read as usize];
+        read.unanswered -= 1;
+        read.end_ps = read.end_ps.max(end_ps);
+        if let Some((within, failure)) = failed {
+            read.fail(arriving.offset + within, failure, end_ps);
+        }
+        let sender = &mut core.senders[who];
+        sender.answer(end_ps, arriving.len_bytes);
+        if sender.pace == Pace::Blocked
+            && let Some((ps, _)) = sender.answered.front()
+        {
+            sender.pace = Pace::At(core.queue.moment((*ps).max(core.now_ps)));
+        }
+        core.close_read(who, arriving.read);
+    }
+
+    /// A write has reached a BAR.
+    pub(super) fn take_write(&mut self, who: usize, bar: u8, offset: u64, buffer: u32, request: Request) {
+        if let Some(sender) = self.core.senders.get_mut(who) {
+            sender.writes_arriving = sender.writes_arriving.saturating_sub(1);
+        }
+        let region = match self.devices.get(who) {
+            Some(Some(device)) => device.decode(bar, offset),
+            _ => Region::Nothing,
+        };
+        let data = self.core.buffers.lend(buffer);
+        let is_taken = match region {
+            Region::Memory { place, len_bytes } if len_bytes >= data.len() as u64 => {
+                if let Err(error) = self.core.banks.write(place, &data) {
+                    self.core.landings.refuse(error);
+                }
+                true
+            }
+            Region::Memory { .. } | Region::Nothing => false,
+            Region::Registers => {
+                let write = |device: &mut dyn crate::device::Device, wire: &mut Port<'_>| {
+                    device.write_registers(bar, offset, &data, wire);
+                };
+                self.with_index(who, write).is_some()
+            }
+        };
+        self.core.buffers.put_back(buffer, data);
+        if !is_taken && let Some(function) = self.core.ids.get(who).copied() {
+            let end = End::Function {
+                function,
+                bar,
+                offset,
+            };
+            self.core.lose(self.core.now_ps, request, Self::nobody_there(end));
+        }
+    }
+
+    /// The translation agent answers (PCIe Base 10.2.3).
+    pub(super) fn translate(&mut self, event: Event) {
+        let Event::Asked {
+            function,
+            life,
+            transfer,
+            iova,
+            len_bytes,
+            access,
+            path,
+        } = event
+        else {
+            return;
+        };
+        let found = (self.core.ids.get(function as usize))
+            .and_then(|id| self.core.fabric.translate_for_device(*id, iova))
+            .filter(|found| match access {
+                crate::tlp::Access::Read => found.may_read,
+                crate::tlp::Access::Write => found.may_write,
+            })
+            .map(|found| crate::device::Translation {
+                len_bytes: found.len_bytes.min(len_bytes.max(1)),
+                ..found
+            });
+        let arrived_ps = self.way_back_ps(path, self.core.now_ps, Purpose::Queue);
+        self.core.paths.release(path);
+        let event = Event::Translated {
+            function,
+            life,
+            transfer,
+            found,
+        };
+        self.core.queue.push(arrived_ps, event);
+    }
+}
+
+/// The answer to one read request, as it comes together.
+struct Answer {
+    completer: Completer,
+    request: Request,
+    tag: u32,
+    purpose: Purpose,
+    /// The first bytes that do not come, and why.
+    failed: Option<(u64, Failure)>,
+    end_ps: u64,
+    timeout_ps: u64,
+}
+
+impl Answer {
+    fn fail(&mut self, offset: u64, failure: Failure) {
+        if self.failed.is_none_or(|(before, _)| offset < before) {
+            self.failed = Some((offset, failure));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! All of a machine but its devices' models: what a model may touch while it acts.
+
+use super::counters::Carried;
+use super::fault::Faults;
+use super::landing::{Buffers, Landings};
+use super::link::{Channels, Hops};
+use super::loss::{Losses, LostTlp};
+use super::options::Gear;
+use super::path::{Map, Paths};
+use super::queue::{Event, Item, ItemKind, Queue};
+use super::ram::Ram;
+use super::sender::{Pace, Read, Sender};
+use super::trace::{Entry, Trace};
+use super::{Interrupt, MachineSettings};
+use crate::device::{Outcome, Transfer, TransferId};
+use crate::fabric::{Fabric, FunctionId, Loss};
+use crate::memory::{BankId, Banks};
+use crate::time::Time;
+use crate::tlp::Request;
+use std::collections::{BTreeMap, VecDeque};
+
+/// All of a machine but its devices' models. Functions go by their index; behind the last is the processor.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) now_ps: u64,
+    pub(super) settings: MachineSettings,
+    pub(super) gear: Gear,
+    pub(super) fabric: Fabric,
+    pub(super) ids: Vec<FunctionId>,
+    pub(super) banks: Banks,
+    pub(super) ram: Ram,
+    pub(super) ram_carried: Carried,
+    pub(super) queue: Queue,
+    pub(super) channels: Channels,
+    pub(super) map: Map,
+    pub(super) paths: Paths,
+    pub(super) landings: Landings,
+    pub(super) buffers: Buffers,
+    pub(super) senders: Vec<Sender>,
+    pub(super) reads: Vec<Read>,
+    pub(super) free_reads: Vec<u32>,
+    pub(super) faults: Faults,
+    pub(super) trace: Option<Trace>,
+    pub(super) losses: Losses,
+    pub(super) interrupts: VecDeque<Interrupt>,
+    pub(super) outcomes: BTreeMap<TransferId, (Time, Outcome)>,
+    pub(super) next_transfer: u64,
+    /// Counts changes that may lead TLPs other ways.
+    pub(super) routes: u64,
+    /// The way of an answer, while it is walked.
+    pub(super) way_back: Hops,
+    /// Where the processor's data is while it is under way.
+    pub(super) cpu_bank: BankId,
+    /// Which functions answered when last asked.
+    pub(super) answering: Vec<bool>,
+}
+
+impl Core {
+    /// Must each TLP be handled apart?
+    pub(super) fn is_single(&self) -> bool {
+        self.gear == Gear::Tlp
+    }
+
+    /// The index that stands for the processor.
+    pub(super) fn cpu(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Routes may lead elsewhere from now on.
+    pub(super) fn routes_changed(&mut self) {
+        self.routes += 1;
+    }
+
+    /// A new name for a transfer or translation.
+    pub(super) fn name(&mut self) -> TransferId {
+        self.next_transfer += 1;
+        TransferId(self.next_transfer)
+    }
+
+    /// Puts something at the end of what a function is to send.
+    pub(super) fn send(&mut self, who: usize, item: Item) {
+        let sender = &mut self.senders[who];
+        sender.items.push_back(item);
+        if sender.pace == Pace::Idle {
+            let ps = sender.free_ps.max(self.now_ps);
+            sender.pace = Pace::At(self.queue.moment(ps));
+            self.requeue(who);
+        }
+    }
+
+    /// Starts a transfer.
+    pub(super) fn start(&mut self, who: usize, transfer: Transfer, kind: ItemKind) -> TransferId {
+        let id = self.name();
+        self.send(who, Item::Transfer { id, transfer, kind });
+        id
+    }
+
+    /// Puts a function's next actions into the queue, if they are not there.
+    pub(super) fn requeue(&mut self, who: usize) {
+        let Some(sender) = self.senders.get_mut(who) else {
+            return;
+        };
+        if let Pace::At(at) = sender.pace
+            && sender.queued_issue != at
+        {
+            sender.queued_issue = at;
+            self.queue.push_at(at, Event::Issue(who as u32));
+        }
+        if let Some(first) = sender.arriving.front()
+            && sender.queued_serve != first.at
+        {
+            sender.queued_serve = first.at;
+            self.queue.push_at(first.at, Event::Serve(who as u32));
+        }
+    }
+
+    /// A place for a read transfer.
+    pub(super) fn open_read(&mut self, read: Read) -> u32 {
+        match self.free_reads.pop() {
+            Some(index) => {
+                self.reads[index as usize] = read;
+                index
+            }
+            None => {
+                self.reads.push(read);
+                self.reads.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Tells of the end of a read transfer if nothing of it is open.
+    pub(super) fn close_read(&mut self, who: usize, index: u32) {
+        let read = self.reads[index as usize];
+        if !read.is_all_sent || read.unanswered != 0 {
+            return;
+        }
+        self.free_reads.push(index);
+        let outcome = match read.failed {
+            None => Outcome::Done,
+            Some(failed) => Outcome::Failed {
+                good_bytes: failed.offset,
+                failure: failed.failure,
+            },
+        };
+        self.ended(who, read.id, read.kind, read.end_ps.max(self.now_ps), outcome);
+    }
+
+    /// A transfer will have ended then.
+    pub(super) fn ended(
+        &mut self,
+        who: usize,
+        transfer: TransferId,
+        kind: ItemKind,
+        ps: u64,
+        outcome: Outcome,
+    ) {
+        let event = Event::Ended {
+            function: who as u32,
+            life: self.senders[who].life,
+            kind,
+            transfer,
+            outcome,
+        };
+        self.queue.push(ps, event);
+    }
+
+    /// A TLP got nowhere.
+    pub(super) fn lose(&mut self, ps: u64, request: Request, loss: Loss) {
+        self.fabric.record(&loss, &request);
+        self.losses.push(LostTlp {
+            time: Time::from_ps(ps),
+            request,
+            loss,
+        });
+    }
+
+    /// Everything that has arrived lies in memory.
+    pub(super) fn land(&mut self) {
+        if self.landings.next_ps().is_some_and(|ps| ps <= self.now_ps) {
+            self.landings
+                .land(self.now_ps, &mut self.banks, &mut self.buffers);
+        }
+    }
+
+    /// Writes a TLP into the trace.
+    pub(super) fn tell(&mut self, entry: Entry<'_>, path: u32) {
+        if let Some(trace) = &mut self.trace {
+            trace.tlp(entry, &self.paths.get(path).route, &self.fabric);
+        }
+    }
+
+    /// The function is reset, or gone: it sends and waits for nothing any more.
+    pub(super) fn end_life(&mut self, who: usize) {
+        let sender = &mut self.senders[who];
+        sender.life += 1;
+        sender.items.clear();
+        sender.done_bytes = 0;
+        sender.pace = Pace::Idle;
+        sender.answered.clear();
+        sender.tags = 0;
+        sender.outstanding_bytes = 0;
+        let mut reads: Vec<u32> = sender.read.take().into_iter().collect();
+        for arriving in sender.arriving.drain(..) {
+            reads.push(arriving.read);
+            self.paths.release(arriving.path);
+        }
+        reads.sort_unstable();
+        reads.dedup();
+        self.free_reads.extend(reads);
+    }
+}

@@ -1,0 +1,566 @@
+//! Sending: the next TLP of what a function is to send.
+
+use super::Machine;
+use super::gear::{Bulk, Piece};
+use super::landing::Landings;
+use super::link::{Parcel, Passage};
+use super::queue::{Event, Item, ItemKind};
+use super::sender::{Arriving, Cached, Pace, Read, Sender};
+use super::split::request_bytes;
+use super::trace::Entry;
+use crate::device::{Direction, Outcome, Purpose, Region, Transfer, TransferId};
+use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
+use crate::memory::Place;
+use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
+
+/// Where message signalled interrupts are written (Intel SDM 3A 11.11.1).
+pub(super) const INTERRUPT_ADDRESS: u64 = 0xfee0_0000;
+pub(super) const INTERRUPT_BYTES: u32 = 4;
+/// The header of a request whose address fits into 32 bits, and of a completion.
+pub(super) const SHORT_HEADER_BYTES: u64 = 12;
+const LONG_HEADER_BYTES: u64 = 16;
+/// What a nominal host memory of 200 GB/s needs for a byte.
+pub(super) const RAM_PS_PER_BYTE: u64 = 5;
+
+/// A write that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) request: Request,
+    /// Where its data is.
+    pub(super) local: Place,
+    /// Bytes of the transfer from its first on.
+    pub(super) rest_bytes: u64,
+    pub(super) purpose: Purpose,
+    pub(super) arrived_ps: u64,
+    /// What follows the transfer is not sent before.
+    pub(super) next_ps: u64,
+}
+
+impl Machine {
+    /// Sends the next TLP of a function, and says in its pace when the one after that goes.
+    pub(super) fn issue(&mut self, who: usize, bulk: &mut Bulk) {
+        let Some(item) = self.core.senders[who].items.front().copied() else {
+            self.core.senders[who].pace = Pace::Idle;
+            return;
+        };
+        let left_ps = match item {
+            Item::Interrupt { vector } => {
+                self.core.senders[who].items.pop_front();
+                self.issue_interrupt(who, vector)
+            }
+            Item::Translate {
+                id,
+                iova,
+                len_bytes,
+                access,
+            } => {
+                self.core.senders[who].items.pop_front();
+                self.issue_translation(who, id, iova, len_bytes, access)
+            }
+            Item::Transfer { id, transfer, kind } => match transfer.direction {
+                Direction::Out => self.issue_write(who, id, &transfer, kind, bulk),
+                Direction::In => match self.issue_read(who, id, &transfer, kind) {
+                    Some(left_ps) => left_ps,
+                    None => return,
+                },
+            },
+        };
+        let sender = &mut self.core.senders[who];
+        sender.free_ps = left_ps;
+        sender.pace = match sender.items.is_empty() {
+            true => Pace::Idle,
+            false => Pace::At(self.core.queue.moment(left_ps)),
+        };
+    }
+
+    pub(super) fn header_bytes(address: u64) -> u64 {
+        match address >> 32 {
+            0 => SHORT_HEADER_BYTES,
+            _ => LONG_HEADER_BYTES,
+        }
+    }
+
+    fn requester(&self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
+        match kind {
+            ItemKind::Probe(claimed) => claimed,
+            ItemKind::Device => self.core.fabric.function(self.core.ids[who]).bdf,
+        }
+    }
+
+    fn request_of(&self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
+        Request {
+            requester: self.requester(who, kind),
+            access: match transfer.direction {
+                Direction::In => Access::Read,
+                Direction::Out => Access::Write,
+            },
+            address: transfer.address,
+            len_bytes: 0,
+            address_type: transfer.address_type,
+            ordering: transfer.ordering,
+        }
+    }
+
+    fn parcel(request: &Request, purpose: Purpose) -> Parcel {
+        Parcel {
+            header_bytes: Self::header_bytes(request.address),
+            data_bytes: match request.access {
+                Access::Write => request.len_bytes.into(),
+                Access::Read => 0,
+            },
+            purpose,
+            is_relaxed: request.ordering == Ordering::Relaxed,
+        }
+    }
+
+    /// The path of a request, with one more use: a new one, or that of the TLP before where it holds.
+    fn path_of(&mut self, who: usize, request: &Request) -> u32 {
+        let core = &mut self.core;
+        let is_single = core.is_single();
+        if !is_single
+            && let Some(cached) = core.senders[who].cached
+            && cached.routes == core.routes
+            && cached.covers(request, core.paths.get(cached.path).route.holds_bytes)
+        {
+            core.paths.share(cached.path);
+            return cached.path;
+        }
+        let index = core.paths.take();
+        let path = core.paths.get_mut(index);
+        core.fabric
+            .route_request_from(core.ids[who], request, &mut path.route);
+        path.base = request.address;
+        if request.address_type == AddressType::Untranslated
+            && !core.faults.is_empty()
+            && let Some(at) = path.route.legs.iter().position(|leg| *leg == Leg::RootComplex)
+            && core
+                .faults
+                .iommu(path.route.requester, request.access, request.address)
+        {
+            path.route.legs.truncate(at + 1);
+            path.route.end = End::Lost(Loss {
+                at: Where::Iommu,
+                why: Why::IommuFault,
+                packet: Packet::Request,
+            });
+        }
+        core.map.lay(&path.route.legs, &mut path.way, &mut core.channels);
+        if !is_single {
+            core.paths.share(index);
+            let cached = Cached {
+                path: index,
+                request: *request,
+                routes: core.routes,
+            };
+            if let Some(before) = core.senders[who].cached.replace(cached) {
+                core.paths.release(before.path);
+            }
+        }
+        index
+    }
+
+    pub(super) fn walk(&mut self, path: u32, request: &Request, purpose: Purpose, tag: u32) -> Passage {
+        let core = &mut self.core;
+        let parcel = Self::parcel(request, purpose);
+        let passage = core.channels.walk(&core.paths.get(path).way, core.now_ps, parcel);
+        if core.trace.is_some() {
+            let entry = Entry {
+                kind: match request.access {
+                    Access::Read => "read",
+                    Access::Write => "write",
+                },
+                sent_ps: core.now_ps,
+                arrived_ps: passage.arrived_ps,
+                request,
+                data_bytes: request.len_bytes.into(),
+                tag,
+                purpose,
+            };
+            core.tell(entry, path);
+        }
+        passage
+    }
+
+    fn issue_write(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        transfer: &Transfer,
+        kind: ItemKind,
+        bulk: &mut Bulk,
+    ) -> u64 {
+        let core = &mut self.core;
+        let done_bytes = core.senders[who].done_bytes;
+        let most = u64::from(core.fabric.function(core.ids[who]).max_payload_bytes);
+        let rest_bytes = transfer.len_bytes.saturating_sub(done_bytes);
+        if rest_bytes == 0 {
+            return self.finish_write(who, id, kind, self.core.now_ps, Outcome::Done);
+        }
+        let address = transfer.address.wrapping_add(done_bytes);
+        let len_bytes = request_bytes(address, most, rest_bytes);
+        let request = Request {
+            address,
+            len_bytes: len_bytes as u32,
+            ..self.request_of(who, transfer, kind)
+        };
+        let local = Place {
+            bank: transfer.local.bank,
+            offset: transfer.local.offset.saturating_add(done_bytes),
+        };
+        let path = self.path_of(who, &request);
+        if let End::Lost(loss) = self.core.paths.get(path).route.end
+            && loss.why == Why::MasterDisabled
+        {
+            self.core.paths.release(path);
+            self.core.lose(self.core.now_ps, request, loss);
+            let outcome = Outcome::Failed {
+                good_bytes: done_bytes,
+                failure: Failure::MasterDisabled,
+            };
+            return self.finish_write(who, id, kind, self.core.now_ps, outcome);
+        }
+        let passage = self.walk(path, &request, transfer.purpose, 0);
+        let spare_ps = match self.core.paths.get(path).way.hops.first() {
+            Some(hop) => self.core.channels.channels[hop.channel as usize].carry_ps(rest_bytes - len_bytes),
+            None => rest_bytes - len_bytes,
+        };
+        let sent = Sent {
+            request,
+            local,
+            rest_bytes,
+            purpose: transfer.purpose,
+            arrived_ps: passage.arrived_ps,
+            next_ps: passage.left_ps + spare_ps,
+        };
+        self.deliver_write(path, &sent, bulk);
+        self.core.paths.release(path);
+        self.core.senders[who].done_bytes += len_bytes;
+        match len_bytes == rest_bytes {
+            true => self.finish_write(who, id, kind, passage.left_ps, Outcome::Done),
+            false => passage.left_ps,
+        }
+    }
+
+    fn finish_write(&mut self, who: usize, id: TransferId, kind: ItemKind, ps: u64, outcome: Outcome) -> u64 {
+        let sender = &mut self.core.senders[who];
+        sender.items.pop_front();
+        sender.done_bytes = 0;
+        self.core.ended(who, id, kind, ps, outcome);
+        ps
+    }
+
+    /// A write that was sent reaches its end.
+    pub(super) fn deliver_write(&mut self, path: u32, sent: &Sent, bulk: &mut Bulk) {
+        let request = &sent.request;
+        let arrived_ps = sent.arrived_ps;
+        let len_bytes = u64::from(request.len_bytes);
+        let (end, holds_bytes) = self.core.paths.get(path).end_at(request.address);
+        let (place, follow_bytes, owner) = match end {
+            End::Lost(loss) => return self.core.lose(arrived_ps, *request, loss),
+            End::Ram { phys } => {
+                let carried = &mut self.core.ram_carried;
+                carried.add(sent.purpose, len_bytes, len_bytes);
+                carried.busy_ps += len_bytes * RAM_PS_PER_BYTE;
+                match self.core.ram.find(phys) {
+                    Some((place, follow_bytes)) if follow_bytes >= len_bytes => {
+                        (place, follow_bytes, Landings::NOBODY)
+                    }
+                    _ => return self.core.lose(arrived_ps, *request, Self::nobody_there(end)),
+                }
+            }
+            End::Function {
+                function,
+                bar,
+                offset,
+            } => {
+                let who = function.index();
+                let region = match self.devices.get(who) {
+                    Some(Some(device)) if self.core.senders[who].writes_arriving == 0 => {
+                        device.decode(bar, offset)
+                    }
+                    _ => Region::Registers,
+                };
+                match region {
+                    Region::Memory {
+                        place,
+                        len_bytes: follow_bytes,
+                    } if follow_bytes >= len_bytes => (place, follow_bytes, who as u32),
+                    _ => return self.write_later(who, bar, offset, sent),
+                }
+            }
+            End::Interrupt => {
+                let mut data = [0; 2];
+                let wanted = request.len_bytes.min(2) as usize;
+                // What cannot be read is 0.
+                let _ = self.core.banks.read(sent.local, &mut data[..wanted]);
+                return self.interrupt_later(request, u16::from_le_bytes(data), arrived_ps);
+            }
+            End::Requester => return,
+        };
+        let piece = Piece {
+            from: sent.local,
+            to: place,
+            len_bytes,
+            span_bytes: sent.rest_bytes.min(follow_bytes).min(holds_bytes),
+            arrived_ps,
+            // Nothing that this function does next can be earlier.
+            unseen_until_ps: sent.next_ps,
+            owner,
+        };
+        self.deliver(&piece, bulk);
+    }
+
+    pub(super) fn nobody_there(end: End) -> Loss {
+        Loss {
+            at: match end {
+                End::Function { function, .. } => Where::Function(function),
+                _ => Where::HostBridge { domain: 0, bus: 0 },
+            },
+            why: Why::UnsupportedRequest,
+            packet: Packet::Request,
+        }
+    }
+
+    /// The write has to be decoded when it arrives.
+    fn write_later(&mut self, who: usize, bar: u8, offset: u64, sent: &Sent) {
+        let core = &mut self.core;
+        let buffer = core.buffers.take(sent.request.len_bytes as usize);
+        if core.banks.read(sent.local, core.buffers.get_mut(buffer)).is_err() {
+            core.buffers.get_mut(buffer).fill(0);
+        }
+        if let Some(sender) = core.senders.get_mut(who) {
+            sender.writes_arriving += 1;
+        }
+        let event = Event::Write {
+            function: who as u32,
+            bar,
+            offset,
+            buffer,
+            request: sent.request,
+        };
+        core.queue.push(sent.arrived_ps, event);
+    }
+
+    fn interrupt_later(&mut self, request: &Request, vector: u16, arrived_ps: u64) {
+        let event = Event::Interrupt {
+            requester: request.requester,
+            vector,
+        };
+        self.core.queue.push(arrived_ps, event);
+    }
+
+    fn issue_interrupt(&mut self, who: usize, vector: u16) -> u64 {
+        let request = Request {
+            requester: self.requester(who, ItemKind::Device),
+            access: Access::Write,
+            address: INTERRUPT_ADDRESS,
+            len_bytes: INTERRUPT_BYTES,
+            address_type: AddressType::Untranslated,
+            ordering: Ordering::Strict,
+        };
+        let path = self.path_of(who, &request);
+        let end = self.core.paths.get(path).route.end;
+        if matches!(end, End::Lost(loss) if loss.why == Why::MasterDisabled) {
+            self.core.paths.release(path);
+            return self.core.now_ps;
+        }
+        let passage = self.walk(path, &request, Purpose::Queue, 0);
+        self.core.paths.release(path);
+        match end {
+            End::Interrupt => self.interrupt_later(&request, vector, passage.arrived_ps),
+            End::Lost(loss) => self.core.lose(passage.arrived_ps, request, loss),
+            // The address leads to memory on this machine: what is written there is the vector's number.
+            _ => self
+                .core
+                .lose(passage.arrived_ps, request, Self::nobody_there(end)),
+        }
+        passage.left_ps
+    }
+
+    /// A translation request (PCIe Base 10.2.2) goes the way of an interrupt: up, past all that could take it.
+    fn issue_translation(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        iova: u64,
+        len_bytes: u64,
+        access: Access,
+    ) -> u64 {
+        let request = Request {
+            requester: self.requester(who, ItemKind::Device),
+            access: Access::Write,
+            address: INTERRUPT_ADDRESS,
+            len_bytes: 0,
+            address_type: AddressType::Untranslated,
+            ordering: Ordering::Strict,
+        };
+        let path = self.path_of(who, &request);
+        let life = self.core.senders[who].life;
+        if let End::Lost(loss) = self.core.paths.get(path).route.end {
+            self.core.paths.release(path);
+            let wait_ps = match loss.why {
+                Why::MasterDisabled => 0,
+                _ => self.core.settings.completion_timeout_ps,
+            };
+            let event = Event::Translated {
+                function: who as u32,
+                life,
+                transfer: id,
+                found: None,
+            };
+            self.core.queue.push(self.core.now_ps + wait_ps, event);
+            return self.core.now_ps;
+        }
+        let asked = Request {
+            access: Access::Read,
+            address: iova,
+            ..request
+        };
+        let passage = self.walk(path, &asked, Purpose::Queue, 0);
+        let event = Event::Asked {
+            function: who as u32,
+            life,
+            transfer: id,
+            iova,
+            len_bytes,
+            access,
+            path,
+        };
+        self.core.queue.push(passage.arrived_ps, event);
+        passage.left_ps
+    }
+
+    /// Sends the next request of a read; nothing where it has to wait, which its pace tells then.
+    fn issue_read(&mut self, who: usize, id: TransferId, transfer: &Transfer, kind: ItemKind) -> Option<u64> {
+        let core = &mut self.core;
+        let now_ps = core.now_ps;
+        let done_bytes = core.senders[who].done_bytes;
+        let rest_bytes = transfer.len_bytes.saturating_sub(done_bytes);
+        let has_failed = (core.senders[who].read).is_some_and(|index| {
+            (core.reads[index as usize].failed).is_some_and(|failed| failed.known_ps <= now_ps)
+        });
+        if rest_bytes == 0 || has_failed {
+            return Some(self.finish_read(who, id, transfer, kind, now_ps));
+        }
+        let most = u64::from(core.fabric.function(core.ids[who]).max_read_request_bytes);
+        let address = transfer.address.wrapping_add(done_bytes);
+        let len_bytes = request_bytes(address, most, rest_bytes);
+        let sender = &mut core.senders[who];
+        if !sender.has_room(now_ps, len_bytes) {
+            sender.pace = match sender.answered.front() {
+                Some((ps, _)) => Pace::At(core.queue.moment(*ps)),
+                None => Pace::Blocked,
+            };
+            return None;
+        }
+        let request = Request {
+            address,
+            len_bytes: len_bytes as u32,
+            ..self.request_of(who, transfer, kind)
+        };
+        let path = self.path_of(who, &request);
+        let tag = self.core.senders[who].ask(request.len_bytes);
+        let index = self.open_read(who, id, kind, request, transfer);
+        self.core.reads[index as usize].unanswered += 1;
+        let end = self.core.paths.get(path).route.end;
+        let master_disabled = matches!(end, End::Lost(loss) if loss.why == Why::MasterDisabled);
+        let passage = match master_disabled {
+            true => Passage {
+                left_ps: now_ps + 1,
+                arrived_ps: now_ps,
+            },
+            false => self.walk(path, &request, transfer.purpose, tag),
+        };
+        let arriving = Arriving {
+            at: self.core.queue.moment(passage.arrived_ps),
+            read: index,
+            path,
+            address,
+            len_bytes: request.len_bytes,
+            tag,
+            offset: done_bytes,
+            sent_ps: now_ps,
+        };
+        match end {
+            End::Lost(loss) => self.refuse_read(who, arriving, loss),
+            _ => self.core.senders[who].arrive(arriving),
+        }
+        self.core.senders[who].done_bytes += len_bytes;
+        match len_bytes == rest_bytes {
+            true => Some(self.finish_read(who, id, transfer, kind, passage.left_ps)),
+            false => Some(passage.left_ps),
+        }
+    }
+
+    fn open_read(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        kind: ItemKind,
+        request: Request,
+        transfer: &Transfer,
+    ) -> u32 {
+        if let Some(index) = self.core.senders[who].read {
+            return index;
+        }
+        let index = self.core.open_read(Read::new(id, kind, request, transfer));
+        self.core.senders[who].read = Some(index);
+        index
+    }
+
+    /// All of a read's requests are sent, or none shall be any more.
+    fn finish_read(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        transfer: &Transfer,
+        kind: ItemKind,
+        ps: u64,
+    ) -> u64 {
+        let request = self.request_of(who, transfer, kind);
+        let index = self.open_read(who, id, kind, request, transfer);
+        self.core.reads[index as usize].is_all_sent = true;
+        let sender: &mut Sender = &mut self.core.senders[who];
+        sender.items.pop_front();
+        sender.done_bytes = 0;
+        sender.read = None;
+        self.core.close_read(who, index);
+        ps
+    }
+
+    /// The way there is known as `legs`; an answer without data takes it back.
+    pub(super) fn way_back_ps(&mut self, path: u32, now_ps: u64, purpose: Purpose) -> u64 {
+        let core = &mut self.core;
+        let mut way = std::mem::take(&mut core.way_back);
+        core.map
+            .lay_back(&core.paths.get(path).route.legs, &mut way, &mut core.channels);
+        let parcel = Parcel {
+            header_bytes: SHORT_HEADER_BYTES,
+            data_bytes: 0,
+            purpose,
+            is_relaxed: false,
+        };
+        let passage = core.channels.walk(&way, now_ps, parcel);
+        core.way_back = way;
+        passage.arrived_ps
+    }
+}
+
+impl Cached {
+    /// Does the route of another request hold for this one?
+    fn covers(&self, request: &Request, holds_bytes: u64) -> bool {
+        let before = self.request;
+        let same = Request {
+            address: before.address,
+            len_bytes: before.len_bytes,
+            ..*request
+        };
+        // The size of a write decides at each receiver; that of a read nowhere.
+        let same_size = request.access == Access::Read || request.len_bytes == before.len_bytes;
+        let within = request.address.checked_sub(before.address);
+        let fits = within
+            .and_then(|within| within.checked_add(request.len_bytes.into()))
+            .is_some_and(|end| end <= holds_bytes);
+        same == before && same_size && fits
+    }
+}

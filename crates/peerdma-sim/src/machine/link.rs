@@ -1,0 +1,248 @@
+//! Links and conventional buses: how long a TLP takes, and what waits for what.
+//!
+//! A way is walked as a whole when a TLP is sent: each channel on it takes the TLP when it has arrived in full (store and
+//! forward), when all that was given to the channel before has left, and when the buffer behind the channel has room.
+//! What cannot go on thus stays where it is, and holds up what is behind it, down to its source.
+//!
+//! Rounding: the time of a byte is kept in 2^-20 ps, rounded up; the time of a TLP in whole picoseconds, rounded up.
+
+use super::counters::Carried;
+use super::dice;
+use crate::device::Purpose;
+use peerdma::pci::LinkState;
+
+/// What carries one TLP at a time: one direction of a link, or a conventional bus.
+#[derive(Debug)]
+pub(super) struct Channel {
+    /// Time of a byte, in 2^-20 ps.
+    byte_time: u64,
+    /// Framing, sequence number and LCRC of each TLP; on a conventional bus the address phase stands for its header too.
+    framing_bytes: u64,
+    is_conventional: bool,
+    /// When the last TLP that was given to it will have left.
+    busy_until_ps: u64,
+    /// When the last TLP will have arrived at its other end.
+    last_arrival_ps: u64,
+    /// Acknowledgements and credits that have to be sent still; they fill gaps, or delay the next TLP.
+    owed_ps: u64,
+    /// How much time of it the buffer in front of it holds.
+    buffer_ps: u64,
+    pub(super) carried: Carried,
+}
+
+impl Channel {
+    const FRACTION_BITS: u32 = 20;
+    /// 64 GT/s carries packets in FLITs, 236 of whose 256 bytes are theirs, without framing (PCIe Base 6.0, 4.2.3).
+    const FLIT_RATE: u8 = 6;
+    /// Sequence number 2, LCRC 4, start and end 2 (PCIe Base 4.2.2).
+    const FRAMING_BYTES: u64 = 8;
+    /// An acknowledgement and an update of credits for each TLP, 8 bytes each (PCIe Base 3.5).
+    const DLLP_BYTES: u64 = 16;
+    /// What may wait in front of a channel.
+    const BUFFER_BYTES: u64 = 32 << 10;
+    /// 32 bits at 66 MHz: 264 MB/s, shared by both directions.
+    const CONVENTIONAL_MEGABYTES_PER_SECOND: u64 = 264;
+    /// Address phase and turnaround: two clocks, in the time of which 8 bytes would pass.
+    const CONVENTIONAL_FRAMING_BYTES: u64 = 8;
+
+    pub(super) fn of_link(state: LinkState) -> Self {
+        let megabits = state.megabits_per_second().max(1);
+        let framing_bytes = match state.rate.0 {
+            Self::FLIT_RATE => 0,
+            _ => Self::FRAMING_BYTES,
+        };
+        Self::new(
+            Self::exact_byte_time(state).unwrap_or((8_000_000 << Self::FRACTION_BITS) / megabits),
+            framing_bytes,
+        )
+    }
+
+    pub(super) fn conventional() -> Self {
+        let byte_time =
+            (1_000_000u64 << Self::FRACTION_BITS).div_ceil(Self::CONVENTIONAL_MEGABYTES_PER_SECOND);
+        Self {
+            is_conventional: true,
+            ..Self::new(byte_time, Self::CONVENTIONAL_FRAMING_BYTES)
+        }
+    }
+
+    fn new(byte_time: u64, framing_bytes: u64) -> Self {
+        Self {
+            byte_time,
+            framing_bytes,
+            is_conventional: false,
+            busy_until_ps: 0,
+            last_arrival_ps: 0,
+            owed_ps: 0,
+            buffer_ps: (Self::BUFFER_BYTES * byte_time) >> Self::FRACTION_BITS,
+            carried: Carried::default(),
+        }
+    }
+
+    /// From rate, width and encoding as fractions: the rounded megabits of [`LinkState`] would cost up to a thousandth.
+    fn exact_byte_time(state: LinkState) -> Option<u64> {
+        let tenths = u64::from(state.rate.tenths_of_gigatransfers());
+        let (coded, plain): (u64, u64) = match state.rate.0 {
+            1 | 2 => (10, 8),
+            Self::FLIT_RATE => (256, 236),
+            _ => (130, 128),
+        };
+        let divisor = tenths * u64::from(state.width) * plain;
+        // 8 bits of 10,000/tenths picoseconds each.
+        (divisor != 0).then(|| ((80_000 * coded) << Self::FRACTION_BITS).div_ceil(divisor))
+    }
+
+    fn bytes(&self, header_bytes: u64, data_bytes: u64) -> u64 {
+        match self.is_conventional {
+            true => data_bytes + self.framing_bytes,
+            false => header_bytes + data_bytes + self.framing_bytes,
+        }
+    }
+
+    /// How long it takes to carry so many bytes.
+    pub(super) fn carry_ps(&self, bytes: u64) -> u64 {
+        let round_up = (1 << Self::FRACTION_BITS) - 1;
+        (bytes * self.byte_time + round_up) >> Self::FRACTION_BITS
+    }
+}
+
+/// One channel on a way, and what lies before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hop {
+    pub(super) channel: u32,
+    /// The channel of the other direction; the same one for a conventional bus.
+    pub(super) opposite: u32,
+    /// Switches and root complexes between the channel before and this one.
+    pub(super) before_ps: u64,
+}
+
+/// A way, as far as time goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hops {
+    pub(super) hops: Vec<Hop>,
+    /// Switches and root complexes behind the last channel.
+    pub(super) behind_ps: u64,
+}
+
+/// A TLP, as far as time goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parcel {
+    pub(super) header_bytes: u64,
+    pub(super) data_bytes: u64,
+    pub(super) purpose: Purpose,
+    pub(super) is_relaxed: bool,
+}
+
+/// When a TLP that was sent leaves and arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passage {
+    /// When its sender can send the next.
+    pub(super) left_ps: u64,
+    pub(super) arrived_ps: u64,
+}
+
+/// All channels of a machine.
+#[derive(Debug)]
+pub(super) struct Channels {
+    pub(super) channels: Vec<Channel>,
+    seed: u64,
+    jitter_ps: u64,
+}
+
+impl Channels {
+    /// For so long a path keeps its delay: 2^20 ps, a microsecond.
+    const EPOCH_BITS: u32 = 20;
+    /// What a sender without a link of its own needs for a byte: 62.5 GB/s.
+    const INTERNAL_PS_PER_BYTE: u64 = 16;
+    /// From function to function inside of one device, and into a root complex.
+    const INTERNAL_PS: u64 = 10_000;
+
+    pub(super) fn new(channels: Vec<Channel>, seed: u64, jitter_ps: u64) -> Self {
+        Self {
+            channels,
+            seed,
+            jitter_ps,
+        }
+    }
+
+    /// Sends a TLP.
+    pub(super) fn walk(&mut self, way: &Hops, start_ps: u64, parcel: Parcel) -> Passage {
+        let Parcel {
+            header_bytes,
+            data_bytes,
+            purpose,
+            is_relaxed,
+        } = parcel;
+        let least_ps = (header_bytes + data_bytes) * Self::INTERNAL_PS_PER_BYTE;
+        let Some(first) = way.hops.first() else {
+            let left_ps = start_ps + least_ps;
+            return Passage {
+                left_ps,
+                arrived_ps: left_ps + way.behind_ps.max(Self::INTERNAL_PS),
+            };
+        };
+        let mut left_ps = start_ps;
+        let mut at_ps = start_ps;
+        for (index, hop) in way.hops.iter().enumerate() {
+            at_ps += hop.before_ps;
+            let channel = &self.channels[hop.channel as usize];
+            let bytes = channel.bytes(header_bytes, data_bytes);
+            let carry_ps = channel.carry_ps(bytes);
+            let mut begin_ps = at_ps.max(channel.busy_until_ps);
+            if channel.owed_ps != 0 {
+                begin_ps += channel.owed_ps.saturating_sub(begin_ps - channel.busy_until_ps);
+            }
+            if let Some(next) = way.hops.get(index + 1) {
+                let ahead = &self.channels[next.channel as usize];
+                let room_ps = ahead
+                    .busy_until_ps
+                    .saturating_sub(ahead.buffer_ps + next.before_ps + carry_ps);
+                begin_ps = begin_ps.max(room_ps);
+            }
+            let end_ps = begin_ps + carry_ps;
+            let mut arrived_ps = end_ps;
+            if self.jitter_ps != 0 {
+                arrived_ps += self.jitter_of(hop.channel, end_ps);
+            }
+            let channel = &mut self.channels[hop.channel as usize];
+            if !is_relaxed {
+                arrived_ps = arrived_ps.max(channel.last_arrival_ps);
+                channel.last_arrival_ps = arrived_ps;
+            }
+            channel.owed_ps = 0;
+            channel.busy_until_ps = end_ps;
+            channel.carried.busy_ps += carry_ps;
+            channel.carried.add(purpose, bytes, data_bytes);
+            if !channel.is_conventional {
+                let opposite = &mut self.channels[hop.opposite as usize];
+                let dllp_ps = opposite.carry_ps(Channel::DLLP_BYTES);
+                opposite.owed_ps += dllp_ps;
+                opposite.carried.busy_ps += dllp_ps;
+                opposite.carried.dllp_bytes += Channel::DLLP_BYTES;
+            }
+            if index == 0 {
+                // Whoever sits inside of a switch or root complex hands over the next one while this one crosses it.
+                left_ps = (end_ps - first.before_ps).max(start_ps + 1);
+            }
+            at_ps = arrived_ps;
+        }
+        Passage {
+            left_ps,
+            arrived_ps: at_ps + way.behind_ps,
+        }
+    }
+
+    fn jitter_of(&self, channel: u32, ps: u64) -> u64 {
+        let throw = dice::throw(self.seed, channel.into(), ps >> Self::EPOCH_BITS);
+        match self.jitter_ps.checked_add(1) {
+            Some(many) => throw % many,
+            None => throw,
+        }
+    }
+
+    /// How many bytes a channel carries in so many picoseconds.
+    pub(super) fn bytes_in(&self, channel: u32, ps: u64) -> u64 {
+        let byte_time = self.channels[channel as usize].byte_time.max(1);
+        ((u128::from(ps) << Channel::FRACTION_BITS) / u128::from(byte_time)) as u64
+    }
+}

@@ -1,0 +1,157 @@
+//! What is to happen, in the order of time; what happens at one time, in the order in which it was asked for.
+
+use crate::device::{Outcome, Transfer, TransferId, Translation};
+use crate::tlp::{Access, Request};
+use peerdma::addr::Bdf;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// When something happens: the order in which all is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub(super) ps: u64,
+    /// Between things of one time: the one that was asked for first.
+    pub(super) turn: u64,
+}
+
+impl Moment {
+    /// After all that can happen.
+    pub(super) const NEVER: Self = Self {
+        ps: u64::MAX,
+        turn: u64::MAX,
+    };
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Event {
+    /// A function sends its next TLP.
+    Issue(u32),
+    /// The first of a function's read requests that are under way has reached its completer.
+    Serve(u32),
+    /// A write has reached a BAR, to be decoded there; its bytes are in a buffer.
+    Write {
+        function: u32,
+        bar: u8,
+        offset: u64,
+        buffer: u32,
+        request: Request,
+    },
+    /// A transfer has ended. What is of an earlier life of the function is not told.
+    Ended {
+        function: u32,
+        life: u32,
+        kind: ItemKind,
+        transfer: TransferId,
+        outcome: Outcome,
+    },
+    /// A translation request has reached the root complex.
+    Asked {
+        function: u32,
+        life: u32,
+        transfer: TransferId,
+        iova: u64,
+        len_bytes: u64,
+        access: Access,
+        path: u32,
+    },
+    /// A translation has come back.
+    Translated {
+        function: u32,
+        life: u32,
+        transfer: TransferId,
+        found: Option<Translation>,
+    },
+    /// A function asked to be woken.
+    Wake { function: u32, life: u32, cookie: u64 },
+    /// An interrupt has arrived.
+    Interrupt { requester: Bdf, vector: u16 },
+    /// A fault of the plan happens.
+    Fault(usize),
+}
+
+/// What a function is to send, in order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Item {
+    Transfer {
+        id: TransferId,
+        transfer: Transfer,
+        /// A probe's: nobody is told of its end, it is kept for who asks.
+        kind: ItemKind,
+    },
+    Interrupt {
+        vector: u16,
+    },
+    Translate {
+        id: TransferId,
+        iova: u64,
+        len_bytes: u64,
+        access: Access,
+    },
+}
+
+/// Who started a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ItemKind {
+    /// The device's model.
+    Device,
+    /// A test, which claims this requester ID.
+    Probe(Bdf),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    at: Moment,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// What is to happen.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Reverse<Entry>>,
+    turns: u64,
+}
+
+impl Queue {
+    /// A moment at this time, behind all that were asked for at the same time before.
+    pub(super) fn moment(&mut self, ps: u64) -> Moment {
+        self.turns += 1;
+        Moment { ps, turn: self.turns }
+    }
+
+    pub(super) fn push(&mut self, ps: u64, event: Event) -> Moment {
+        let at = self.moment(ps);
+        self.push_at(at, event);
+        at
+    }
+
+    pub(super) fn push_at(&mut self, at: Moment, event: Event) {
+        self.heap.push(Reverse(Entry { at, event }));
+    }
+
+    /// The first, which stays.
+    pub(super) fn first(&self) -> Option<(Moment, Event)> {
+        self.heap.peek().map(|Reverse(entry)| (entry.at, entry.event))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Moment, Event)> {
+        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
+    }
+}
