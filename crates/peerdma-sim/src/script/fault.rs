@@ -1,8 +1,11 @@
 //! One fault of a script.
 
-use super::Said;
+use super::error::ScriptError;
+use super::names::Names;
+use super::{Said, Script};
 use crate::file::table::{Table, Value, shortened};
 use crate::file::{At, MachineError, value};
+use crate::machine::{Fate, Fault, FaultPlan, Turn};
 use crate::time::Time;
 use crate::tlp::Access;
 
@@ -63,26 +66,6 @@ pub enum Event {
     LinkDown,
     /// It breaks down as its kind does.
     BreaksDown,
-}
-
-/// What becomes of a completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It never arrives.
-    Lost,
-    /// It arrives marked as bad.
-    Poisoned,
-}
-
-/// Which of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// All.
-    Every,
-    /// This one, from 1.
-    Nth(u64),
-    /// Each with the chance of one in so many.
-    OneIn(u32),
 }
 
 #[derive(Clone, Copy)]
@@ -161,4 +144,40 @@ fn turn(table: &mut Table<'_, '_>) -> Result<Turn, MachineError> {
         (None, Some(value)) => Ok(Turn::OneIn(value.number(1, u32::MAX.into())? as u32)),
         (Some(_), Some(value)) => Err(value.wrong("either `nth` or `one-in`, not both")),
     }
+}
+
+/// The plan of a script's faults.
+pub(super) fn plan(script: &Script, names: &Names<'_>) -> Result<FaultPlan, ScriptError> {
+    let some = |name: &Option<Said<String>>| name.as_ref().map(|name| names.find_said(name)).transpose();
+    let mut faults = Vec::with_capacity(script.faults.len());
+    for line in &script.faults {
+        faults.push(match &line.what {
+            What::Device { event, device, time } => {
+                let (device, at) = (names.find_said(device)?, *time);
+                match event {
+                    Event::Removed => Fault::Removed { device, at },
+                    Event::LinkDown => Fault::LinkDown { below: device, at },
+                    Event::BreaksDown => Fault::BreaksDown { device, at },
+                }
+            }
+            What::Completion { fate, from, to, turn } => Fault::Completion {
+                from: some(from)?,
+                to: some(to)?,
+                turn: *turn,
+                fate: *fate,
+            },
+            What::Iommu { device, access, turn } => Fault::Iommu {
+                requester: some(device)?,
+                access: *access,
+                first: 0,
+                last: u64::MAX,
+                turn: *turn,
+            },
+            What::Allocation { nth } => Fault::Allocation { nth: *nth },
+        });
+    }
+    Ok(FaultPlan {
+        seed: script.seed.unwrap_or(0),
+        faults,
+    })
 }

@@ -7,19 +7,27 @@
 //! `docs/simulator.md` documents every key. A script is refused with the line, what is wrong and what to write instead;
 //! what it may ask for is bounded.
 
+mod address;
 mod error;
 mod fault;
+mod names;
+mod pattern;
 mod place;
 mod read;
+mod report;
+mod run;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub use error::{ScriptError, Wrong};
-pub use fault::FaultLine;
+pub use fault::{Event, FaultLine, What};
+pub use pattern::{Fates, Range};
 pub use place::{Area, Spot};
 pub use read::read;
-pub use transfer::{Class, Expected, Form, TransferLine};
+pub use report::{Moved, Report, Told};
+pub use run::{Progress, RunError, run};
+pub use transfer::{Class, Expected, Form, Start, TransferLine};
 
 use crate::file::At;
 
@@ -31,6 +39,9 @@ pub const MOST_TRANSFERS: usize = 4096;
 pub const MOST_FAULTS: usize = 1024;
 /// The most bytes that one transfer may move, and all that start together.
 pub const MOST_BYTES: u64 = 1 << 30;
+
+/// The most transfers that one accelerator starts together.
+const MOST_TOGETHER: usize = crate::device::accelerator::registers::CHANNELS;
 
 /// What a script says.
 #[derive(Debug, Clone, PartialEq)]
