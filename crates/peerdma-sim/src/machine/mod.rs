@@ -256,6 +256,11 @@ impl Machine {
         self.core.ram.find(phys)
     }
 
+    /// Where in [`Self::banks`] the RAM at a physical address is.
+    pub fn ram_place(&self, phys: u64) -> Option<Place> {
+        self.core.ram.find(phys).map(|(place, _)| place)
+    }
+
     /// The interrupts that have arrived since it was last asked, the first first.
     pub fn take_interrupts(&mut self) -> Vec<Interrupt> {
         self.core.interrupts.drain(..).collect()

@@ -123,11 +123,12 @@ impl Trace {
             line.push_str(if index == 0 { "{\"at\":\"" } else { ",{\"at\":\"" });
             Self::place(line, note.at, fabric)?;
             line.push_str("\",\"what\":\"");
-            for character in note.what.chars() {
-                if matches!(character, '"' | '\\') {
-                    line.push('\\');
-                }
-                line.push(character);
+            let start = line.len();
+            write!(line, "{note}")?;
+            // Quotation marks, if ever a decision is told with some.
+            if line[start..].contains(['"', '\\']) {
+                let told = line[start..].replace('\\', "\\\\").replace('"', "\\\"");
+                line.replace_range(start.., &told);
             }
             line.push_str("\"}");
         }
@@ -173,6 +174,7 @@ impl Trace {
             Where::Function(function) => write!(line, "{}", fabric.function(function).bdf),
             Where::HostBridge { domain, bus } => write!(line, "host bridge {domain:04x}:{bus:02x}"),
             Where::Iommu => line.write_str("IOMMU"),
+            Where::Nowhere => line.write_str("nowhere"),
         }
     }
 }
