@@ -164,6 +164,42 @@ impl Banks {
         Ok(())
     }
 
+    /// Makes zeros of a range, and gives back the memory of the chunks that lie in it as a whole. The time it takes goes
+    /// by what was ever written, not by the length.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBank`]; nothing is changed then.
+    pub fn clear(&mut self, at: Place, len: u64) -> Result<(), MemoryError> {
+        self.check(at, len)?;
+        let end = at.offset + len;
+        let first = at.offset / Self::CHUNK_BYTES;
+        let bank = &mut self.banks[at.bank.0 as usize];
+        let touched: Vec<u64> = if len / Self::CHUNK_BYTES < bank.chunks.len() as u64 {
+            (first..end.div_ceil(Self::CHUNK_BYTES))
+                .filter(|index| bank.chunks.contains_key(index))
+                .collect()
+        } else {
+            let within = first..end.div_ceil(Self::CHUNK_BYTES);
+            bank.chunks
+                .keys()
+                .copied()
+                .filter(|index| within.contains(index))
+                .collect()
+        };
+        for index in touched {
+            let start = index * Self::CHUNK_BYTES;
+            let from = at.offset.saturating_sub(start).min(Self::CHUNK_BYTES) as usize;
+            let to = (end - start).min(Self::CHUNK_BYTES) as usize;
+            if from == 0 && to == Self::CHUNK_BYTES as usize {
+                bank.chunks.remove(&index);
+                self.held_bytes -= Self::CHUNK_BYTES;
+            } else if let Some(chunk) = bank.chunks.get_mut(&index) {
+                chunk[from..to].fill(0);
+            }
+        }
+        Ok(())
+    }
+
     /// Copies from bank to bank, as if all were read before anything is written where the two do not overlap. What
     /// is copied to comes into being, as if it were written.
     ///
@@ -264,6 +300,29 @@ mod tests {
             )
             .unwrap();
         assert_eq!(found, [0, 1, 2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn what_was_cleared_is_zero_costs_nothing_and_its_neighbours_stay() {
+        let mut banks = Banks::new(4 * Banks::CHUNK_BYTES);
+        let bank = banks.add(1 << 40);
+        let place = |offset| Place { bank, offset };
+        for round in 0..8 {
+            banks
+                .write(place(round), &vec![7; 4 * Banks::CHUNK_BYTES as usize - 16])
+                .unwrap();
+            banks.clear(place(round + 2), 1 << 39).unwrap();
+            let mut found = [9; 4];
+            banks.read(place(round), &mut found).unwrap();
+            assert_eq!(found, [7, 7, 0, 0]);
+        }
+        assert_eq!(banks.held_bytes, Banks::CHUNK_BYTES);
+        banks.write(place(100), &[5; 100]).unwrap();
+        banks.clear(place(110), 20).unwrap();
+        let mut found = [0; 100];
+        banks.read(place(100), &mut found).unwrap();
+        assert!(found[10..30].iter().all(|&byte| byte == 0) && found[9] == 5 && found[30] == 5);
+        assert!(banks.clear(place(1 << 40), 1).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod accelerator;
 mod card;
+pub mod nvme;
 
 pub use accelerator::Accelerator;
 pub use card::Card;
@@ -15,6 +16,7 @@ use crate::fabric::BuildError;
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
+use peerdma::addr::Bdf;
 use std::any::Any;
 use std::fmt;
 
@@ -67,19 +69,15 @@ pub trait Device: fmt::Debug + Any {
 /// # Errors
 /// [`BuildError`] where it cannot be furnished so.
 pub(crate) fn build(
+    function: Bdf,
     kind: &DeviceKind,
     bars: &[(u8, u64)],
     banks: &mut Banks,
 ) -> Result<Box<dyn Device>, BuildError> {
     Ok(match kind {
-        DeviceKind::Accelerator(kind) => {
-            let bar = bars
-                .iter()
-                .find(|(bar, _)| *bar == accelerator::registers::MEMORY_BAR);
-            let memory_bytes = bar.map_or(0, |(_, size_bytes)| *size_bytes);
-            Box::new(Accelerator::new(kind, banks.add(memory_bytes), memory_bytes))
-        }
-        DeviceKind::Card | DeviceKind::Nvme(_) => Box::new(Card::new(bars, banks)),
+        DeviceKind::Accelerator(kind) => Box::new(accelerator::furnish(kind, bars, banks)),
+        DeviceKind::Nvme(kind) => Box::new(nvme::furnish(function, kind, bars, banks)?),
+        DeviceKind::Card => Box::new(Card::new(bars, banks)),
     })
 }
 

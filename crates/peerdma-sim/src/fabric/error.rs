@@ -1,5 +1,6 @@
 //! Why no fabric can be built from a blueprint.
 
+use crate::device::nvme::NvmeError;
 use peerdma::addr::Bdf;
 use peerdma::fact::Unread;
 use peerdma::pci::EmitError;
@@ -33,6 +34,14 @@ pub enum BuildError {
         function: Bdf,
         /// What cannot be written.
         source: EmitError,
+    },
+    /// An NVMe controller cannot be furnished as asked.
+    #[error("{function}: {source}")]
+    Nvme {
+        /// The function.
+        function: Bdf,
+        /// Why not.
+        source: NvmeError,
     },
     /// A base address register cannot be simulated.
     #[error(

@@ -120,11 +120,13 @@ impl Machine {
         let ids: Vec<_> = fabric.functions().collect();
         let mut devices = Vec::with_capacity(ids.len());
         for id in &ids {
-            let kind = blueprint.devices.get(&fabric.function(*id).bdf);
+            let bdf = fabric.function(*id).bdf;
+            let kind = blueprint.devices.get(&bdf);
             let bars: Vec<(u8, u64)> = (0..6)
                 .filter_map(|bar| fabric.bar(*id, bar).map(|(_, size_bytes)| (bar, size_bytes)))
                 .collect();
             devices.push(Some(device::build(
+                bdf,
                 kind.unwrap_or(&DeviceKind::Card),
                 &bars,
                 &mut banks,

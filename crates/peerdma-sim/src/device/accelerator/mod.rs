@@ -14,10 +14,17 @@ mod tests;
 
 use super::{Abort, Device, Outcome, Region, TransferId, Translation, Wire};
 use crate::blueprint::AcceleratorKind;
-use crate::memory::{BankId, Place};
+use crate::memory::{BankId, Banks, Place};
 use channel::{Channel, Engine};
 use registers::{CHANNELS, Error, global};
 use translations::Translations;
+
+/// The accelerator of a function that has memory BARs of these numbers and sizes in bytes.
+pub(super) fn furnish(kind: &AcceleratorKind, bars: &[(u8, u64)], banks: &mut Banks) -> Accelerator {
+    let memory = bars.iter().find(|(bar, _)| *bar == registers::MEMORY_BAR);
+    let memory_bytes = memory.map_or(0, |(_, size_bytes)| *size_bytes);
+    Accelerator::new(kind, banks.add(memory_bytes), memory_bytes)
+}
 
 /// The model of one accelerator.
 #[derive(Debug)]
