@@ -5,6 +5,7 @@ use peerdma::snapshot::Snapshot;
 use peerdma_linux::KeepConfig;
 use peerdma_sim::blueprint::Blueprint;
 use peerdma_sim::file::{self, MOST_FILE_BYTES};
+use peerdma_sim::script::{self, Script, ScriptError};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -30,6 +31,12 @@ const SHIPPED: [(&str, &str); 10] = [
     shipped!("two-ssds"),
 ];
 
+/// The scripts in `machines/scripts/`, by the names that `--script` takes.
+const SCRIPTS: [(&str, &str); 1] = [(
+    "redirect",
+    include_str!("../../../machines/scripts/redirect.toml"),
+)];
+
 /// Reads a machine file, or the shipped one of this name, and switches the machine on as far as firmware does.
 ///
 /// # Errors
@@ -51,6 +58,38 @@ pub(crate) fn load(path: &Path) -> Result<Blueprint, Problem> {
             "mend that line; machines/README.md documents every key, `peerdma simulate redirect` shows a machine that works",
         )
     })
+}
+
+/// Reads a script, or the shipped one of this name.
+///
+/// # Errors
+/// A [`Problem`] where there is none, or where it is wrong.
+pub(crate) fn load_script(path: &Path) -> Result<Script, Problem> {
+    let name = path.display().to_string();
+    let text = match SCRIPTS.iter().find(|(shipped, _)| *shipped == name) {
+        Some((_, text)) => (*text).to_owned(),
+        None => read_text(path, script::MOST_FILE_BYTES).map_err(|error| {
+            Problem::new(
+                format_args!("no script could be read from {name}"),
+                error,
+                "check the path, or name a script that ships with peerdma: redirect",
+            )
+        })?,
+    };
+    script::read(&text).map_err(|error| script_problem(&name, &error))
+}
+
+/// A script that is wrong, or does not fit the machine.
+pub(crate) fn script_problem(name: &str, error: &ScriptError) -> Problem {
+    let place = match error.at.line {
+        0 => name.to_owned(),
+        line => format!("{name}:{line}:{}", error.at.column),
+    };
+    Problem::new(
+        format_args!("{place}: this script cannot be carried out"),
+        &error.wrong,
+        "mend that line; docs/simulator.md documents every key",
+    )
 }
 
 /// What a capture of the machine would be.

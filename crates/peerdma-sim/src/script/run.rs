@@ -12,7 +12,7 @@ use crate::blueprint::Blueprint;
 use crate::device::accelerator::registers::{self, State, channel, channel_offset, command};
 use crate::device::{Outcome, TransferId};
 use crate::fabric::{BuildError, Completer, End, Explain, Route};
-use crate::machine::{Machine, Options, RequestPlan, Sink};
+use crate::machine::{Machine, Options, RequestPlan};
 use crate::time::Time;
 use crate::tlp::{Access, AddressType, Failure, Request};
 use peerdma::addr::Bdf;
@@ -40,7 +40,7 @@ pub struct Progress {
     pub now: Time,
 }
 
-/// Carries out a script on a new machine of this blueprint, and gives back what was traced. `options` say how to run it;
+/// Carries out a script on a new machine of this blueprint, and gives the machine back too. `options` say how to run it;
 /// faults and, if it names one, the seed are those of the script. `tell` is called now and then.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn run(
     script: &Script,
     mut options: Options,
     tell: &mut dyn FnMut(Progress),
-) -> Result<(Report, Option<Box<dyn Sink>>), RunError> {
+) -> Result<(Report, Machine), RunError> {
     let names = Names::new(blueprint);
     options.faults = fault::plan(script, &names)?;
     options.seed = script.seed.or(options.seed);
@@ -88,7 +88,7 @@ pub fn run(
         refused_writes: machine.refused_writes().0,
         transfers,
     };
-    Ok((report, machine.take_trace()))
+    Ok((report, machine))
 }
 
 /// A transfer that is carried out.
