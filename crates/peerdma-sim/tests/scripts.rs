@@ -150,6 +150,10 @@ fn a_script_that_does_not_fit_the_machine_is_refused_with_its_line() {
             "line 1, column 1: both sides are RAM",
         ),
         (
+            "from = \"gpu1\"\nto = \"ram\"\nbytes = 64\n[[transfer]]\nfrom = \"gpu0\"\nto = \"ram+63\"\nbytes = 1\ntogether = true",
+            "line 5, column 1: it shares bytes with the transfer in line 1,",
+        ),
+        (
             "from = \"gpu1+0x3fffffc00\"\nto = \"ram\"\nbytes = \"1 MiB\"",
             "line 2, column 8: gpu1 has no memory at 0x100000 bytes from",
         ),

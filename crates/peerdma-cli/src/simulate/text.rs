@@ -5,6 +5,8 @@ use super::way::{self, Ended, Way};
 use crate::layout::{bytes, columns, count, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
+use peerdma::fact::Fact;
+use peerdma::snapshot::IommuMode;
 use peerdma_sim::fabric::Route;
 use peerdma_sim::machine::Carried;
 use peerdma_sim::script::{Expected, Fates, Form, Moved, Range, Told};
@@ -14,6 +16,9 @@ use std::fmt::Write as _;
 /// Ranges that are shown of one transfer.
 const MOST_RANGES: usize = 8;
 
+/// Transfers whose ways are shown.
+const MOST_WAYS: usize = 16;
+
 /// A cell of a table and how it looks.
 type Cell = (String, Option<Tone>);
 
@@ -21,7 +26,7 @@ pub(super) fn draw(run: &Run<'_>, out: &Out) -> String {
     let report = run.report;
     let all: u64 = report.transfers.iter().map(|moved| moved.bytes).sum();
     let heading = format!(
-        "{}, script {}: {}, {} bytes, {} of simulated time.",
+        "{}, script {}: {}, {}, {} of simulated time.",
         run.shown.source.name(),
         run.script_name,
         count(report.transfers.len(), "transfer"),
@@ -31,9 +36,12 @@ pub(super) fn draw(run: &Run<'_>, out: &Out) -> String {
     let mut text = wrapped(&heading, "", "  ", out.width);
     text.push('\n');
     text.push_str(&transfers(run, out));
-    for (index, moved) in report.transfers.iter().enumerate() {
+    for (index, moved) in report.transfers.iter().enumerate().take(MOST_WAYS) {
         text.push('\n');
         write_ways(&mut text, run, out, index, moved);
+    }
+    if report.transfers.len() > MOST_WAYS {
+        text.push_str("\nThe ways of the others: --json holds them.\n");
     }
     text.push('\n');
     text.push_str(&carried(run, out));
@@ -113,9 +121,11 @@ fn write_ways(text: &mut String, run: &Run<'_>, out: &Out, index: usize, moved: 
         Access::Read => (&moved.from, moved.form),
         Access::Write => (&moved.to, moved.form),
     };
-    let form = match form {
-        Form::Bus => "bus address",
-        Form::Host => "host address",
+    let iommu = run.shown.topology.snapshot().host.iommu;
+    let form = match (form, iommu) {
+        (Form::Bus, _) => "bus address",
+        (Form::Host, Fact::Known(IommuMode::Translating)) => "I/O virtual address",
+        (Form::Host, _) => "physical address",
     };
     let head = format!(
         "{}{name}: {} {} {other} at {form} {:#x}, {} requests",

@@ -116,7 +116,7 @@ fn crossed(run: &Run<'_>, leg: Leg) -> String {
                 },
             }
         }
-        Leg::Switch { upstream_port } => format!("inside switch {}", called(run, upstream_port)),
+        Leg::Switch { upstream_port } => format!("inside {}", called(run, upstream_port)),
         Leg::RootComplex => "root complex".into(),
         Leg::ConventionalBus { bridge } => format!("bus below {}", called(run, bridge)),
     }

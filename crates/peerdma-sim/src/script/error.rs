@@ -44,6 +44,15 @@ pub enum Wrong {
         super::MOST_BYTES
     )]
     TooMuch,
+    /// Transfers that start together share bytes of which one is written to.
+    #[error(
+        "it shares bytes with the transfer in line {other_line}, which starts together with it or is the same; use other \
+         offsets, or leave out `together`"
+    )]
+    Overlap {
+        /// Where the other stands.
+        other_line: u32,
+    },
     /// Nothing on the machine has this name.
     #[error("the machine has no `{name}`; {instead}")]
     NoSuchDevice {

@@ -1,6 +1,6 @@
 //! Bytes that tell where they come from: what is moved, what was there before, and what became of each.
 //!
-//! Bytes that are moved are 0x01 to 0x7f, bytes that were there before 0x80 to 0xfe: no byte can be taken for one of the
+//! Bytes that are moved are 0x01 to 0x40, bytes that were there before 0x80 to 0xbf: no byte can be taken for one of the
 //! other kind, nor for what a read that nobody answered leaves.
 
 use super::Expected;
@@ -168,16 +168,21 @@ fn behind(at: Place, offset: u64) -> Place {
 
 /// `offset` is a multiple of 8.
 fn generate(into: &mut [u8], offset: u64, origin: Origin, seed: u64) {
+    // Six random bits in each byte, to which no carry comes.
+    const SIX_BITS: u64 = u64::from_le_bytes([0x3f; 8]);
     let base = match origin {
-        Origin::Moved => 0x01,
-        Origin::Before => 0x80,
+        Origin::Moved => u64::from_le_bytes([0x01; 8]),
+        Origin::Before => u64::from_le_bytes([0x80; 8]),
     };
-    for (index, eight) in (offset / 8..).zip(into.chunks_mut(8)) {
-        let mixed = mix(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index).to_le_bytes();
-        for (byte, mixed) in eight.iter_mut().zip(mixed) {
-            *byte = base + mixed % 127;
-        }
+    let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bytes = |index: u64| ((mix(seed ^ index) & SIX_BITS) + base).to_le_bytes();
+    let (eights, rest) = into.as_chunks_mut::<8>();
+    let after = offset / 8 + eights.len() as u64;
+    for (index, eight) in (offset / 8..).zip(eights) {
+        *eight = bytes(index);
     }
+    let last = bytes(after);
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 /// Spreads the bits of a number over all of it.

@@ -70,6 +70,7 @@ pub fn run(
         for line in group {
             jobs.push(Job::new(line, &mut machine, &names, &mut addresses)?);
         }
+        check_apart(&jobs)?;
         run_group(&mut machine, &mut jobs, &mut |now| {
             tell(Progress {
                 ended: transfers.len(),
@@ -348,6 +349,48 @@ fn initiator(
             at,
         ),
     }
+}
+
+/// What starts together may not touch where another writes: nobody could tell what became of whose bytes.
+fn check_apart(jobs: &[Job<'_>]) -> Result<(), ScriptError> {
+    // Bank, first byte, end; who, and whether it is written there.
+    let mut ranges = Vec::with_capacity(2 * jobs.len());
+    for (index, job) in jobs.iter().enumerate() {
+        for (place, is_written) in [(job.from.place, false), (job.to.place, true)] {
+            ranges.push((
+                place.bank,
+                place.offset,
+                place.offset + job.line.bytes,
+                index,
+                is_written,
+            ));
+        }
+    }
+    ranges.sort_unstable();
+    let mut furthest: Option<(_, u64, usize)> = None;
+    let mut furthest_written: Option<(_, u64, usize)> = None;
+    for (bank, first, end, index, is_written) in ranges {
+        let before = if is_written { furthest } else { furthest_written };
+        if let Some((other_bank, other_end, other)) = before
+            && other_bank == bank
+            && other_end > first
+        {
+            let [one, two] = [index.min(other), index.max(other)];
+            let wrong = Wrong::Overlap {
+                other_line: jobs[one].line.at.line,
+            };
+            return Err(wrong.at(jobs[two].line.at));
+        }
+        let further = |before: Option<(_, u64, usize)>| match before {
+            Some((other_bank, other_end, _)) if other_bank == bank && other_end >= end => before,
+            _ => Some((bank, end, index)),
+        };
+        furthest = further(furthest);
+        if is_written {
+            furthest_written = further(furthest_written);
+        }
+    }
+    Ok(())
 }
 
 /// Fills memory, starts all at once, and lets everything happen.
