@@ -145,7 +145,7 @@ impl RequestWalk<'_> {
     /// the device all the same.
     fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<End> {
         let target = self.claimed(bus)?;
-        let peer = target.function();
+        let peer = target.function;
         if peer == sender {
             return None;
         }
@@ -191,12 +191,12 @@ impl RequestWalk<'_> {
         let from = arrival.function;
         let mut redirected = arrival.redirected;
         if !redirected {
-            let own_bar = |target: Target| matches!(target, Target::Bar { function, .. } if function == from);
+            let own_bar = |target: Target| target.bar_number().is_some() && target.function == from;
             if let Some(target) = self.claimed(bus).filter(|&target| !own_bar(target)) {
                 let turn = match arrival.ingress {
-                    true => self.turn_at_port(from, target.function()),
+                    true => self.turn_at_port(from, target.function),
                     false => {
-                        let to = self.fabric.node(target.function()).bdf;
+                        let to = self.fabric.node(target.function).bdf;
                         self.note(Where::Function(from), || Decision::TurnsAround { to });
                         Turn::Around
                     }
@@ -270,7 +270,7 @@ impl RequestWalk<'_> {
     /// Who claims the address on a bus beside `sender`.
     fn claimed_by_other(&mut self, bus: BusId, sender: FunctionId) -> Option<Target> {
         let target = self.claimed(bus)?;
-        if target.function() != sender {
+        if target.function != sender {
             return Some(target);
         }
         // The sender hides whoever else claims the same: two claimants of one address, a broken machine.
@@ -293,15 +293,14 @@ impl RequestWalk<'_> {
                 let (inside, bytes) = opening.look(address);
                 holds_bytes = holds_bytes.min(bytes);
                 if inside && found.is_none() {
-                    let first = opening.first;
-                    found = Some(Target::Bar { function, bar, first });
+                    found = Some(Target::bar(function, bar, opening.first));
                 }
             }
             if node.below.is_some() {
                 let (inside, bytes) = node.look_in_windows(address);
                 holds_bytes = holds_bytes.min(bytes);
                 if inside && found.is_none() {
-                    found = Some(Target::Window { bridge: function });
+                    found = Some(Target::window(function));
                 }
             }
         }

@@ -45,7 +45,7 @@ impl RequestWalk<'_> {
                 bus,
             }) => {
                 self.address = bus + (phys - first);
-                self.to_peer(root, to, phys, arrival)
+                self.forward(root, to, phys, arrival)
             }
         }
     }
@@ -133,7 +133,7 @@ impl RequestWalk<'_> {
     }
 
     /// From device to device, if the root complex does that.
-    fn to_peer(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> End {
+    fn forward(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> End {
         let roots = &self.fabric.host.roots;
         let (from, beyond) = (&roots[root as usize], &roots[to as usize]);
         let bus_address = self.address;
@@ -153,7 +153,7 @@ impl RequestWalk<'_> {
             Ok(target) => target,
             Err(end) => return end,
         };
-        if arrival.ingress && self.leaves_root_port(arrival.function, target.function()) == Turn::Violation {
+        if arrival.ingress && self.leaves_root_port(arrival.function, target.function) == Turn::Violation {
             return self.lost(Where::Function(arrival.function), Why::AcsViolation);
         }
         self.take(target)
@@ -233,7 +233,7 @@ impl Fabric {
         };
         let end = match walk.on_root_bus(root) {
             Ok(target) => {
-                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function()));
+                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function));
                 walk.take(target)
             }
             Err(end) => end,
