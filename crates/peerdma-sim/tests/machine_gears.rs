@@ -10,7 +10,7 @@ use peerdma_sim::tlp::{Access, Ordering};
 use proptest::prelude::*;
 
 /// As much of each memory is used and compared.
-const USED_BYTES: u64 = 1 << 20;
+const USED_BYTES: u64 = 2 << 20;
 
 #[derive(Debug, Clone)]
 struct Wish {
@@ -28,8 +28,13 @@ struct Wish {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    let len_bytes = prop_oneof![0..600u64, 0..20_000u64, 100_000..500_000u64];
-    let small = || prop_oneof![Just(0u64), 0..5000u64, 0..USED_BYTES / 2];
+    let len_bytes = prop_oneof![
+        0..600u64,
+        0..20_000u64,
+        100_000..500_000u64,
+        500_000..3_000_000u64
+    ];
+    let small = || prop_oneof![Just(0u64), 0..5000u64, 0..USED_BYTES / 4];
     (
         0..4usize,
         prop_oneof![Just(Access::Read), Just(Access::Write)],

@@ -208,29 +208,23 @@ impl Machine {
     }
 
     /// How much a completer puts into one completion: for RAM, what the root port below it is set to.
-    fn completion_payload_bytes(&self, path: u32, completer: Completer) -> u64 {
-        let of = |function| u64::from(self.core.fabric.function(function).max_payload_bytes);
-        match completer {
-            Completer::Function(function) => of(function),
-            Completer::RootComplex => {
-                let up = self
-                    .core
-                    .paths
-                    .get(path)
-                    .route
-                    .legs
-                    .iter()
-                    .rev()
-                    .find_map(|leg| match *leg {
-                        Leg::Link {
-                            link,
-                            direction: Direction::Up,
-                        } => Some(self.core.fabric.link(link).port),
-                        _ => None,
-                    });
-                up.map_or(256, of)
-            }
-        }
+    fn completion_payload_bytes(&mut self, path: u32, completer: Completer) -> u64 {
+        let core = &mut self.core;
+        let legs = core.paths.get(path).route.legs.iter().rev();
+        let port = |leg: &Leg| match *leg {
+            Leg::Link {
+                link,
+                direction: Direction::Up,
+            } => Some(core.fabric.link(link).port),
+            _ => None,
+        };
+        let function = match completer {
+            Completer::Function(function) => Some(function),
+            Completer::RootComplex => legs.into_iter().find_map(port),
+        };
+        function.map_or(256, |function| {
+            core.view(function.index()).max_payload_bytes.into()
+        })
     }
 
     /// Sends one completion; the time of its arrival, if it arrives whole.

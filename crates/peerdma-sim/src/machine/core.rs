@@ -10,10 +10,11 @@ use super::path::{Map, Paths};
 use super::queue::{Event, Item, ItemKind, Queue};
 use super::ram::Ram;
 use super::sender::{Pace, Read, Sender};
+use super::steady::Steady;
 use super::trace::{Entry, Trace};
 use super::{Interrupt, MachineSettings};
 use crate::device::{Outcome, Transfer, TransferId};
-use crate::fabric::{Fabric, FunctionId, Loss};
+use crate::fabric::{Fabric, FunctionId, FunctionView, Loss};
 use crate::memory::{BankId, Banks};
 use crate::time::Time;
 use crate::tlp::Request;
@@ -27,6 +28,9 @@ pub(super) struct Core {
     pub(super) gear: Gear,
     pub(super) fabric: Fabric,
     pub(super) ids: Vec<FunctionId>,
+    /// What functions are set to, as of the last change of routes.
+    pub(super) views: Vec<FunctionView>,
+    pub(super) views_of: u64,
     pub(super) banks: Banks,
     pub(super) ram: Ram,
     pub(super) ram_carried: Carried,
@@ -49,6 +53,8 @@ pub(super) struct Core {
     pub(super) routes: u64,
     /// The way of an answer, while it is walked.
     pub(super) way_back: Hops,
+    /// What the batched gear knows of the flow it carries.
+    pub(super) steady: Steady,
     /// Where the processor's data is while it is under way.
     pub(super) cpu_bank: BankId,
     /// Which functions answered when last asked.
@@ -69,6 +75,17 @@ impl Core {
     /// Routes may lead elsewhere from now on.
     pub(super) fn routes_changed(&mut self) {
         self.routes += 1;
+    }
+
+    /// What a function is set to.
+    pub(super) fn view(&mut self, who: usize) -> &FunctionView {
+        if self.views_of != self.routes || self.views.is_empty() {
+            self.views.clear();
+            self.views
+                .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
+            self.views_of = self.routes;
+        }
+        &self.views[who]
     }
 
     /// A new name for a transfer or translation.

@@ -41,6 +41,8 @@ pub(super) struct Bulk {
     target: Stretch,
     /// To be moved, from the start of both.
     waiting: Option<(Place, Place, u64)>,
+    /// How long the last piece was under way, if it was moved so.
+    latency_ps: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,7 @@ impl Bulk {
             source: nowhere,
             target: nowhere,
             waiting: None,
+            latency_ps: None,
         }
     }
 
@@ -78,6 +81,37 @@ impl Bulk {
         Self {
             state: State::Unjudged,
             ..Self::off()
+        }
+    }
+}
+
+impl Bulk {
+    /// Up to where bytes were moved: nothing where the last piece was not.
+    pub(super) fn frontier(&self) -> Option<u64> {
+        let (from, _, len_bytes) = self.waiting?;
+        self.latency_ps?;
+        Some(from.offset + len_bytes)
+    }
+
+    /// How long the last piece was under way.
+    pub(super) fn latency_ps(&self) -> u64 {
+        self.latency_ps.unwrap_or(u64::MAX)
+    }
+
+    /// How much of what leads from there to there is not moved yet.
+    pub(super) fn left_bytes(&self) -> u64 {
+        let end = self.source.place.offset.saturating_add(self.source.len_bytes);
+        self.frontier().map_or(0, |frontier| end.saturating_sub(frontier))
+    }
+
+    pub(super) fn horizon_ps(&self) -> u64 {
+        self.horizon_ps
+    }
+
+    /// So much more is moved.
+    pub(super) fn advance(&mut self, bytes: u64) {
+        if let Some((_, _, len_bytes)) = &mut self.waiting {
+            *len_bytes += bytes;
         }
     }
 }
@@ -136,6 +170,8 @@ impl Machine {
             false => Bulk::off(),
         };
         let mut is_first = true;
+        let mut steady = std::mem::take(&mut self.core.steady);
+        steady.begin();
         loop {
             let (issue, serve) = self.next_of(who);
             let next = issue.min(serve);
@@ -150,6 +186,9 @@ impl Machine {
             self.core.land();
             bulk.horizon_ps = horizon.ps;
             self.act_once(who, &mut bulk);
+            if issue < serve && bulk.state == State::On {
+                self.core.stride(who, &mut steady, &mut bulk);
+            }
             // Without bulk, whether there could be any is judged anew now and then.
             if transfer.is_none() {
                 break;
@@ -157,6 +196,7 @@ impl Machine {
             is_first = false;
         }
         self.flush(&mut bulk);
+        self.core.steady = steady;
     }
 
     /// Does all that the function sends and waits for belong to one transfer, or come after it?
@@ -250,8 +290,10 @@ impl Machine {
         }
         let until_ps = bulk.horizon_ps.min(piece.unseen_until_ps);
         if piece.arrived_ps >= until_ps || self.core.now_ps < bulk.clear_ps {
+            bulk.latency_ps = None;
             return false;
         }
+        bulk.latency_ps = Some(piece.arrived_ps - self.core.now_ps);
         match &mut bulk.waiting {
             Some((from, to, len_bytes))
                 if from.offset + *len_bytes == piece.from.offset
@@ -259,7 +301,13 @@ impl Machine {
             {
                 *len_bytes += piece.len_bytes;
                 if *len_bytes >= Bulk::MOST_BYTES {
+                    let (from, to, moved) = (*from, *to, *len_bytes);
                     self.flush(bulk);
+                    let further = |place: Place| Place {
+                        offset: place.offset + moved,
+                        ..place
+                    };
+                    bulk.waiting = Some((further(from), further(to), 0));
                 }
             }
             _ => {

@@ -80,14 +80,14 @@ impl Machine {
         }
     }
 
-    fn requester(&self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
+    fn requester(&mut self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
         match kind {
             ItemKind::Probe(claimed) => claimed,
-            ItemKind::Device => self.core.fabric.function(self.core.ids[who]).bdf,
+            ItemKind::Device => self.core.view(who).bdf,
         }
     }
 
-    fn request_of(&self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
+    fn request_of(&mut self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
         Request {
             requester: self.requester(who, kind),
             access: match transfer.direction {
@@ -191,7 +191,7 @@ impl Machine {
     ) -> u64 {
         let core = &mut self.core;
         let done_bytes = core.senders[who].done_bytes;
-        let most = u64::from(core.fabric.function(core.ids[who]).max_payload_bytes);
+        let most = u64::from(core.view(who).max_payload_bytes);
         let rest_bytes = transfer.len_bytes.saturating_sub(done_bytes);
         if rest_bytes == 0 {
             return self.finish_write(who, id, kind, self.core.now_ps, Outcome::Done);
@@ -442,7 +442,7 @@ impl Machine {
         if rest_bytes == 0 || has_failed {
             return Some(self.finish_read(who, id, transfer, kind, now_ps));
         }
-        let most = u64::from(core.fabric.function(core.ids[who]).max_read_request_bytes);
+        let most = u64::from(core.view(who).max_read_request_bytes);
         let address = transfer.address.wrapping_add(done_bytes);
         let len_bytes = request_bytes(address, most, rest_bytes);
         let sender = &mut core.senders[who];

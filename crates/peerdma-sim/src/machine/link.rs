@@ -21,7 +21,7 @@ pub(super) struct Channel {
     is_conventional: bool,
     /// When the last TLP that was given to it will have left.
     busy_until_ps: u64,
-    /// When the last TLP will have arrived at its other end.
+    /// When the last TLP will have arrived at its other end; kept where there is jitter.
     last_arrival_ps: u64,
     /// Acknowledgements and credits that have to be sent still; they fill gaps, or delay the next TLP.
     owed_ps: u64,
@@ -203,12 +203,13 @@ impl Channels {
             let mut arrived_ps = end_ps;
             if self.jitter_ps != 0 {
                 arrived_ps += self.jitter_of(hop.channel, end_ps);
+                if !is_relaxed {
+                    let channel = &mut self.channels[hop.channel as usize];
+                    arrived_ps = arrived_ps.max(channel.last_arrival_ps);
+                    channel.last_arrival_ps = arrived_ps;
+                }
             }
             let channel = &mut self.channels[hop.channel as usize];
-            if !is_relaxed {
-                arrived_ps = arrived_ps.max(channel.last_arrival_ps);
-                channel.last_arrival_ps = arrived_ps;
-            }
             channel.owed_ps = 0;
             channel.busy_until_ps = end_ps;
             channel.carried.busy_ps += carry_ps;
@@ -237,6 +238,34 @@ impl Channels {
         match self.jitter_ps.checked_add(1) {
             Some(many) => throw % many,
             None => throw,
+        }
+    }
+
+    pub(super) fn has_jitter(&self) -> bool {
+        self.jitter_ps != 0
+    }
+
+    /// Until when a channel is busy, and what it owes.
+    pub(super) fn state(&self, channel: u32) -> (u64, u64) {
+        let channel = &self.channels[channel as usize];
+        (channel.busy_until_ps, channel.owed_ps)
+    }
+
+    /// What a channel has carried, and what it owes.
+    pub(super) fn account(&self, channel: u32) -> (Carried, u64) {
+        let channel = &self.channels[channel as usize];
+        (channel.carried, channel.owed_ps)
+    }
+
+    /// What a channel has carried since is carried so many times more, its times being later by so much then.
+    pub(super) fn repeat(&mut self, channel: u32, before: (Carried, u64), times: u64, later_ps: u64) {
+        let channel = &mut self.channels[channel as usize];
+        channel.carried.repeat(&before.0, times);
+        if later_ps == 0 {
+            // No TLP of its own has paid.
+            channel.owed_ps += channel.owed_ps.saturating_sub(before.1) * times;
+        } else {
+            channel.busy_until_ps += later_ps;
         }
     }
 

@@ -38,6 +38,7 @@ mod queue;
 mod ram;
 mod sender;
 mod split;
+mod steady;
 mod trace;
 mod wire;
 
@@ -170,6 +171,8 @@ impl Machine {
             paths: Paths::new(explain),
             fabric,
             ids,
+            views: Vec::new(),
+            views_of: 0,
             banks,
             ram,
             ram_carried: Carried::default(),
@@ -188,6 +191,7 @@ impl Machine {
             next_transfer: 0,
             routes: 0,
             way_back: Hops::default(),
+            steady: steady::Steady::default(),
             cpu_bank,
             answering,
         };
