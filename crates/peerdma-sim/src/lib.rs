@@ -9,8 +9,8 @@
 //!     -> device                        controllers and cards that answer, and issue requests of their own
 //! ```
 //!
-//! It takes words and the layout of configuration space from [`peerdma`], and nothing else: it never asks
-//! `peerdma::route`, whose judge it is.
+//! It takes words, the layout of configuration space and (for captured machines) the tree of functions from [`peerdma`],
+//! and nothing else: it never asks `peerdma::route`, whose judge it is.
 #![forbid(unsafe_code)]
 
 pub mod blueprint;
@@ -18,7 +18,10 @@ pub mod device;
 pub mod fabric;
 pub mod file;
 pub mod firmware;
+<<<<<<< HEAD
 pub mod machine;
+=======
+>>>>>>> files
 pub mod memory;
 pub mod random;
 pub mod script;

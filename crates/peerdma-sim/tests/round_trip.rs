@@ -1,6 +1,7 @@
 //! A snapshot of a simulated machine, simulated again, is the same snapshot.
 
 use peerdma_sim::blueprint::{Blueprint, DeviceKind};
+use peerdma_sim::fabric::Fabric;
 use peerdma_sim::file;
 use peerdma_sim::firmware;
 use peerdma_sim::random::random_machine;
@@ -99,4 +100,17 @@ fn large(domains: u32) -> String {
         }
     }
     text
+}
+
+#[test]
+fn what_software_reads_of_a_switched_on_machine_is_what_firmware_left() {
+    for seed in 0..1000 {
+        let blueprint = firmware::boot(&random_machine(seed)).unwrap();
+        let fabric = Fabric::new(&blueprint).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let read = fabric.snapshot();
+        for (before, after) in blueprint.snapshot.functions().iter().zip(read.functions()) {
+            assert_eq!(before, after, "seed {seed}");
+        }
+        assert_eq!(blueprint.snapshot, read, "seed {seed}");
+    }
 }

@@ -147,7 +147,7 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
             resource.span = span.map_or(Fact::NOT_IN_SOURCE, Fact::Known);
         }
     }
-    for resource in resources.iter().filter(|resource| resource.kind.is_memory()) {
+    for resource in resources.iter_mut().filter(|resource| resource.kind.is_memory()) {
         if registers.iter().any(|register| register.index == resource.index) {
             continue;
         }
@@ -155,6 +155,17 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
         let address = span
             .and_then(|span| addresses.bus(root, span.first()))
             .unwrap_or(0);
+        let is_writable = |address: &u64| {
+            address.is_multiple_of(16) && (resource.kind == BarKind::Memory64 || *address <= u32::MAX.into())
+        };
+        let address = Some(address).filter(is_writable).unwrap_or(0);
+        if address == 0 && span.is_some() {
+            told.push(format!(
+                "no CPU address for BAR {}, since no bus address leads there",
+                resource.index
+            ));
+            resource.span = Fact::NOT_IN_SOURCE;
+        }
         // A register of zeros is none.
         if address != 0 || resource.prefetchable || resource.kind == BarKind::Memory64 {
             told.push(format!(

@@ -68,6 +68,8 @@ impl Blueprint {
         bridge::fill(&mut functions, &tree, &order, &mut told);
         for (function, told) in functions.iter_mut().zip(&mut told) {
             function::make_writable(function, told);
+            // These bytes are those of the machine that was captured.
+            function.raw_config = None;
             if !told.is_empty() {
                 warnings.push(
                     function.bdf,

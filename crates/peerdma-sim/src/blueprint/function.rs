@@ -4,8 +4,8 @@ use super::identity;
 use crate::file::default_link;
 use peerdma::fact::Fact;
 use peerdma::pci::{
-    AcsFlags, ClassCode, Command, Config, ConfigView, EgressVector, Express, Extent, Id, Link, Payload,
-    PortType,
+    AcsFlags, BarKind, BridgeKind, ClassCode, Command, Config, ConfigView, EgressVector, Express, Extent, Id,
+    Link, Payload, PortType,
 };
 use peerdma::snapshot::Function;
 
@@ -204,8 +204,8 @@ pub(super) fn make_writable(function: &mut Function, told: &mut Vec<String>) {
         |config| {
             if let Fact::Known(Some(bridge)) = &mut config.bridge {
                 bridge.windows = match bridge.kind {
-                    peerdma::pci::BridgeKind::Pci => Fact::Known(Default::default()),
-                    peerdma::pci::BridgeKind::CardBus => Fact::NOT_IN_SOURCE,
+                    BridgeKind::Pci => Fact::Known(Default::default()),
+                    BridgeKind::CardBus => Fact::NOT_IN_SOURCE,
                 };
             }
         },
@@ -233,6 +233,22 @@ pub(super) fn make_writable(function: &mut Function, told: &mut Vec<String>) {
         told.push("what its registers say when they are written and read again".into());
         function.config = read;
     }
+    drop_lost_bars(function);
+}
+
+/// What the registers do not show is not in the memory map either; a 32-bit register without an address shows nothing.
+fn drop_lost_bars(function: &mut Function) {
+    let (Fact::Known(registers), Fact::Known(resources)) =
+        (&function.config.bars, &mut function.os.resources)
+    else {
+        return;
+    };
+    resources.retain(|resource| {
+        let is_silent =
+            resource.kind == BarKind::Memory32 && !resource.prefetchable && !resource.span.is_known();
+        let has_register = registers.iter().any(|register| register.index == resource.index);
+        !resource.kind.is_memory() || is_silent || has_register
+    });
 }
 
 /// Fills in one fact, and says so.

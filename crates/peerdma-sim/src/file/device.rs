@@ -21,14 +21,16 @@ pub(super) fn devices(table: &mut Table<'_, '_>) -> Result<Vec<Device>, MachineE
     }
 }
 
+/// Reads what only one kind of device has.
+type ReadKind = fn(&mut Table<'_, '_>) -> Result<Kind, MachineError>;
+
 fn device(value: Value<'_, '_>) -> Result<Device, MachineError> {
     let mut table = value.table("a device")?;
     let common = port::common(&mut table)?;
     let slot = table.take_some("slot", value::slot)?;
     let link = table.take_some("link", value::link)?;
     let ats = table.take_some("ats", value::switched)?;
-    let kinds: [(&'static str, fn(&mut Table<'_, '_>) -> Result<Kind, MachineError>); 3] =
-        [("nvme", nvme), ("accelerator", accelerator), ("card", card)];
+    let kinds: [(&'static str, ReadKind); 3] = [("nvme", nvme), ("accelerator", accelerator), ("card", card)];
     let expected = "\"nvme\", \"accelerator\" or \"card\"";
     let kind = table
         .take("kind")

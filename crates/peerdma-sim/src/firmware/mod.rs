@@ -9,11 +9,11 @@
 //! snapshot in which every fact is known.
 
 mod describe;
+mod enumeration;
 pub(crate) mod groups;
 mod plan;
 mod room;
-#[cfg(test)]
-mod tests;
+mod slots;
 mod window;
 
 use crate::blueprint::Blueprint;

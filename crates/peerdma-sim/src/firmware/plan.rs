@@ -1,10 +1,11 @@
-//! Who sits where: bus, device and function numbers, depth first; names; payload sizes.
+//! Who sits where, once [`super::enumeration`] has numbered it; payload sizes.
 
-use super::{MOST_FUNCTIONS, MOST_HOST_BRIDGES, MOST_RANGES};
+use super::enumeration::Enumeration;
+use super::{MOST_HOST_BRIDGES, MOST_RANGES};
 use crate::blueprint::{CmbKind, DeviceKind, NvmeKind};
 use crate::file::{
-    At, Bar, BarHabit, Common, ConventionalBridge, Device, HostBridge, Kind, Machine, MachineError,
-    PayloadHabit, PcieSwitch, Port, Slot, Wrong,
+    At, Bar, Common, ConventionalBridge, Device, Kind, Machine, MachineError, PayloadHabit, PcieSwitch, Port,
+    Wrong,
 };
 use peerdma::addr::Bdf;
 use peerdma::pci::Id;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug)]
 pub(super) struct Plan<'m> {
     pub(super) nodes: Vec<Node<'m>>,
-    root_buses: Vec<u8>,
+    pub(super) root_buses: Vec<u8>,
 }
 
 /// A function.
@@ -26,7 +27,7 @@ pub(super) struct Node<'m> {
     /// Index of its host bridge.
     pub(super) host: usize,
     /// Index of the function on the root bus above it, or of itself.
-    root: usize,
+    pub(super) root: usize,
     pub(super) role: Role<'m>,
     /// Port number.
     pub(super) number: u8,
@@ -66,17 +67,7 @@ impl<'m> Plan<'m> {
         let start = At::default();
         limit("host bridges", machine.bridges.len(), MOST_HOST_BRIDGES, start)?;
         limit("ranges of RAM", machine.host.ram.len(), MOST_RANGES, start)?;
-        let mut walk = Enumeration {
-            plan: Self {
-                nodes: Vec::new(),
-                root_buses: Vec::new(),
-            },
-            habit: machine.firmware.bars,
-            names: HashMap::new(),
-            next_bus: HashMap::new(),
-            domain: 0,
-            host: 0,
-        };
+        let mut walk = Enumeration::new(machine.firmware.bars);
         let mut ranges: Vec<(u32, u8, u8)> = Vec::new();
         for (host, bridge) in machine.bridges.iter().enumerate() {
             limit("windows", bridge.windows.len(), MOST_RANGES, bridge.at)?;
@@ -96,7 +87,7 @@ impl<'m> Plan<'m> {
             }
             ranges.push((bridge.domain, first, last));
         }
-        let mut plan = walk.plan;
+        let mut plan = walk.finish();
         plan.choose_payloads(machine.firmware.payload)?;
         Ok(plan)
     }
@@ -212,361 +203,5 @@ impl<'m> Role<'m> {
             self,
             Self::HostBridge(_) | Self::OnConventionalBus(_) | Self::Conventional(_, None)
         )
-    }
-}
-
-/// Numbering under way.
-struct Enumeration<'m> {
-    plan: Plan<'m>,
-    habit: BarHabit,
-    names: HashMap<&'m str, At>,
-    /// The first free bus of each domain: 256 where there is none.
-    next_bus: HashMap<u32, u16>,
-    domain: u32,
-    host: usize,
-}
-
-/// Where functions can go on a bus.
-struct Slots {
-    used: [u8; 32],
-    kind: BusKind,
-    domain: u32,
-    bus: u8,
-}
-
-/// What a bus offers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum BusKind {
-    /// Device 0 only: a link.
-    Link,
-    /// 32 devices.
-    Wide,
-}
-
-impl<'m> Enumeration<'m> {
-    /// Returns the first and the last bus that it takes.
-    fn host_bridge(&mut self, host: usize, bridge: &'m HostBridge) -> Result<(u8, u8), MachineError> {
-        self.domain = bridge.domain;
-        self.host = host;
-        self.name(bridge.name.as_deref(), bridge.at)?;
-        let next = self.next_bus.entry(bridge.domain).or_insert(0);
-        if let Some(bus) = bridge.bus {
-            *next = bus.into();
-        }
-        let bus = self.take_bus(bridge.at)?;
-        self.plan.root_buses.push(bus);
-        let mut slots = Slots::new(BusKind::Wide, bridge.domain, bus);
-        if let Some(id) = bridge.id {
-            let bdf = slots.next(bridge.at)?;
-            self.push(None, bdf, Role::HostBridge(id), bridge.at)?;
-        }
-        self.conventional_bus(None, &mut slots, &bridge.devices, |slots, walk| {
-            for (index, port) in bridge.ports.iter().enumerate() {
-                let bdf = slots.next(port.common.at)?;
-                walk.port(None, bdf, Role::RootPort(port), port, index)?;
-            }
-            for conventional in &bridge.conventional {
-                let bdf = slots.next(conventional.common.at)?;
-                walk.conventional(None, bdf, conventional, None)?;
-            }
-            Ok(())
-        })?;
-        numbers_differ(&bridge.ports)?;
-        let last = self
-            .next_bus
-            .get(&bridge.domain)
-            .map_or(bus, |next| (next - 1) as u8);
-        Ok((bus, last))
-    }
-
-    fn port(
-        &mut self,
-        parent: Option<usize>,
-        bdf: Bdf,
-        role: Role<'m>,
-        port: &'m Port,
-        index: usize,
-    ) -> Result<(), MachineError> {
-        let node = self.push(parent, bdf, role, port.common.at)?;
-        self.plan.nodes[node].number = port.number.unwrap_or((index + 1) as u8);
-        let bus = self.take_bus(port.common.at)?;
-        let mut slots = Slots::new(BusKind::Link, self.domain, bus);
-        if let Some(switch) = &port.switch {
-            let bdf = slots.next(switch.common.at)?;
-            self.switch(node, bdf, switch, port)?;
-        }
-        if let Some(bridge) = &port.conventional {
-            let bdf = slots.next(bridge.common.at)?;
-            self.conventional(Some(node), bdf, bridge, Some(port))?;
-        }
-        for device in &port.devices {
-            if let Some(slot) = device.slot {
-                slots.reserve(slot, device.common.at)?;
-            }
-        }
-        for device in &port.devices {
-            let bdf = match device.slot {
-                Some(slot) => slots.at(slot),
-                None => slots.next(device.common.at)?,
-            };
-            let endpoint = self.push(Some(node), bdf, Role::Endpoint(device, port), device.common.at)?;
-            self.plan.nodes[endpoint].bars = self.bars(device)?;
-        }
-        slots.check(port.common.at)?;
-        self.end_bridge(node, bus);
-        Ok(())
-    }
-
-    fn switch(
-        &mut self,
-        parent: usize,
-        bdf: Bdf,
-        switch: &'m PcieSwitch,
-        above: &'m Port,
-    ) -> Result<(), MachineError> {
-        let node = self.push(Some(parent), bdf, Role::Upstream(switch, above), switch.common.at)?;
-        let bus = self.take_bus(switch.common.at)?;
-        let mut slots = Slots::new(BusKind::Wide, self.domain, bus);
-        for (index, port) in switch.ports.iter().enumerate() {
-            let bdf = slots.next(port.common.at)?;
-            self.port(Some(node), bdf, Role::Downstream(port), port, index)?;
-        }
-        numbers_differ(&switch.ports)?;
-        self.end_bridge(node, bus);
-        Ok(())
-    }
-
-    fn conventional(
-        &mut self,
-        parent: Option<usize>,
-        bdf: Bdf,
-        bridge: &'m ConventionalBridge,
-        above: Option<&'m Port>,
-    ) -> Result<(), MachineError> {
-        let role = Role::Conventional(bridge, above);
-        let node = self.push(parent, bdf, role, bridge.common.at)?;
-        let bus = self.take_bus(bridge.common.at)?;
-        let mut slots = Slots::new(BusKind::Wide, self.domain, bus);
-        self.conventional_bus(Some(node), &mut slots, &bridge.devices, |slots, walk| {
-            for further in &bridge.conventional {
-                let bdf = slots.next(further.common.at)?;
-                walk.conventional(Some(node), bdf, further, None)?;
-            }
-            Ok(())
-        })?;
-        self.end_bridge(node, bus);
-        Ok(())
-    }
-
-    /// A bus of 32 devices: slots that the file names are kept free for `devices`, `others` comes next.
-    fn conventional_bus(
-        &mut self,
-        parent: Option<usize>,
-        slots: &mut Slots,
-        devices: &'m [Device],
-        others: impl FnOnce(&mut Slots, &mut Self) -> Result<(), MachineError>,
-    ) -> Result<(), MachineError> {
-        for device in devices {
-            if let Some(slot) = device.slot {
-                slots.reserve(slot, device.common.at)?;
-            }
-        }
-        others(slots, self)?;
-        for device in devices {
-            let bdf = match device.slot {
-                Some(slot) => slots.at(slot),
-                None => slots.next(device.common.at)?,
-            };
-            let role = match parent {
-                None => Role::Integrated(device),
-                Some(_) => Role::OnConventionalBus(device),
-            };
-            let node = self.push(parent, bdf, role, device.common.at)?;
-            self.plan.nodes[node].bars = self.bars(device)?;
-        }
-        let at = devices.first().map_or(At::default(), |device| device.common.at);
-        slots.check(at)
-    }
-
-    fn push(
-        &mut self,
-        parent: Option<usize>,
-        bdf: Bdf,
-        role: Role<'m>,
-        at: At,
-    ) -> Result<usize, MachineError> {
-        let index = self.plan.nodes.len();
-        if index >= MOST_FUNCTIONS {
-            return Err(Wrong::TooManyFunctions.at(at));
-        }
-        if let Some(common) = role.common() {
-            self.name(common.name.as_deref(), common.at)?;
-        }
-        self.plan.nodes.push(Node {
-            bdf,
-            parent,
-            host: self.host,
-            root: parent.map_or(index, |parent| self.plan.nodes[parent].root),
-            role,
-            number: 0,
-            buses: None,
-            bars: Vec::new(),
-            windows: [None; 2],
-            max_payload_bytes: 128,
-        });
-        Ok(index)
-    }
-
-    fn bars(&self, device: &Device) -> Result<Vec<PlacedBar>, MachineError> {
-        let bars = device.bars();
-        let mut next = 0;
-        for bar in &bars {
-            let end = bar.index.saturating_add(bar.registers());
-            let is_sound = bar.size_bytes.is_power_of_two()
-                && (16..=1 << 43).contains(&bar.size_bytes)
-                && bar
-                    .smallest_bytes
-                    .is_none_or(|least| least.is_power_of_two() && least <= bar.size_bytes);
-            if bar.index < next || end > 6 || !is_sound {
-                let conflict = Wrong::Conflict {
-                    what: format!("BAR {} of {:#x} bytes cannot be", bar.index, bar.size_bytes),
-                    instead:
-                        "sizes are powers of two up to 8 TiB; six registers, of which 64-bit BARs take two"
-                            .into(),
-                };
-                return Err(conflict.at(bar.at));
-            }
-            next = end;
-        }
-        let placed = bars.into_iter().map(|bar| PlacedBar {
-            size_bytes: match self.habit {
-                BarHabit::Full => bar.size_bytes,
-                BarHabit::Small => bar.smallest_bytes.unwrap_or(bar.size_bytes),
-            },
-            bar,
-            bus_address: None,
-        });
-        Ok(placed.collect())
-    }
-
-    fn name(&mut self, name: Option<&'m str>, at: At) -> Result<(), MachineError> {
-        let Some(name) = name else { return Ok(()) };
-        match self.names.insert(name, at) {
-            None => Ok(()),
-            Some(first) => {
-                let wrong = Wrong::SameName {
-                    name: name.into(),
-                    first_line: first.line,
-                };
-                Err(wrong.at(at))
-            }
-        }
-    }
-
-    fn take_bus(&mut self, at: At) -> Result<u8, MachineError> {
-        let domain = self.domain;
-        let next = self.next_bus.entry(domain).or_insert(0);
-        let bus = u8::try_from(*next).map_err(|_| Wrong::NoBus { domain }.at(at))?;
-        *next += 1;
-        Ok(bus)
-    }
-
-    fn end_bridge(&mut self, node: usize, secondary: u8) {
-        let next = self.next_bus.get(&self.domain).copied().unwrap_or(1);
-        self.plan.nodes[node].buses = Some((secondary, (next - 1) as u8));
-    }
-}
-
-fn numbers_differ(ports: &[Port]) -> Result<(), MachineError> {
-    let mut seen = HashMap::new();
-    for (index, port) in ports.iter().enumerate() {
-        let number = port.number.unwrap_or((index + 1) as u8);
-        if seen.insert(number, ()).is_some() {
-            let conflict = Wrong::Conflict {
-                what: format!("two ports have number {number}"),
-                instead: "give each a `number` of its own, or none".into(),
-            };
-            return Err(conflict.at(port.common.at));
-        }
-    }
-    Ok(())
-}
-
-impl Slots {
-    fn new(kind: BusKind, domain: u32, bus: u8) -> Self {
-        Self {
-            used: [0; 32],
-            kind,
-            domain,
-            bus,
-        }
-    }
-
-    fn at(&self, slot: Slot) -> Bdf {
-        Bdf::from_devfn(self.domain, self.bus, (slot.device & 31) << 3 | slot.function & 7)
-    }
-
-    /// The next device, on a link the next function.
-    fn next(&mut self, at: At) -> Result<Bdf, MachineError> {
-        let free = match self.kind {
-            BusKind::Link => (0..8)
-                .find(|function| self.used[0] >> function & 1 == 0)
-                .map(|function| Slot { device: 0, function }),
-            BusKind::Wide => (0..32)
-                .find(|&device| self.used[usize::from(device)] == 0)
-                .map(|device| Slot { device, function: 0 }),
-        };
-        let slot = free.ok_or_else(|| {
-            let (what, instead) = match self.kind {
-                BusKind::Link => (
-                    "a device has at most 8 functions",
-                    "put the others below another port, or behind a switch",
-                ),
-                BusKind::Wide => (
-                    "a bus has at most 32 devices",
-                    "put the others behind a switch or on another host bridge, or make them functions of one device \
-                     (`slot`)",
-                ),
-            };
-            let what = what.into();
-            Wrong::NoSlot { what, instead }.at(at)
-        })?;
-        self.reserve(slot, at)?;
-        Ok(self.at(slot))
-    }
-
-    fn reserve(&mut self, slot: Slot, at: At) -> Result<(), MachineError> {
-        let Slot { device, function } = slot;
-        let wrong = |what: String, instead| Wrong::NoSlot { what, instead }.at(at);
-        let is_link = self.kind == BusKind::Link;
-        let Some(used) = self.used.get_mut(usize::from(device)).filter(|_| function < 8) else {
-            return Err(wrong(
-                format!("there is no slot {device}.{function}"),
-                "device up to 31, function up to 7",
-            ));
-        };
-        if is_link && device != 0 {
-            let what =
-                format!("slot {device}.{function} does not exist below a port: a link leads to device 0");
-            return Err(wrong(what, "write `slot = \"0.N\"`, or leave it out"));
-        }
-        if *used >> function & 1 != 0 {
-            return Err(wrong(
-                format!("slot {device}.{function} is taken"),
-                "leave out `slot`, or choose another",
-            ));
-        }
-        *used |= 1 << function;
-        Ok(())
-    }
-
-    /// Software looks for further functions only where it finds function 0.
-    fn check(&self, at: At) -> Result<(), MachineError> {
-        let Some(device) = self.used.iter().position(|used| *used != 0 && used & 1 == 0) else {
-            return Ok(());
-        };
-        let what = format!("device {device} has functions but no function 0, so nobody would find it");
-        let instead = "give one of its functions `slot = \"DEVICE.0\"`";
-        Err(Wrong::NoSlot { what, instead }.at(at))
     }
 }
