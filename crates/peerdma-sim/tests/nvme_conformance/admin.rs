@@ -1,6 +1,6 @@
 //! Base 5: admin commands that are not about queues.
 
-use crate::bench::{Bench, Flat};
+use crate::bench::{Bench, Rig};
 use crate::driver::{Cmd, DATA, Driver, kind, read, sc, write};
 
 fn identify(cns: u32, namespace: u32) -> Cmd {
@@ -261,7 +261,7 @@ fn abort(queue: u16, id: u16) -> Cmd {
 /// Base 5.1
 #[test]
 fn what_waits_can_be_aborted_and_what_does_not_cannot() {
-    let mut driver: Driver<Flat> = Driver::with_io(&kind());
+    let mut driver: Driver<Rig> = Driver::with_io(&kind());
     let mut io = driver.io.clone();
     for (queue, id) in [(1, 7), (0, 999), (5, 0), (0xffff, 0xffff)] {
         let done = driver.admin(abort(queue, id));

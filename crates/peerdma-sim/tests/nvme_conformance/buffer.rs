@@ -1,6 +1,6 @@
 //! Base 8.2.1, 3.1.3.13 to 3.1.3.20: the controller memory buffer.
 
-use crate::bench::{Bench, CMB_BAR, CMB_BUS_ADDRESS, CMB_BYTES, Flat};
+use crate::bench::{Bench, CMB_BAR, CMB_BYTES, Rig};
 use crate::driver::{Cmd, DATA, Driver, Lies, Pair, kind, kind_with_buffer, read, sc, write};
 use crate::sgl::descriptor;
 use peerdma_sim::device::Purpose;
@@ -21,19 +21,19 @@ const CQDA: u16 = 1 << 8;
 const BASE: u64 = 0x7654_3000;
 const CMBMSC: u64 = 0x50;
 
-fn with_buffer(size_bits: u8, location_bits: u16) -> Driver<Flat> {
+fn with_buffer(size_bits: u8, location_bits: u16) -> Driver<Rig> {
     let mut driver = Driver::with_io(&kind_with_buffer(size_bits, location_bits));
     driver.set64(CMBMSC, BASE | 3);
     driver
 }
 
-fn in_buffer(driver: &mut Driver<Flat>, offset: u64, len: usize) -> Vec<u8> {
+fn in_buffer(driver: &mut Driver<Rig>, offset: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     driver.bench.mmio_read(CMB_BAR, offset, &mut bytes);
     bytes
 }
 
-fn payload(driver: &mut Driver<Flat>) -> Vec<u64> {
+fn payload(driver: &mut Driver<Rig>) -> Vec<u64> {
     let sent = driver.bench.sent();
     sent.iter()
         .filter(|transfer| transfer.purpose == Purpose::Payload)
@@ -93,7 +93,8 @@ fn only_the_base_that_software_gave_matches() {
     driver.fill(DATA, 512, 4);
     assert_eq!(driver.io(write().prp(DATA, 0).blocks(0, 1)).status(), sc::SUCCESS);
     driver.bench.sent();
-    for address in [BASE - 0x1000, BASE + CMB_BYTES, CMB_BUS_ADDRESS] {
+    let bar = driver.bench.buffer_address();
+    for address in [BASE - 0x1000, BASE + CMB_BYTES, bar] {
         driver.io(read().prp(address, 0).blocks(0, 1));
         assert_eq!(payload(&mut driver), [address], "{address:#x} is not the buffer");
     }
@@ -182,6 +183,7 @@ fn queues_in_the_buffer_never_touch_the_wire() {
         driver.ring(&pair);
         let done = driver.wait(&mut pair);
         assert_eq!((done.id, done.status()), (id, sc::SUCCESS));
+        driver.pass_us(5);
         assert_eq!(driver.bench.interrupts(), [7]);
     }
     assert!(driver.bench.sent().is_empty());
@@ -221,7 +223,7 @@ fn a_mixed_queue_works_on_both_sides_of_the_edge() {
 const LIST: u64 = 0x300_0000;
 
 /// Writes a PRP list of two pages, in the buffer or not, and returns a read that uses it.
-fn with_list(driver: &mut Driver<Flat>, list: u64, pages: [u64; 2]) -> Cmd {
+fn with_list(driver: &mut Driver<Rig>, list: u64, pages: [u64; 2]) -> Cmd {
     let bytes: Vec<u8> = pages.iter().flat_map(|page| page.to_le_bytes()).collect();
     if list >= BASE {
         driver.bench.mmio_write(CMB_BAR, list - BASE, &bytes);

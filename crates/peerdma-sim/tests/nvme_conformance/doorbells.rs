@@ -1,13 +1,13 @@
 //! Base 3.1.3.25, 3.1.3.26 (doorbells) and 5.2 (asynchronous events): misuse is told, and harms nobody.
 
-use crate::bench::{Bench, Flat};
+use crate::bench::{Bench, Rig};
 use crate::driver::{Cmd, DATA, Driver, kind, read, sc};
 
 const INVALID_REGISTER: u32 = 0x01_00_00;
 const INVALID_VALUE: u32 = 0x01_01_00;
 
 /// What the controller tells after `misuse`.
-fn told(misuse: impl Fn(&mut Driver<Flat>)) -> u32 {
+fn told(misuse: impl Fn(&mut Driver<Rig>)) -> u32 {
     let mut driver = Driver::with_io(&kind());
     let mut admin = driver.admin.clone();
     driver.put(&mut admin, Cmd::new(0x0c));

@@ -1,6 +1,6 @@
 //! A driver as small as the tests allow: commands are dwords as the specification prints them.
 
-use crate::bench::{Bench, Flat};
+use crate::bench::{Bench, Rig};
 pub(crate) use crate::command::{Cmd, Cqe, read, sc, write};
 use peerdma_sim::blueprint::{CmbAbilities, CmbKind, NamespaceKind, NvmeKind};
 use peerdma_sim::device::nvme::Traits;
@@ -82,10 +82,10 @@ pub(crate) fn kind_with_buffer(size_bits: u8, location_bits: u16) -> NvmeKind {
     }
 }
 
-impl Driver<Flat> {
+impl Driver<Rig> {
     /// Switched on, nothing written yet.
     pub(crate) fn off(kind: &NvmeKind, traits: Traits) -> Self {
-        Self::over(Flat::new(kind, traits.clone()), 4 << traits.doorbell_stride_log2)
+        Self::over(Rig::new(kind, traits.clone()), 4 << traits.doorbell_stride_log2)
     }
 
     /// Enabled.

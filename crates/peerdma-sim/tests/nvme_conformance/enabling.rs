@@ -2,13 +2,12 @@
 
 use crate::bench::Bench;
 use crate::driver::{ACQ, ASQ, Cmd, Driver, kind, kind_with_buffer, read, sc};
-use peerdma_sim::device::Device;
 use peerdma_sim::device::nvme::Traits;
 
 const CC: u64 = 0x14;
 const CC_ON: u32 = 4 << 20 | 6 << 16 | 1;
 
-fn prepared() -> Driver<crate::bench::Flat> {
+fn prepared() -> Driver<crate::bench::Rig> {
     let mut driver = Driver::off(&kind(), Traits::default());
     driver.set32(0x24, 31 << 16 | 31);
     driver.set64(0x28, ASQ);
@@ -205,8 +204,7 @@ fn a_subsystem_reset_needs_the_word_and_is_remembered() {
 fn a_function_level_reset_leaves_the_buffer_where_it_is() {
     let mut driver = Driver::on(&kind_with_buffer(0x1f, 0));
     driver.set64(0x50, 0x77_0000_0003);
-    let (device, wire) = driver.bench.device();
-    device.reset(wire);
+    driver.bench.reset();
     assert_eq!(
         (
             driver.csts(),
@@ -224,8 +222,7 @@ fn a_function_level_reset_leaves_the_buffer_where_it_is() {
 #[test]
 fn fatal_status_comes_from_faults_and_from_queues_that_cannot_be_fetched() {
     let mut driver = Driver::with_io(&kind());
-    let (device, wire) = driver.bench.device();
-    device.fail(wire);
+    driver.bench.fail();
     assert_eq!(driver.csts(), 3);
     driver.disable();
     driver.enable(0);
@@ -258,4 +255,23 @@ fn nothing_leaves_after_ready_is_clear() {
     driver.pass_us(1000);
     assert!(driver.bench.sent().is_empty());
     assert_eq!(driver.memory(0x100_0000, 4096), [0xaa; 4096]);
+}
+
+/// Base 3.1.3.5: enabled again before RDY is clear (undefined there): the reset comes to its end first.
+#[test]
+fn enabling_during_a_reset_waits_for_its_end() {
+    let mut driver = Driver::with_io(&kind());
+    driver.set32(CC, CC_ON & !1);
+    driver.set32(CC, CC_ON);
+    driver.pass_us(10);
+    assert_eq!(driver.csts(), 0);
+    driver.pass_us(50);
+    assert_eq!(driver.csts(), 1);
+    driver.bench.memory_write(ACQ, &[0; 512]);
+    driver.admin = crate::driver::Pair::new(0, driver.admin.submission, driver.admin.completion, 32);
+    assert_eq!(
+        driver.create_cq(1, 64, 0x20_0000, 0),
+        sc::SUCCESS,
+        "its queues are gone"
+    );
 }

@@ -1,8 +1,7 @@
 //! Whatever software does to the controller, it neither panics nor hangs, and after a reset it works.
 
-use crate::bench::{Bench, CMB_BAR, Flat};
+use crate::bench::{Bench, CMB_BAR, Rig};
 use crate::driver::{ACQ, ASQ, Cmd, DATA, Driver, Lies, Pair, kind_with_buffer, read, sc};
-use peerdma_sim::device::Device;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn perform(driver: &mut Driver<Flat>, act: Act) {
+fn perform(driver: &mut Driver<Rig>, act: Act) {
     match act {
         Act::Write { offset, value, len } => driver.bench.mmio_write(0, offset, &value.to_le_bytes()[..len]),
         Act::Configure(value) => driver.set32(0x14, value),
@@ -105,12 +104,10 @@ fn perform(driver: &mut Driver<Flat>, act: Act) {
             }
         }
         Act::Reset => {
-            let (device, wire) = driver.bench.device();
-            device.reset(wire);
+            driver.bench.reset();
         }
         Act::Fail => {
-            let (device, wire) = driver.bench.device();
-            device.fail(wire);
+            driver.bench.fail();
         }
     }
 }

@@ -17,4 +17,5 @@ mod namespaces;
 mod property;
 mod prp;
 mod queues;
+mod rig;
 mod sgl;

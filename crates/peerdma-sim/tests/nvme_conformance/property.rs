@@ -1,6 +1,6 @@
 //! Random streams of commands, with data scattered at random, leave the namespaces and the host's memory as a model says.
 
-use crate::bench::{Bench, CMB_BAR, CMB_BYTES, Flat};
+use crate::bench::{Bench, CMB_BAR, CMB_BYTES, Rig};
 use crate::driver::{Cmd, Driver, kind_with_buffer, sc};
 use crate::sgl::descriptor;
 use proptest::prelude::*;
@@ -78,7 +78,7 @@ enum At {
 
 /// Lays the data out; the command with its pointer, and the pieces.
 fn lay_out(
-    driver: &mut Driver<Flat>,
+    driver: &mut Driver<Rig>,
     command: Cmd,
     len: u64,
     scatter: &Scatter,
@@ -179,7 +179,7 @@ fn lay_out(
     }
 }
 
-fn put(driver: &mut Driver<Flat>, pieces: &[(At, u64)], mut bytes: &[u8]) {
+fn put(driver: &mut Driver<Rig>, pieces: &[(At, u64)], mut bytes: &[u8]) {
     for (at, len) in pieces {
         let (now, rest) = bytes.split_at(*len as usize);
         match at {
@@ -191,7 +191,7 @@ fn put(driver: &mut Driver<Flat>, pieces: &[(At, u64)], mut bytes: &[u8]) {
     }
 }
 
-fn check(driver: &mut Driver<Flat>, pieces: &[(At, u64)], mut expected: &[u8]) {
+fn check(driver: &mut Driver<Rig>, pieces: &[(At, u64)], mut expected: &[u8]) {
     for (at, len) in pieces {
         let (now, rest) = expected.split_at(*len as usize);
         let mut found = vec![0; now.len()];

@@ -7,7 +7,7 @@ use peerdma_sim::device::{Direction, Purpose};
 const LIST: u64 = 0x300_0000;
 const PAGE: u64 = 4096;
 
-fn list(driver: &mut Driver<crate::bench::Flat>, at: u64, entries: &[u64]) {
+fn list(driver: &mut Driver<crate::bench::Rig>, at: u64, entries: &[u64]) {
     let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
     driver.bench.memory_write(at, &bytes);
 }

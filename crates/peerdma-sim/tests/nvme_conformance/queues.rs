@@ -202,6 +202,7 @@ fn vectors_are_raised_behind_their_entries_and_masks_hold_them_back() {
     driver.pass_us(50);
     assert!(driver.bench.interrupts().is_empty());
     driver.set32(0x10, 2);
+    driver.pass_us(5);
     assert_eq!(driver.bench.interrupts(), [1], "there is something to read");
     assert_eq!(driver.reg32(0x0c), 0);
     // Without IEN none comes.

@@ -1,6 +1,6 @@
 //! Base 4.1.2: scatter gather lists.
 
-use crate::bench::{Bench, Flat};
+use crate::bench::{Bench, Rig};
 use crate::driver::{Cmd, DATA, Driver, kind, read, sc, write};
 use peerdma_sim::device::{Direction, Purpose};
 
@@ -20,7 +20,7 @@ const BUCKET: u8 = 0x10;
 const SEGMENT: u8 = 0x20;
 const LAST: u8 = 0x30;
 
-fn list(driver: &mut Driver<Flat>, at: u64, descriptors: &[[u8; 16]]) {
+fn list(driver: &mut Driver<Rig>, at: u64, descriptors: &[[u8; 16]]) {
     driver.bench.memory_write(at, &descriptors.concat());
 }
 

@@ -201,6 +201,9 @@ impl QueueMemory {
 }
 
 /// What one command's lists and data may do with the buffer, and what they did so far (NVM Express Base 8.2.1).
+///
+/// CDPMLS is about the memory that holds a command's PRP lists or SGL segments, CDPCILS about that memory and the submission
+/// queue, CDMMMS about its data. CQPDS is about queues in pieces, which CAP.CQR rules out.
 #[derive(Debug, Clone)]
 pub(super) struct Placement {
     pub(super) window: Option<Window>,

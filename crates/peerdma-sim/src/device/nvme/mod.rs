@@ -50,7 +50,7 @@ use crate::blueprint::identity::VENDOR;
 use crate::blueprint::{CmbKind, NvmeKind};
 use crate::fabric::BuildError;
 use crate::memory::{BankId, Banks, Place};
-use cmb::{Cmb, LISTS, SUBMISSION_QUEUES};
+use cmb::Cmb;
 use features::Features;
 use namespace::Namespace;
 use peerdma::addr::Bdf;
@@ -153,9 +153,12 @@ impl Controller {
         kind: &NvmeKind,
         bars: &[u64; 6],
         banks: &mut Banks,
-        traits: Traits,
+        mut traits: Traits,
     ) -> Result<Self, NvmeError> {
         check(kind, bars, &traits)?;
+        // A captured BAR may be small.
+        let doorbells = (bars[0].min(DOORBELLS_END) - DOORBELLS) >> (3 + traits.doorbell_stride_log2);
+        traits.io_queues = traits.io_queues.min((doorbells - 1) as u16);
         let cmb = kind.cmb.map(|cmb| {
             let size_bytes = bars[usize::from(cmb.bar)];
             Cmb::new(cmb, banks.add(size_bytes), size_bytes)
@@ -352,10 +355,12 @@ fn check(kind: &NvmeKind, bars: &[u64; 6], traits: &Traits) -> Result<(), NvmeEr
         0,
         Controller::MOST_NAMESPACES as u64,
     )?;
-    if bars[0] < DOORBELLS_END {
+    // The admin queues' doorbells, and those of one pair.
+    let need_bytes = DOORBELLS + (2 << (3 + stride));
+    if bars[0] < need_bytes {
         return Err(NvmeError::RegistersDoNotFit {
             have_bytes: bars[0],
-            need_bytes: DOORBELLS_END,
+            need_bytes,
         });
     }
     kind.cmb.as_ref().map_or(Ok(()), |cmb| check_cmb(cmb, bars))
@@ -370,16 +375,11 @@ fn check_cmb(cmb: &CmbKind, bars: &[u64; 6]) -> Result<(), NvmeError> {
         });
     }
     let (size_bits, location_bits) = (cmb.abilities.size_bits, cmb.abilities.location_bits);
-    let why = if size_bits & !0x1f != 0 || location_bits & !0x1f8 != 0 {
-        "only bits 0 to 4 of CMBSZ and bits 3 to 8 of CMBLOC are abilities"
-    } else if size_bits & LISTS != 0 && size_bits & SUBMISSION_QUEUES == 0 {
-        "a buffer that holds lists (LISTS) also holds submission queues (SQS)"
-    } else {
+    if size_bits & !0x1f == 0 && location_bits & !0x1f8 == 0 {
         return Ok(());
-    };
+    }
     Err(NvmeError::BufferAbilities {
         size_bits,
         location_bits,
-        why,
     })
 }

@@ -124,17 +124,15 @@ pub enum NvmeError {
         /// How large it is.
         size_bytes: u64,
     },
-    /// The buffer's abilities are bits that mean nothing, or contradict each other.
+    /// The buffer's abilities are bits that mean nothing.
     #[error(
-        "the controller memory buffer's abilities (CMBSZ {size_bits:#x}, CMBLOC {location_bits:#x}) are none that a controller can have: {why}"
+        "the controller memory buffer's abilities (CMBSZ {size_bits:#x}, CMBLOC {location_bits:#x}) are none: only bits 0 to 4 of CMBSZ and bits 3 to 8 of CMBLOC are"
     )]
     BufferAbilities {
         /// Bits for CMBSZ.
         size_bits: u8,
         /// Bits for CMBLOC.
         location_bits: u16,
-        /// What is wrong with them.
-        why: &'static str,
     },
     /// No memory for what a file holds.
     #[error("what the files of namespaces hold does not fit: {0}")]
