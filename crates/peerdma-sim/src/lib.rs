@@ -18,10 +18,7 @@ pub mod device;
 pub mod fabric;
 pub mod file;
 pub mod firmware;
-<<<<<<< HEAD
 pub mod machine;
-=======
->>>>>>> files
 pub mod memory;
 pub mod random;
 pub mod script;
