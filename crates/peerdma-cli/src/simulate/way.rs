@@ -89,6 +89,7 @@ pub(super) fn place(run: &Run<'_>, place: Where) -> String {
 pub(super) fn why(why: Why) -> &'static str {
     match why {
         Why::MasterDisabled => "bus-master enable is clear",
+        Why::NoSuchRequester => "no function has its requester ID",
         Why::AcsViolation => "ACS violation",
         Why::UnsupportedRequest => "unsupported request",
         Why::MalformedTlp => "malformed packet: larger than MPS",
