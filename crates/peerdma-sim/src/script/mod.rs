@@ -10,6 +10,7 @@
 mod address;
 mod error;
 mod fault;
+mod job;
 mod names;
 mod pattern;
 mod place;
