@@ -344,4 +344,35 @@ mod tests {
             Err(MemoryError::Budget { .. })
         ));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_copy_is_what_reading_and_then_writing_gives(
+            from in 0..200_000u64, to in 0..200_000u64, len in 0..150_000u64, is_same in proptest::bool::ANY, seed in 0..255u8,
+        ) {
+            let overlap = is_same && from < to + len && to < from + len;
+            proptest::prop_assume!(!overlap);
+            let fill: Vec<u8> = (0..150_000u32).map(|index| (index / 7) as u8 ^ seed).collect();
+            let run = |copies: bool| {
+                let mut banks = Banks::new(1 << 24);
+                let ids = [banks.add(400_000), banks.add(400_000)];
+                let at = |bank: usize, offset| Place { bank: ids[bank], offset };
+                banks.write(at(0, from), &fill).unwrap();
+                let target = usize::from(!is_same);
+                if copies {
+                    banks.copy(at(0, from), at(target, to), len).unwrap();
+                } else {
+                    let mut data = vec![0; len as usize];
+                    banks.read(at(0, from), &mut data).unwrap();
+                    banks.write(at(target, to), &data).unwrap();
+                }
+                let mut found = vec![0; 800_000];
+                let (one, other) = found.split_at_mut(400_000);
+                banks.read(at(0, 0), one).unwrap();
+                banks.read(at(1, 0), other).unwrap();
+                (found, banks.held_bytes)
+            };
+            proptest::prop_assert!(run(true) == run(false));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use bench_machine::{Bench, CARD_BYTES, IOVA, blueprint};
 use peerdma_sim::device::{
     Abort, Device, Direction, Outcome, Purpose, Region, Transfer, TransferId, Translation, Wire,
 };
-use peerdma_sim::fabric::{IoasId, Rights};
+use peerdma_sim::fabric::{IoasId, Rights, Width};
 use peerdma_sim::machine::{Fate, Fault, FaultPlan, Lines, Options, RequestPlan, Sink, Turn};
 use peerdma_sim::memory::Place;
 use peerdma_sim::time::Time;
@@ -288,6 +288,31 @@ fn memory_that_cannot_be_had_loses_that_write_alone() {
         (bench.machine.refused_writes().0, bench.read(2, 0, 1)),
         (1, vec![1])
     );
+}
+
+#[test]
+fn a_reset_of_the_bus_reaches_the_model_and_ends_what_it_waits_for() {
+    const BRIDGE_CONTROL: u16 = 0x3e;
+    let mut bench = modelled(Options::default());
+    let snapshot = bench.machine.snapshot();
+    let bus = bench.cards[0].bus();
+    let above = (snapshot.functions().iter())
+        .find(|function| function.bridge().is_some_and(|bridge| bridge.secondary == bus));
+    let port = above.unwrap().bdf;
+    let address = bench.ram_address(0);
+    let phys = bench.phys[0];
+    bench.machine.cpu_write(phys, &address.to_le_bytes());
+    let before = bench.machine.now();
+    bench
+        .machine
+        .config_write(port, BRIDGE_CONTROL, Width::Word, 0x40);
+    bench.machine.config_write(port, BRIDGE_CONTROL, Width::Word, 0);
+    assert!(bench.machine.now() > before);
+    assert_eq!(model(&mut bench, |model| model.resets), 1);
+    // Its base address register is gone with the reset.
+    let mut found = [0; 4];
+    bench.machine.cpu_read(phys + 8, &mut found);
+    assert_eq!(found, [0xff; 4]);
 }
 
 /// A writer whose contents can be read while it is written to.

@@ -188,7 +188,7 @@ fn jitter_ps() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 48 } else { 600 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 1000 }))]
 
     #[test]
     fn both_gears_give_the_same(

@@ -3,8 +3,8 @@
 mod bench_machine;
 
 use bench_machine::{Bench, blueprint, pattern};
-use peerdma_sim::device::Outcome;
-use peerdma_sim::fabric::Why;
+use peerdma_sim::device::{Outcome, Purpose};
+use peerdma_sim::fabric::{Why, Width};
 use peerdma_sim::machine::{Gear, Options};
 use peerdma_sim::time::Time;
 use peerdma_sim::tlp::{Access, Failure};
@@ -139,4 +139,83 @@ fn what_was_not_asked_for_yet_is_not_asked_for_after_a_failure() {
     let (end, outcome) = bench.run(&bench.plan(0, Access::Read, nowhere, 0, 1 << 30));
     assert!(matches!(outcome, Outcome::Failed { good_bytes: 0, .. }));
     assert!(end.as_ps() < 20_000_000, "{end}");
+}
+
+#[test]
+fn a_function_that_may_not_issue_requests_learns_it_at_once() {
+    const COMMAND: u16 = 0x04;
+    for access in [Access::Write, Access::Read] {
+        let mut bench = bench("off", "-", Gear::Batched);
+        bench
+            .machine
+            .config_write(bench.cards[0], COMMAND, Width::Word, 0x2);
+        let failure = Failure::MasterDisabled;
+        let (end, outcome) = bench.run(&bench.plan(0, access, bench.address(2, 0), 0, 4096));
+        assert_eq!(
+            outcome,
+            Outcome::Failed {
+                good_bytes: 0,
+                failure
+            }
+        );
+        assert!(end.as_ps() < 1_100_000);
+        let carried = bench.machine.counters();
+        assert!(
+            carried
+                .links
+                .iter()
+                .all(|link| link.up.tlps() + link.down.tlps() == 0)
+        );
+    }
+}
+
+#[test]
+fn a_payload_that_is_too_large_for_the_receiver_is_lost_and_its_reader_waits_in_vain() {
+    const DEVICE_CONTROL: u16 = 0x08;
+    let mut bench = bench("off", "-", Gear::Batched);
+    // The lower payload size of card 1: 128 bytes, while its neighbour sends 256.
+    let card = bench.cards[1];
+    let express = (0x40..0x100u16)
+        .step_by(4)
+        .find(|offset| bench.machine.config_read(card, *offset, Width::Byte) == 0x10);
+    let control = express.unwrap() + DEVICE_CONTROL;
+    let before = bench.machine.config_read(card, control, Width::Word);
+    bench
+        .machine
+        .config_write(card, control, Width::Word, before & !0xe0);
+    let (_, outcome) = bench.run(&bench.plan(0, Access::Write, bench.address(1, 0), 0, 1024));
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(bench.machine.losses().of(Why::MalformedTlp).count(), 4);
+    let start = bench.machine.now();
+    let (end, outcome) = bench.run(&bench.plan(1, Access::Read, bench.address(0, 0), 0, 1024));
+    let failure = Failure::CompletionTimeout;
+    assert_eq!(
+        outcome,
+        Outcome::Failed {
+            good_bytes: 0,
+            failure
+        }
+    );
+    assert!(end.as_ps() - start.as_ps() >= 50_000_000_000);
+}
+
+#[test]
+fn counters_tell_payload_from_queue_traffic_and_dllps_go_the_other_way() {
+    let mut bench = bench("off", "-", Gear::Batched);
+    let mut plan = bench.plan(0, Access::Write, bench.address(2, 0), 0, 1024);
+    bench.run(&plan);
+    (plan.purpose, plan.len_bytes) = (Purpose::Queue, 64);
+    bench.run(&plan);
+    let counters = bench.machine.counters();
+    let id = bench.machine.fabric().find(bench.cards[0]).unwrap();
+    let link = bench.machine.fabric().function(id).link_above.unwrap();
+    let carried = counters.links[link.index()];
+    let header_bytes = if bench.address(2, 0) >> 32 == 0 { 12 } else { 16 };
+    assert_eq!(
+        (carried.up.payload.tlps, carried.up.payload.data_bytes),
+        (4, 1024)
+    );
+    assert_eq!(carried.up.payload.bytes, 4 * (256 + header_bytes + 8));
+    assert_eq!((carried.up.queue.tlps, carried.up.queue.data_bytes), (1, 64));
+    assert_eq!((carried.down.dllp_bytes, carried.down.tlps()), (5 * 16, 0));
 }

@@ -6,11 +6,9 @@ use super::gear::{Bulk, Piece};
 use super::issue::{RAM_PS_PER_BYTE, SHORT_HEADER_BYTES};
 use super::link::Parcel;
 use super::path::CompletionPath;
-use super::queue::Event;
 use super::sender::{Arriving, Pace};
 use super::split::completion_bytes;
 use super::trace::Entry;
-use super::wire::Port;
 use crate::device::{Purpose, Region};
 use crate::fabric::{Completer, Direction, End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
@@ -371,77 +369,6 @@ impl Machine {
             sender.pace = Pace::At(core.queue.moment((*ps).max(core.now_ps)));
         }
         core.close_read(who, arriving.read);
-    }
-
-    /// A write has reached a BAR.
-    pub(super) fn take_write(&mut self, who: usize, bar: u8, offset: u64, buffer: u32, request: Request) {
-        if let Some(sender) = self.core.senders.get_mut(who) {
-            sender.writes_arriving = sender.writes_arriving.saturating_sub(1);
-        }
-        let region = match self.devices.get(who) {
-            Some(Some(device)) => device.decode(bar, offset),
-            _ => Region::Nothing,
-        };
-        let data = self.core.buffers.lend(buffer);
-        let is_taken = match region {
-            Region::Memory { place, len_bytes } if len_bytes >= data.len() as u64 => {
-                if let Err(error) = self.core.banks.write(place, &data) {
-                    self.core.landings.refuse(error);
-                }
-                true
-            }
-            Region::Memory { .. } | Region::Nothing => false,
-            Region::Registers => {
-                let write = |device: &mut dyn crate::device::Device, wire: &mut Port<'_>| {
-                    device.write_registers(bar, offset, &data, wire);
-                };
-                self.with_index(who, write).is_some()
-            }
-        };
-        self.core.buffers.put_back(buffer, data);
-        if !is_taken && let Some(function) = self.core.ids.get(who).copied() {
-            let end = End::Function {
-                function,
-                bar,
-                offset,
-            };
-            self.core.lose(self.core.now_ps, request, Self::nobody_there(end));
-        }
-    }
-
-    /// The translation agent answers (PCIe Base 10.2.3).
-    pub(super) fn translate(&mut self, event: Event) {
-        let Event::Asked {
-            function,
-            life,
-            transfer,
-            iova,
-            len_bytes,
-            access,
-            path,
-        } = event
-        else {
-            return;
-        };
-        let found = (self.core.ids.get(function as usize))
-            .and_then(|id| self.core.fabric.translate_for_device(*id, iova))
-            .filter(|found| match access {
-                crate::tlp::Access::Read => found.may_read,
-                crate::tlp::Access::Write => found.may_write,
-            })
-            .map(|found| crate::device::Translation {
-                len_bytes: found.len_bytes.min(len_bytes.max(1)),
-                ..found
-            });
-        let arrived_ps = self.way_back_ps(path, self.core.now_ps, Purpose::Queue);
-        self.core.paths.release(path);
-        let event = Event::Translated {
-            function,
-            life,
-            transfer,
-            found,
-        };
-        self.core.queue.push(arrived_ps, event);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The processor: loads and stores by physical address, and configuration accesses.
 
 use super::Machine;
+use super::arrival::Sent;
 use super::gear::Bulk;
-use super::issue::Sent;
 use super::queue::ItemKind;
 use super::sender::{Arriving, Read};
 use crate::device::{Direction, Outcome, Purpose, Transfer};
@@ -68,7 +68,7 @@ impl Machine {
                     count
                 }
                 None => {
-                    let is_line = address % LINE_BYTES as u64 == 0 && rest.len() >= LINE_BYTES;
+                    let is_line = address.is_multiple_of(LINE_BYTES as u64) && rest.len() >= LINE_BYTES;
                     let count = match is_line {
                         true => LINE_BYTES,
                         false => aligned(address, rest.len(), REGISTER_BYTES),
@@ -225,7 +225,7 @@ impl Machine {
 /// How many bytes of so many one access carries: a power of two, at an address that it divides.
 fn aligned(address: u64, rest_bytes: usize, most_bytes: usize) -> usize {
     let mut count = most_bytes;
-    while count > 1 && (count > rest_bytes || address % count as u64 != 0) {
+    while count > 1 && (count > rest_bytes || !address.is_multiple_of(count as u64)) {
         count /= 2;
     }
     count

@@ -184,7 +184,9 @@ impl Faults {
             Turn::Every => true,
             Turn::Nth(nth) => *matched == nth,
             Turn::OneIn(0) => false,
-            Turn::OneIn(many) => super::dice::throw(seed, index as u64, *matched) % u64::from(many) == 0,
+            Turn::OneIn(many) => {
+                super::dice::throw(seed, index as u64, *matched).is_multiple_of(u64::from(many))
+            }
         }
     }
 }

@@ -8,7 +8,6 @@
 
 use super::Machine;
 use super::landing::Stretch;
-use super::options::Gear;
 use super::queue::{Event, Item, Moment};
 use super::sender::Pace;
 use crate::device::TransferId;
@@ -268,7 +267,13 @@ impl Machine {
         };
         let (source, target) = (stretch(piece.from), stretch(piece.to));
         let is_long = bulk.horizon_ps.saturating_sub(self.core.now_ps) >= Bulk::LEAST_PS;
-        if !is_long || source.overlaps(target) || self.core.gear == Gear::Tlp {
+        let banks = &self.core.banks;
+        let is_held = |stretch: Stretch| {
+            let end = stretch.place.offset.checked_add(stretch.len_bytes);
+            end.is_some_and(|end| end <= banks.size_bytes(stretch.place.bank))
+        };
+        let is_plain = is_held(source) && is_held(target) && !source.overlaps(target);
+        if !is_long || !is_plain {
             bulk.state = State::Off;
             return;
         }

@@ -1,40 +1,23 @@
 //! Sending: the next TLP of what a function is to send.
 
 use super::Machine;
-use super::gear::{Bulk, Piece};
-use super::landing::Landings;
+use super::arrival::Sent;
+use super::gear::Bulk;
 use super::link::{Parcel, Passage};
-use super::queue::{Event, Item, ItemKind};
+use super::queue::{Item, ItemKind};
 use super::sender::{Arriving, Cached, Pace, Read, Sender};
 use super::split::request_bytes;
 use super::trace::Entry;
-use crate::device::{Direction, Outcome, Purpose, Region, Transfer, TransferId};
+use crate::device::{Direction, Outcome, Purpose, Transfer, TransferId};
 use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
 use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
 
-/// Where message signalled interrupts are written (Intel SDM 3A 11.11.1).
-pub(super) const INTERRUPT_ADDRESS: u64 = 0xfee0_0000;
-pub(super) const INTERRUPT_BYTES: u32 = 4;
 /// The header of a request whose address fits into 32 bits, and of a completion.
 pub(super) const SHORT_HEADER_BYTES: u64 = 12;
 const LONG_HEADER_BYTES: u64 = 16;
 /// What a nominal host memory of 200 GB/s needs for a byte.
 pub(super) const RAM_PS_PER_BYTE: u64 = 5;
-
-/// A write that was sent.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
-    pub(super) request: Request,
-    /// Where its data is.
-    pub(super) local: Place,
-    /// Bytes of the transfer from its first on.
-    pub(super) rest_bytes: u64,
-    pub(super) purpose: Purpose,
-    pub(super) arrived_ps: u64,
-    /// What follows the transfer is not sent before.
-    pub(super) next_ps: u64,
-}
 
 impl Machine {
     /// Sends the next TLP of a function, and says in its pace when the one after that goes.
@@ -80,7 +63,7 @@ impl Machine {
         }
     }
 
-    fn requester(&mut self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
+    pub(super) fn requester(&mut self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
         match kind {
             ItemKind::Probe(claimed) => claimed,
             ItemKind::Device => self.core.view(who).bdf,
@@ -114,7 +97,7 @@ impl Machine {
     }
 
     /// The path of a request, with one more use: a new one, or that of the TLP before where it holds.
-    fn path_of(&mut self, who: usize, request: &Request) -> u32 {
+    pub(super) fn path_of(&mut self, who: usize, request: &Request) -> u32 {
         let core = &mut self.core;
         let is_single = core.is_single();
         if !is_single
@@ -247,187 +230,6 @@ impl Machine {
         sender.done_bytes = 0;
         self.core.ended(who, id, kind, ps, outcome);
         ps
-    }
-
-    /// A write that was sent reaches its end.
-    pub(super) fn deliver_write(&mut self, path: u32, sent: &Sent, bulk: &mut Bulk) {
-        let request = &sent.request;
-        let arrived_ps = sent.arrived_ps;
-        let len_bytes = u64::from(request.len_bytes);
-        let (end, holds_bytes) = self.core.paths.get(path).end_at(request.address);
-        let (place, follow_bytes, owner) = match end {
-            End::Lost(loss) => return self.core.lose(arrived_ps, *request, loss),
-            End::Ram { phys } => {
-                let carried = &mut self.core.ram_carried;
-                carried.add(sent.purpose, len_bytes, len_bytes);
-                carried.busy_ps += len_bytes * RAM_PS_PER_BYTE;
-                match self.core.ram.find(phys) {
-                    Some((place, follow_bytes)) if follow_bytes >= len_bytes => {
-                        (place, follow_bytes, Landings::NOBODY)
-                    }
-                    _ => return self.core.lose(arrived_ps, *request, Self::nobody_there(end)),
-                }
-            }
-            End::Function {
-                function,
-                bar,
-                offset,
-            } => {
-                let who = function.index();
-                let region = match self.devices.get(who) {
-                    Some(Some(device)) if self.core.senders[who].writes_arriving == 0 => {
-                        device.decode(bar, offset)
-                    }
-                    _ => Region::Registers,
-                };
-                match region {
-                    Region::Memory {
-                        place,
-                        len_bytes: follow_bytes,
-                    } if follow_bytes >= len_bytes => (place, follow_bytes, who as u32),
-                    _ => return self.write_later(who, bar, offset, sent),
-                }
-            }
-            End::Interrupt => {
-                let mut data = [0; 2];
-                let wanted = request.len_bytes.min(2) as usize;
-                // What cannot be read is 0.
-                let _ = self.core.banks.read(sent.local, &mut data[..wanted]);
-                return self.interrupt_later(request, u16::from_le_bytes(data), arrived_ps);
-            }
-            End::Requester => return,
-        };
-        let piece = Piece {
-            from: sent.local,
-            to: place,
-            len_bytes,
-            span_bytes: sent.rest_bytes.min(follow_bytes).min(holds_bytes),
-            arrived_ps,
-            // Nothing that this function does next can be earlier.
-            unseen_until_ps: sent.next_ps,
-            owner,
-        };
-        self.deliver(&piece, bulk);
-    }
-
-    pub(super) fn nobody_there(end: End) -> Loss {
-        Loss {
-            at: match end {
-                End::Function { function, .. } => Where::Function(function),
-                _ => Where::HostBridge { domain: 0, bus: 0 },
-            },
-            why: Why::UnsupportedRequest,
-            packet: Packet::Request,
-        }
-    }
-
-    /// The write has to be decoded when it arrives.
-    fn write_later(&mut self, who: usize, bar: u8, offset: u64, sent: &Sent) {
-        let core = &mut self.core;
-        let buffer = core.buffers.take(sent.request.len_bytes as usize);
-        if core.banks.read(sent.local, core.buffers.get_mut(buffer)).is_err() {
-            core.buffers.get_mut(buffer).fill(0);
-        }
-        if let Some(sender) = core.senders.get_mut(who) {
-            sender.writes_arriving += 1;
-        }
-        let event = Event::Write {
-            function: who as u32,
-            bar,
-            offset,
-            buffer,
-            request: sent.request,
-        };
-        core.queue.push(sent.arrived_ps, event);
-    }
-
-    fn interrupt_later(&mut self, request: &Request, vector: u16, arrived_ps: u64) {
-        let event = Event::Interrupt {
-            requester: request.requester,
-            vector,
-        };
-        self.core.queue.push(arrived_ps, event);
-    }
-
-    fn issue_interrupt(&mut self, who: usize, vector: u16) -> u64 {
-        let request = Request {
-            requester: self.requester(who, ItemKind::Device),
-            access: Access::Write,
-            address: INTERRUPT_ADDRESS,
-            len_bytes: INTERRUPT_BYTES,
-            address_type: AddressType::Untranslated,
-            ordering: Ordering::Strict,
-        };
-        let path = self.path_of(who, &request);
-        let end = self.core.paths.get(path).route.end;
-        if matches!(end, End::Lost(loss) if loss.why == Why::MasterDisabled) {
-            self.core.paths.release(path);
-            return self.core.now_ps;
-        }
-        let passage = self.walk(path, &request, Purpose::Queue, 0);
-        self.core.paths.release(path);
-        match end {
-            End::Interrupt => self.interrupt_later(&request, vector, passage.arrived_ps),
-            End::Lost(loss) => self.core.lose(passage.arrived_ps, request, loss),
-            // The address leads to memory on this machine: what is written there is the vector's number.
-            _ => self
-                .core
-                .lose(passage.arrived_ps, request, Self::nobody_there(end)),
-        }
-        passage.left_ps
-    }
-
-    /// A translation request (PCIe Base 10.2.2) goes the way of an interrupt: up, past all that could take it.
-    fn issue_translation(
-        &mut self,
-        who: usize,
-        id: TransferId,
-        iova: u64,
-        len_bytes: u64,
-        access: Access,
-    ) -> u64 {
-        let request = Request {
-            requester: self.requester(who, ItemKind::Device),
-            access: Access::Write,
-            address: INTERRUPT_ADDRESS,
-            len_bytes: 0,
-            address_type: AddressType::Untranslated,
-            ordering: Ordering::Strict,
-        };
-        let path = self.path_of(who, &request);
-        let life = self.core.senders[who].life;
-        if let End::Lost(loss) = self.core.paths.get(path).route.end {
-            self.core.paths.release(path);
-            let wait_ps = match loss.why {
-                Why::MasterDisabled => 0,
-                _ => self.core.settings.completion_timeout_ps,
-            };
-            let event = Event::Translated {
-                function: who as u32,
-                life,
-                transfer: id,
-                found: None,
-            };
-            self.core.queue.push(self.core.now_ps + wait_ps, event);
-            return self.core.now_ps;
-        }
-        let asked = Request {
-            access: Access::Read,
-            address: iova,
-            ..request
-        };
-        let passage = self.walk(path, &asked, Purpose::Queue, 0);
-        let event = Event::Asked {
-            function: who as u32,
-            life,
-            transfer: id,
-            iova,
-            len_bytes,
-            access,
-            path,
-        };
-        self.core.queue.push(passage.arrived_ps, event);
-        passage.left_ps
     }
 
     /// Sends the next request of a read; nothing where it has to wait, which its pace tells then.

@@ -1,8 +1,7 @@
 //! Data on its way to memory: what was sent and has not arrived. It lands in the order of arrival before anyone looks.
 
 use crate::memory::{Banks, MemoryError, Place};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 
 /// Bytes of TLPs under way; buffers are used again.
 #[derive(Debug, Default)]
@@ -54,29 +53,11 @@ impl Buffers {
 #[derive(Debug, Clone, Copy)]
 struct Landing {
     ps: u64,
-    turn: u64,
     place: Place,
     buffer: u32,
     len_bytes: u32,
     /// The function whose memory it is; nobody's is RAM.
     owner: u32,
-}
-
-impl PartialEq for Landing {
-    fn eq(&self, other: &Self) -> bool {
-        (self.ps, self.turn) == (other.ps, other.turn)
-    }
-}
-impl Eq for Landing {}
-impl PartialOrd for Landing {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Landing {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.ps, self.turn).cmp(&(other.ps, other.turn))
-    }
 }
 
 /// A range of a bank.
@@ -98,8 +79,9 @@ impl Stretch {
 /// All data on its way to memory.
 #[derive(Debug, Default)]
 pub(super) struct Landings {
-    heap: BinaryHeap<Reverse<Landing>>,
-    turns: u64,
+    /// In the order of arrival; of one time, in the order in which they were sent. What is sent later mostly arrives
+    /// later, so that the place of a new one is near the end.
+    coming: VecDeque<Landing>,
     /// Writes that memory refused, to be told by the machine.
     pub(super) refused: u64,
     pub(super) last_refusal: Option<MemoryError>,
@@ -111,34 +93,37 @@ impl Landings {
 
     /// The bytes in a buffer arrive at a place.
     pub(super) fn push(&mut self, ps: u64, place: Place, buffer: u32, len_bytes: u32, owner: u32) {
-        self.turns += 1;
-        self.heap.push(Reverse(Landing {
+        let after = match self.coming.back() {
+            Some(last) if last.ps > ps => self.coming.partition_point(|other| other.ps <= ps),
+            _ => self.coming.len(),
+        };
+        let landing = Landing {
             ps,
-            turn: self.turns,
             place,
             buffer,
             len_bytes,
             owner,
-        }));
+        };
+        self.coming.insert(after, landing);
     }
 
     /// When the next arrives.
     pub(super) fn next_ps(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse(landing)| landing.ps)
+        self.coming.front().map(|landing| landing.ps)
     }
 
     /// When the last arrives.
     pub(super) fn last_ps(&self) -> Option<u64> {
-        self.heap.iter().map(|Reverse(landing)| landing.ps).max()
+        self.coming.back().map(|landing| landing.ps)
     }
 
     /// Lands what has arrived by then.
     pub(super) fn land(&mut self, until_ps: u64, banks: &mut Banks, buffers: &mut Buffers) {
-        while let Some(Reverse(landing)) = self.heap.peek().copied() {
+        while let Some(landing) = self.coming.front().copied() {
             if landing.ps > until_ps {
                 break;
             }
-            self.heap.pop();
+            self.coming.pop_front();
             let bytes = &buffers.get(landing.buffer)[..landing.len_bytes as usize];
             if let Err(error) = banks.write(landing.place, bytes) {
                 self.refuse(error);
@@ -154,12 +139,13 @@ impl Landings {
 
     /// The memory of a function is gone: what was on its way there arrives nowhere.
     pub(super) fn forget(&mut self, owner: u32, buffers: &mut Buffers) {
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            (self.heap.drain()).partition(|Reverse(landing)| landing.owner == owner);
-        for Reverse(landing) in gone {
-            buffers.release(landing.buffer);
-        }
-        self.heap.extend(kept);
+        self.coming.retain(|landing| {
+            let is_kept = landing.owner != owner;
+            if !is_kept {
+                buffers.release(landing.buffer);
+            }
+            is_kept
+        });
     }
 
     /// When the last arrives that touches one of these.
@@ -171,9 +157,7 @@ impl Landings {
             };
             stretch.overlaps(one) || stretch.overlaps(other)
         };
-        (self.heap.iter())
-            .filter(|Reverse(landing)| touches(landing))
-            .map(|Reverse(landing)| landing.ps)
-            .max()
+        let last = self.coming.iter().rev().find(|landing| touches(landing));
+        last.map(|landing| landing.ps)
     }
 }

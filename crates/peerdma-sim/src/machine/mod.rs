@@ -6,8 +6,8 @@
 //!     arrival of a read:  its completer answers; completions take their own ways, and land in memory
 //! ```
 //!
-//! *Time.* Integer picoseconds. A TLP's way through all links is walked when it is sent: see [`link`](self) for what
-//! waits for what. What happens at one time happens in the order in which it was asked for. Same blueprint, same seed,
+//! *Time.* Integer picoseconds. A TLP's way through all links is walked when it is sent: a link takes the
+//! next TLP when it has sent the one before and the buffer at its end has room. What happens at one time happens in the order in which it was asked for. Same blueprint, same seed,
 //! same calls: same trace.
 //!
 //! *Order.* What takes one path stays in order. Paths delay independently: with `jitter_ps` above 0, each direction of
@@ -19,6 +19,8 @@
 //! *What is simpler than hardware.* Routes are judged when a TLP is sent; a register written meanwhile does not change
 //! them. Errors of requests are recorded at the same time. Host RAM takes data as fast as it comes.
 
+mod arrival;
+mod clock;
 mod completion;
 mod core;
 mod counters;
@@ -30,6 +32,7 @@ mod issue;
 mod landing;
 mod link;
 mod loss;
+mod message;
 mod mishap;
 mod options;
 mod path;
@@ -53,8 +56,8 @@ use self::core::Core;
 use self::fault::Faults;
 use self::landing::{Buffers, Landings};
 use self::link::{Channel, Channels, Hops};
-use self::path::{Map, Paths};
-use self::queue::{Event, ItemKind, Moment, Queue};
+use self::path::{MOST_PS, Map, Paths};
+use self::queue::{Event, Queue};
 use self::ram::Ram;
 use self::sender::Sender;
 use self::trace::Trace;
@@ -139,7 +142,7 @@ impl Machine {
             channels.extend([Channel::of_link(state), Channel::of_link(state)]);
         }
         let seed = options.seed.unwrap_or(nature.seed);
-        let channels = Channels::new(channels, seed, nature.jitter_ps);
+        let channels = Channels::new(channels, seed, nature.jitter_ps.min(MOST_PS));
         let mut senders: Vec<Sender> = (ids.iter())
             .map(|id| {
                 let link = fabric.function(*id).link_above;
@@ -163,8 +166,11 @@ impl Machine {
         let core = Core {
             now_ps: 0,
             settings: MachineSettings {
-                completion_timeout_ps: nature.completion_timeout_ps,
-                completion_boundary_bytes: nature.read_completion_boundary_bytes.into(),
+                completion_timeout_ps: nature.completion_timeout_ps.min(MOST_PS),
+                completion_boundary_bytes: match nature.read_completion_boundary_bytes {
+                    0..=64 => 64,
+                    _ => 128,
+                },
             },
             gear: if is_looked_at { Gear::Tlp } else { options.gear },
             map: Map::new(nature),
@@ -201,37 +207,6 @@ impl Machine {
     /// The time.
     pub fn now(&self) -> Time {
         Time::from_ps(self.core.now_ps)
-    }
-
-    /// Goes on to the next thing that happens (in the batched gear: the next that something else can see); `false` where
-    /// nothing will happen any more.
-    pub fn step(&mut self) -> bool {
-        if self.advance(Moment::NEVER) {
-            return true;
-        }
-        let Some(last_ps) = self.core.landings.last_ps() else {
-            return false;
-        };
-        self.core.now_ps = self.core.now_ps.max(last_ps);
-        self.core.land();
-        true
-    }
-
-    /// Lets all happen up to a time, which it is then.
-    pub fn run_until(&mut self, time: Time) {
-        let limit = Moment {
-            ps: time.as_ps(),
-            turn: u64::MAX,
-        };
-        while self.advance(limit) {}
-        self.core.now_ps = self.core.now_ps.max(time.as_ps());
-        self.core.land();
-    }
-
-    /// Lets all happen until nothing will any more. A device that always asks to be woken again never comes to rest:
-    /// use [`Self::run_until`].
-    pub fn run_until_idle(&mut self) {
-        while self.step() {}
     }
 
     /// The machine as software sees it now.
@@ -340,100 +315,4 @@ impl Machine {
         self.core.routes_changed();
         self.devices.get_mut(who)?.replace(model)
     }
-
-    /// Does the next thing, if it is not behind the limit.
-    fn advance(&mut self, limit: Moment) -> bool {
-        loop {
-            let Some((at, event)) = self.core.queue.first() else {
-                return false;
-            };
-            if at > limit {
-                return false;
-            }
-            self.core.queue.pop();
-            if !self.is_due(at, event) {
-                continue;
-            }
-            self.core.now_ps = at.ps;
-            self.core.land();
-            self.happen(event, limit);
-            return true;
-        }
-    }
-
-    /// Does it still count, or has its function changed its plans, or been reset?
-    fn is_due(&mut self, at: Moment, event: Event) -> bool {
-        let lives = |who: u32, life: u32| {
-            (self.core.senders.get(who as usize)).is_some_and(|sender| sender.life == life)
-        };
-        match event {
-            Event::Issue(who) => {
-                let sender = &self.core.senders[who as usize];
-                sender.pace == sender::Pace::At(at)
-            }
-            Event::Serve(who) => {
-                let sender = &self.core.senders[who as usize];
-                sender.arriving.front().is_some_and(|first| first.at == at)
-            }
-            Event::Ended {
-                function, life, kind, ..
-            } => kind != ItemKind::Device || lives(function, life),
-            Event::Translated { function, life, .. } | Event::Wake { function, life, .. } => {
-                lives(function, life)
-            }
-            Event::Asked { .. } | Event::Write { .. } | Event::Interrupt { .. } | Event::Fault(_) => true,
-        }
-    }
-
-    fn happen(&mut self, event: Event, limit: Moment) {
-        match event {
-            Event::Issue(who) | Event::Serve(who) => self.act(who as usize, limit),
-            Event::Write {
-                function,
-                bar,
-                offset,
-                buffer,
-                request,
-            } => self.take_write(function as usize, bar, offset, buffer, request),
-            Event::Ended {
-                function,
-                kind: ItemKind::Device,
-                transfer,
-                outcome,
-                ..
-            } if (function as usize) < self.core.cpu() => {
-                self.with_index(function as usize, |device, wire| {
-                    device.transfer_ended(transfer, outcome, wire);
-                });
-            }
-            Event::Ended {
-                transfer, outcome, ..
-            } => {
-                self.core.outcomes.insert(transfer, (self.now(), outcome));
-            }
-            Event::Asked { .. } => self.translate(event),
-            Event::Translated {
-                function,
-                transfer,
-                found,
-                ..
-            } => {
-                self.with_index(function as usize, |device, wire| {
-                    device.translation_ended(transfer, found, wire);
-                });
-            }
-            Event::Wake { function, cookie, .. } => {
-                self.with_index(function as usize, |device, wire| device.woken(cookie, wire));
-            }
-            Event::Interrupt { requester, vector } => self.core.interrupts.push_back(Interrupt {
-                time: self.now(),
-                requester,
-                vector,
-            }),
-            Event::Fault(index) => self.mishap(index),
-        }
-    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,9 @@ use super::link::{Channel, Channels, Hop, Hops};
 use crate::blueprint::Nature;
 use crate::fabric::{Direction, End, Explain, FunctionId, Leg, LinkId, Route};
 
+/// No delay is longer, whatever a blueprint says: 18 minutes, so that sums of delays stay times.
+pub(super) const MOST_PS: u64 = 1 << 50;
+
 /// A route, and the channels on it.
 #[derive(Debug)]
 pub(super) struct Path {
@@ -128,8 +131,8 @@ pub(super) struct Map {
 impl Map {
     pub(super) fn new(nature: &Nature) -> Self {
         Self {
-            switch_ps: nature.switch_ps,
-            root_complex_ps: nature.root_complex_ps,
+            switch_ps: nature.switch_ps.min(MOST_PS),
+            root_complex_ps: nature.root_complex_ps.min(MOST_PS),
             conventional: Vec::new(),
         }
     }

@@ -1,20 +1,19 @@
 //! How transfers are cut into TLPs (PCIe Base 2.2.2, 2.2.7, 2.3.1.1).
 
-/// How many bytes the next request carries or asks for: up to the next address that the largest size divides. As all
-/// sizes divide 4 KiB, none crosses such a boundary.
+/// How many bytes the next request carries or asks for: up to the next address that the largest size divides, which is a
+/// power of two. As all sizes divide 4 KiB, none crosses such a boundary.
 pub(super) fn request_bytes(address: u64, most_bytes: u64, rest_bytes: u64) -> u64 {
     let most_bytes = most_bytes.clamp(1, 4096);
-    (most_bytes - address % most_bytes).min(rest_bytes)
+    (most_bytes - (address & (most_bytes - 1))).min(rest_bytes)
 }
 
-/// How many bytes the next completion of a read carries: as many as fit, ending where the read completion boundary
-/// lets it, or with the last byte.
+/// How many bytes the next completion of a read carries: as many as fit, ending where the read completion boundary, a
+/// power of two, lets it, or with the last byte.
 pub(super) fn completion_bytes(address: u64, most_bytes: u64, boundary_bytes: u64, rest_bytes: u64) -> u64 {
     if rest_bytes <= most_bytes {
         return rest_bytes;
     }
-    let beyond = (address % boundary_bytes.max(1) + most_bytes) % boundary_bytes.max(1);
-    match most_bytes - beyond {
+    match most_bytes - (address.wrapping_add(most_bytes) & (boundary_bytes - 1)) {
         0 => most_bytes,
         bytes => bytes,
     }

@@ -37,6 +37,9 @@ impl Wire for Port<'_> {
     }
 
     fn wake_at(&mut self, at: Time, cookie: u64) {
+        if at.as_ps() >= Machine::END_PS {
+            return;
+        }
         let event = Event::Wake {
             function: self.who as u32,
             life: self.core.senders[self.who].life,

@@ -92,8 +92,12 @@ impl Moved {
         self.ended.as_ps().saturating_sub(self.started.as_ps())
     }
 
-    /// Bytes in a second of simulated time; nothing where no time went by.
+    /// Bytes in a second of simulated time, as the initiator sees it; nothing where it reports no success, or no time
+    /// went by.
     pub fn bytes_per_second(&self) -> Option<u64> {
+        if self.told != Told::Success {
+            return None;
+        }
         let bytes = u128::from(self.bytes) * 1_000_000_000_000;
         u64::try_from(bytes.checked_div(self.took_ps().into())?).ok()
     }
