@@ -7,7 +7,9 @@ fn trace(options: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("packets.jsonl");
     let status = Command::new(env!("CARGO_BIN_EXE_peerdma"))
-        .args(["simulate", "redirect", "--script", "redirect", "--json", "--trace"])
+        .args([
+            "simulate", "redirect", "--script", "redirect", "--json", "--trace",
+        ])
         .arg(&file)
         .args(options)
         .output()
