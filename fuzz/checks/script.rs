@@ -39,7 +39,10 @@ pub(crate) fn check(bytes: &[u8]) {
         return;
     }
     for machine in MACHINES.iter() {
-        let (batched, single) = (run(machine, &script, Gear::Batched), run(machine, &script, Gear::Tlp));
+        let (batched, single) = (
+            run(machine, &script, Gear::Batched),
+            run(machine, &script, Gear::Tlp),
+        );
         let (Some(batched), Some(single)) = (batched, single) else {
             continue;
         };
@@ -47,7 +50,12 @@ pub(crate) fn check(bytes: &[u8]) {
         assert_eq!(batched.counters, single.counters);
         for (one, other) in batched.transfers.iter().zip(&single.transfers) {
             assert_eq!(one.fates, other.fates);
-            let told = [one.fates.intact_bytes, one.fates.lost_bytes, one.fates.all_ones_bytes, one.fates.wrong_bytes];
+            let told = [
+                one.fates.intact_bytes,
+                one.fates.lost_bytes,
+                one.fates.all_ones_bytes,
+                one.fates.wrong_bytes,
+            ];
             assert_eq!(told.iter().sum::<u64>(), one.bytes);
         }
     }
