@@ -172,7 +172,7 @@ pub(crate) fn capture(source: &Source, command: &str) -> String {
             "peerdma {command}, as root outside of any container: this one hides configuration space from root"
         ),
         Source::Live => format!("sudo peerdma {command}"),
-        Source::Sysfs(_) | Source::File(_) => format!(
+        Source::Sysfs(_) | Source::File(_) | Source::Machine(_) => format!(
             "on that machine: sudo lspci -D -nn -vvvxxxx > FILE (or sudo peerdma snapshot -o FILE); \
              then peerdma {command} --from FILE"
         ),

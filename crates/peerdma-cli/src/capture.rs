@@ -1,7 +1,8 @@
-//! Where a machine is read from: this machine, a folder, a file, standard input.
+//! Where a machine is read from: this machine, a folder, a file, standard input, a machine file.
 
 use crate::args::MachineArgs;
 use crate::error::Problem;
+use crate::machine_file;
 use peerdma::snapshot::{Snapshot, Warnings};
 use peerdma_linux::KeepConfig;
 use peerdma_linux::source::{self, SourceError};
@@ -18,6 +19,8 @@ pub(crate) enum Source {
     Sysfs(String),
     /// A file, `-` for standard input.
     File(String),
+    /// A machine file, or a machine that ships with peerdma.
+    Machine(String),
 }
 
 impl Source {
@@ -26,7 +29,7 @@ impl Source {
         match self {
             Self::Live => "this machine",
             Self::File(name) if name == "-" => "standard input",
-            Self::Sysfs(name) | Self::File(name) => name,
+            Self::Sysfs(name) | Self::File(name) | Self::Machine(name) => name,
         }
     }
 }
@@ -40,6 +43,11 @@ pub(crate) fn read(
     keep: KeepConfig,
     warnings: &mut Warnings,
 ) -> Result<(Snapshot, Source), Problem> {
+    if let Some(path) = &args.machine {
+        let blueprint = machine_file::load(path)?;
+        let source = Source::Machine(path.display().to_string());
+        return Ok((machine_file::snapshot(blueprint, keep), source));
+    }
     let (read, source) = match (&args.from, &args.sysfs) {
         (Some(path), _) => {
             let name = path.display().to_string();

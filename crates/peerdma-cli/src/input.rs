@@ -32,7 +32,18 @@ impl Machine {
     pub(crate) fn open(args: &MachineArgs, policy: Policy) -> Result<Self, Problem> {
         let asked = asked_kernel(args.kernel.as_deref(), policy)?;
         let mut notes = Vec::new();
-        let (mut snapshot, source, mut warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        let (snapshot, source, warnings) = read(args, KeepConfig::Drop, &mut notes)?;
+        Ok(Self::of(snapshot, source, warnings, notes, asked))
+    }
+
+    /// A machine that was read before, or that is simulated.
+    pub(crate) fn of(
+        mut snapshot: Snapshot,
+        source: Source,
+        mut warnings: Warnings,
+        mut notes: Vec<String>,
+        asked: Option<Kernel>,
+    ) -> Self {
         let cpu = snapshot.host.cpu.clone();
         infer_processor(&mut snapshot, &mut notes);
         make_plain(&mut snapshot);
@@ -47,14 +58,14 @@ impl Machine {
         });
         let topology = Topology::new(snapshot, &mut warnings);
         warn_of_missing_host_bridge(&topology, &mut warnings);
-        Ok(Self {
+        Self {
             topology,
             kernel,
             source,
             warnings,
             cpu,
             notes,
-        })
+        }
     }
 
     /// The processor that was concluded from the host bridge, where nobody named one.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! args      what the command line says
-//! input     the machine it is about (capture: where it is read from; processor: what --cpu names)
+//! input     the machine it is about (capture: where it is read from; machine_file: a simulated one; processor: what
+//!           --cpu names)
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
-//! topo, matrix, route, check, snapshot     the commands
+//! topo, matrix, route, check, simulate, snapshot     the commands
 //! report, style    where output goes and how it looks; error: how a run fails
 //! ```
 
@@ -21,6 +22,7 @@ mod input;
 mod judges;
 mod layout;
 mod links;
+mod machine_file;
 mod manual;
 mod matrix;
 mod names;
@@ -30,6 +32,7 @@ mod reason;
 mod report;
 mod route;
 mod select;
+mod simulate;
 mod snapshot;
 mod style;
 mod topo;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Matrix(args) => matrix::run(args).map(|()| ExitCode::SUCCESS),
         Command::Route(args) => route::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => manual::completions(args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => manual::man(args).map(|()| ExitCode::SUCCESS),

@@ -4,6 +4,7 @@ use peerdma::fact::Fact;
 use peerdma::pci::{ClassCode, Id, PortType};
 use peerdma::snapshot::Function;
 use peerdma_linux::ids;
+use peerdma_sim::blueprint::identity;
 use std::borrow::Cow;
 
 /// Classes that have a short word, as the class code's digits begin: longer digits first.
@@ -61,6 +62,9 @@ pub(crate) fn device(id: Option<Id>) -> String {
     let Some(id) = id else {
         return "unknown device".into();
     };
+    if let Some(simulated) = simulated(id) {
+        return simulated.into();
+    }
     let Some(vendor) = ids::vendor(id.vendor) else {
         return id.to_string();
     };
@@ -68,6 +72,22 @@ pub(crate) fn device(id: Option<Id>) -> String {
         Some(device) => format!("{} {device}", short(vendor.name())),
         None => format!("{} {:04x}", short(vendor.name()), id.device),
     }
+}
+
+/// What the simulator's own devices are.
+fn simulated(id: Id) -> Option<&'static str> {
+    const NAMES: [(Id, &str); 8] = [
+        (identity::HOST_BRIDGE, "simulated host bridge"),
+        (identity::ROOT_PORT, "simulated root port"),
+        (identity::UPSTREAM_PORT, "simulated switch, upstream port"),
+        (identity::DOWNSTREAM_PORT, "simulated switch, downstream port"),
+        (identity::CONVENTIONAL_BRIDGE, "simulated PCI bridge"),
+        (identity::CARD, "simulated memory card"),
+        (identity::NVME, "simulated NVMe controller"),
+        (identity::ACCELERATOR, "simulated accelerator"),
+    ];
+    let found = NAMES.iter().find(|(known, _)| *known == id);
+    found.map(|(_, name)| *name)
 }
 
 /// A vendor's name.

@@ -34,6 +34,11 @@ impl Out {
         }
     }
 
+    /// Is the answer JSON?
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Columns for a list of lines that each stand alone: without end where no terminal reads them, so
     /// that nothing is cut off before a pipe.
     pub(crate) fn line_width(&self) -> usize {

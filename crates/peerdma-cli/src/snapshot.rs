@@ -99,7 +99,7 @@ fn coverage(snapshot: &Snapshot, source: &Source) -> String {
     match source {
         Source::Live if !advice::is_root() => text.push_str(" (all of it: sudo peerdma snapshot)"),
         Source::Live => text.push_str(" (run it outside of any container to read all of it)"),
-        Source::Sysfs(_) | Source::File(_) => {
+        Source::Sysfs(_) | Source::File(_) | Source::Machine(_) => {
             text.push_str(" (the source lacks them; on that machine: sudo peerdma snapshot, or sudo lspci -D -nn -vvvxxxx)");
         }
     }

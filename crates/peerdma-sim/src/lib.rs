@@ -21,5 +21,6 @@ pub mod firmware;
 pub mod machine;
 pub mod memory;
 pub mod random;
+pub mod script;
 pub mod time;
 pub mod tlp;

@@ -6,6 +6,8 @@ mod blueprint;
 mod machine_file;
 #[path = "../../../fuzz/checks/replay.rs"]
 mod replay;
+#[path = "../../../fuzz/checks/script.rs"]
+mod script;
 
 #[test]
 fn any_text_is_read_as_a_machine_file_without_a_broken_promise() {
@@ -16,4 +18,9 @@ fn any_text_is_read_as_a_machine_file_without_a_broken_promise() {
 fn any_snapshot_is_simulated_without_a_broken_promise() {
     replay::replay("blueprint", blueprint::check);
     replay::replay("snapshot_json", blueprint::check);
+}
+
+#[test]
+fn any_script_is_carried_out_without_a_broken_promise() {
+    replay::replay("script", script::check);
 }

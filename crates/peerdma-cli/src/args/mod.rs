@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Test pairs that must reach each other, for scripts and CI
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Switch a simulated machine on: show it, or carry out transfers and show what becomes of every byte
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(SimulateArgs),
     /// Write the machine into one file that every command takes with --from
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
@@ -208,6 +211,42 @@ pub(crate) struct SnapshotArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// A machine file, or the name of a machine that ships (two-ssds, gpu-box, redirect, ...)
+    #[arg(value_name = "MACHINE", value_hint = ValueHint::FilePath, required_unless_present = "from")]
+    pub(crate) machine: Option<PathBuf>,
+    /// A capture instead: what it does not tell is filled in, and said
+    #[arg(long, value_name = "SNAPSHOT", value_hint = ValueHint::AnyPath, conflicts_with = "machine")]
+    pub(crate) from: Option<PathBuf>,
+    /// Transfers to carry out: a file (docs/simulator.md), - for standard input, or the name of a script that ships (redirect)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) script: Option<PathBuf>,
+    /// Write every packet into this file, one line of JSON each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "script")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Decides between orders of arrival, instead of the machine's own seed; a script's seed comes first
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How transfers are carried out; times, counters and outcomes are the same
+    #[arg(long, value_enum, default_value_t = GearArg::Batched)]
+    pub(crate) gear: GearArg,
+    /// No warnings and notes
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// How transfers are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GearArg {
+    /// Packet by packet
+    Tlp,
+    /// Many packets at once where nothing can interfere: faster
+    Batched,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -252,7 +291,8 @@ Examples:
   peerdma matrix --from dump.txt       the same for another: sudo lspci -D -nn -vvvxxxx > dump.txt
   peerdma check --between class:nvme class:gpu
 
-Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown.";
+Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown;
+simulate: 1 a transfer did not end as its script expects.";
 
 const TOPO_EXAMPLES: &str = "\
 Examples:
@@ -285,6 +325,15 @@ Examples:
   peerdma check --between class:nvme class:gpu --require direct --from machine.json
   peerdma check --pairs pairs.txt --one-way";
 
+const SIMULATE_EXAMPLES: &str = "\
+Exit code: 2 bad input, else 1 a transfer did not end as its script expects, else 0.
+
+Examples:
+  peerdma simulate redirect                        the machine, as topo shows it
+  peerdma simulate redirect --script redirect      a copy that is fast, reports success, and is wrong
+  peerdma simulate box.toml --script copies.toml --trace packets.jsonl
+  sudo peerdma snapshot -o m.json && peerdma simulate --from m.json --script copies.toml";
+
 const SNAPSHOT_EXAMPLES: &str = "\
 Examples:
   sudo peerdma snapshot --blank-serials -o machine.json
@@ -298,6 +347,7 @@ impl Command {
             Self::Matrix(args) => args.output.json,
             Self::Route(args) => args.output.json,
             Self::Check(args) => args.output.json,
+            Self::Simulate(args) => args.output.json,
             Self::Snapshot(args) => args.look.json,
             Self::Completions(_) | Self::Man(_) => false,
         }

@@ -11,6 +11,9 @@ pub(crate) struct MachineArgs {
     /// A capture instead of this machine: peerdma snapshot, lspci -vvv or -xxxx, sysfs tree or archive; - is stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, conflicts_with = "sysfs")]
     pub(crate) from: Option<PathBuf>,
+    /// A simulated machine: a machine file, or the name of one that ships (two-ssds, gpu-box, redirect, ...)
+    #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath, conflicts_with_all = ["from", "sysfs"])]
+    pub(crate) machine: Option<PathBuf>,
     /// Another root folder of sysfs than /sys
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) sysfs: Option<PathBuf>,

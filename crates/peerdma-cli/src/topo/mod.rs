@@ -6,6 +6,8 @@ mod cells;
 mod json;
 mod tree;
 
+pub(crate) use tree::Detail;
+
 use crate::args::{Policy, TopoArgs};
 use crate::error::Failure;
 use crate::input::Machine;
@@ -19,13 +21,21 @@ pub(crate) fn run(args: &TopoArgs) -> Result<(), Failure> {
     let machine = Machine::open(&args.machine, Policy::Linux)?;
     let out = Out::new(args.output);
     out.tell(&machine, &args.machine);
-    if args.output.json {
-        return out.print_json(&json::Answer::new(&machine));
-    }
     let detail = if args.verbose {
         tree::Detail::All
     } else {
         tree::Detail::Lines
     };
-    out.print(&tree::draw(&machine, &out, detail))
+    print(&machine, &out, detail)
+}
+
+/// Prints the tree of a machine.
+///
+/// # Errors
+/// [`Failure`] where it cannot be written.
+pub(crate) fn print(machine: &Machine, out: &Out, detail: Detail) -> Result<(), Failure> {
+    match out.is_json() {
+        true => out.print_json(&json::Answer::new(machine)),
+        false => out.print(&tree::draw(machine, out, detail)),
+    }
 }

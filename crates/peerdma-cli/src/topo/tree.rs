@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 
 /// How much is told of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Detail {
+pub(crate) enum Detail {
     /// One line.
     Lines,
     /// Further lines below it.

@@ -4,9 +4,11 @@
 //! has ended, and when a time that it asked for has come. It acts through the [`Wire`] that each call hands it. Models
 //! know nothing of the fabric: whether an address leads to RAM, to a peer or nowhere shows in the outcome only.
 
+pub mod accelerator;
 mod card;
 pub mod nvme;
 
+pub use accelerator::Accelerator;
 pub use card::Card;
 
 use crate::blueprint::DeviceKind;
@@ -73,8 +75,9 @@ pub(crate) fn build(
     banks: &mut Banks,
 ) -> Result<Box<dyn Device>, BuildError> {
     Ok(match kind {
+        DeviceKind::Accelerator(kind) => Box::new(accelerator::furnish(kind, bars, banks)),
         DeviceKind::Nvme(kind) => Box::new(nvme::furnish(function, kind, bars, banks)?),
-        DeviceKind::Card | DeviceKind::Accelerator(_) => Box::new(Card::new(bars, banks)),
+        DeviceKind::Card => Box::new(Card::new(bars, banks)),
     })
 }
 

@@ -12,10 +12,10 @@ mod error;
 mod host;
 mod machine;
 mod port;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 pub use error::{At, MachineError, Wrong};
 pub use machine::{

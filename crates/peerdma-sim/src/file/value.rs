@@ -21,7 +21,7 @@ const SIZES: std::ops::Range<usize> = 0..5;
 const TIMES: std::ops::Range<usize> = 5..9;
 
 /// Bytes, at most `most`: `4096`, `"16 GiB"`.
-pub(super) fn size(value: Value<'_, '_>, most: u64) -> Result<u64, MachineError> {
+pub(crate) fn size(value: Value<'_, '_>, most: u64) -> Result<u64, MachineError> {
     measure(value, &UNITS[SIZES], most).ok_or_else(|| {
         value.wrong(format!(
             "a number of bytes up to {most}, or a size such as \"64 KiB\", \"256 MiB\", \"16 GiB\""
@@ -41,7 +41,7 @@ pub(super) fn power_of_two(value: Value<'_, '_>, least: u64, most: u64) -> Resul
 }
 
 /// Picoseconds, at most `most`: `250`, `"110 ns"`.
-pub(super) fn time_ps(value: Value<'_, '_>, most: u64) -> Result<u64, MachineError> {
+pub(crate) fn time_ps(value: Value<'_, '_>, most: u64) -> Result<u64, MachineError> {
     measure(value, &UNITS[TIMES], most)
         .ok_or_else(|| value.wrong("a time up to one hour such as \"110 ns\", \"50 ms\", or picoseconds"))
 }
@@ -165,7 +165,7 @@ pub(super) fn id(value: Value<'_, '_>) -> Result<Id, MachineError> {
 }
 
 /// A name.
-pub(super) fn name(value: Value<'_, '_>) -> Result<String, MachineError> {
+pub(crate) fn name(value: Value<'_, '_>) -> Result<String, MachineError> {
     const EXPECTED: &str = "a name that starts with a letter and has up to 64 letters, digits, - and _";
     let text = value.text(EXPECTED)?;
     let is_name = text.len() <= 64
@@ -270,4 +270,9 @@ fn egress(value: Value<'_, '_>) -> Result<Egress, MachineError> {
         true => name(value).map(Egress::Name),
         false => value.number(0, 255).map(|number| Egress::Number(number as u8)),
     }
+}
+
+/// A number of bytes as text: `4096`, `64 KiB`.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| with_unit(text, &UNITS[SIZES]))
 }

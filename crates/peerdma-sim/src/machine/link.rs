@@ -18,6 +18,8 @@ pub(super) struct Channel {
     byte_time: u64,
     /// Framing, sequence number and LCRC of each TLP; on a conventional bus the address phase stands for its header too.
     framing_bytes: u64,
+    /// What a TLP of the other direction brings about here; nothing in FLITs, which have bytes of their own for it.
+    dllp_bytes: u64,
     is_conventional: bool,
     /// When the last TLP that was given to it will have left.
     busy_until_ps: u64,
@@ -47,14 +49,15 @@ impl Channel {
 
     pub(super) fn of_link(state: LinkState) -> Self {
         let megabits = state.megabits_per_second().max(1);
-        let framing_bytes = match state.rate.0 {
-            Self::FLIT_RATE => 0,
-            _ => Self::FRAMING_BYTES,
+        let (framing_bytes, dllp_bytes) = match state.rate.0 {
+            Self::FLIT_RATE => (0, 0),
+            _ => (Self::FRAMING_BYTES, Self::DLLP_BYTES),
         };
-        Self::new(
-            Self::exact_byte_time(state).unwrap_or((8_000_000 << Self::FRACTION_BITS) / megabits),
-            framing_bytes,
-        )
+        let byte_time = Self::exact_byte_time(state).unwrap_or((8_000_000 << Self::FRACTION_BITS) / megabits);
+        Self {
+            dllp_bytes,
+            ..Self::new(byte_time, framing_bytes)
+        }
     }
 
     pub(super) fn conventional() -> Self {
@@ -70,6 +73,7 @@ impl Channel {
         Self {
             byte_time,
             framing_bytes,
+            dllp_bytes: 0,
             is_conventional: false,
             busy_until_ps: 0,
             last_arrival_ps: 0,
@@ -216,10 +220,10 @@ impl Channels {
             channel.carried.add(purpose, bytes, data_bytes);
             if !channel.is_conventional {
                 let opposite = &mut self.channels[hop.opposite as usize];
-                let dllp_ps = opposite.carry_ps(Channel::DLLP_BYTES);
+                let dllp_ps = opposite.carry_ps(opposite.dllp_bytes);
                 opposite.owed_ps += dllp_ps;
                 opposite.carried.busy_ps += dllp_ps;
-                opposite.carried.dllp_bytes += Channel::DLLP_BYTES;
+                opposite.carried.dllp_bytes += opposite.dllp_bytes;
             }
             if index == 0 {
                 // Whoever sits inside of a switch or root complex hands over the next one while this one crosses it.

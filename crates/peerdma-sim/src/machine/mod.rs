@@ -64,7 +64,7 @@ use self::trace::Trace;
 use crate::blueprint::{Blueprint, DeviceKind};
 use crate::device::{self, Device, Wire};
 use crate::fabric::{BuildError, Direction, Explain, Fabric};
-use crate::memory::Banks;
+use crate::memory::{Banks, Place};
 use crate::time::Time;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
@@ -232,8 +232,13 @@ impl Machine {
         &mut self.core.banks
     }
 
+    /// Where host RAM holds the byte at a physical address, and for how many bytes from there on, at least 1.
+    pub fn ram(&self, phys: u64) -> Option<(Place, u64)> {
+        self.core.ram.find(phys)
+    }
+
     /// Where in [`Self::banks`] the RAM at a physical address is.
-    pub fn ram_place(&self, phys: u64) -> Option<crate::memory::Place> {
+    pub fn ram_place(&self, phys: u64) -> Option<Place> {
         self.core.ram.find(phys).map(|(place, _)| place)
     }
 

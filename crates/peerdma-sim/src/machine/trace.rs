@@ -124,7 +124,7 @@ impl Trace {
             Self::place(line, note.at, fabric)?;
             line.push_str("\",\"what\":\"");
             let start = line.len();
-            write!(line, "{note}")?;
+            write!(line, "{}", note.decision)?;
             // Quotation marks, if ever a decision is told with some.
             if line[start..].contains(['"', '\\']) {
                 let told = line[start..].replace('\\', "\\\\").replace('"', "\\\"");

@@ -1,0 +1,151 @@
+//! `peerdma simulate`: a machine that is switched on, and transfers that are carried out on it.
+//!
+//! [`text`] prints what became of them, [`json`] has it as data; [`way`] says how a request travelled, [`trace`] writes
+//! packets into a file, [`progress`] shows how far a long run is.
+
+mod json;
+mod progress;
+mod text;
+mod trace;
+mod way;
+
+use crate::args::{GearArg, MachineArgs, SimulateArgs};
+use crate::capture::{self, Source};
+use crate::error::{Failure, Problem};
+use crate::input::Machine;
+use crate::machine_file;
+use crate::report::Out;
+use crate::topo;
+use peerdma::snapshot::Warnings;
+use peerdma_linux::KeepConfig;
+use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::fabric::BuildError;
+use peerdma_sim::machine::{self, Gear, Options};
+use peerdma_sim::script::{self, Report, RunError, Script};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A transfer did not end as its script expects.
+const UNEXPECTED: u8 = 1;
+
+/// A script that was carried out.
+struct Run<'r> {
+    /// The machine that it ran on, as it was before.
+    shown: &'r Machine,
+    /// The machine afterwards.
+    machine: &'r machine::Machine,
+    report: &'r Report,
+    script_name: &'r str,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`] where the machine or the script cannot be read, or do not fit together.
+pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
+    let machine_args = machine_args(args);
+    let (blueprint, source, warnings) = blueprint(args, &machine_args)?;
+    let out = Out::new(args.output);
+    let Some(path) = &args.script else {
+        let machine = machine::Machine::new(&blueprint).map_err(|error| not_built(&source, &error))?;
+        let shown = Machine::of(machine.snapshot(), source, warnings, Vec::new(), None);
+        out.tell(&shown, &machine_args);
+        topo::print(&shown, &out, topo::Detail::Lines)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let script = machine_file::load_script(path)?;
+    let shown = Machine::of(blueprint.snapshot.clone(), source, warnings, Vec::new(), None);
+    out.tell(&shown, &machine_args);
+    let name = path.display().to_string();
+    let (report, machine) = carry_out(args, &blueprint, &script, &shown.source, &name)?;
+    let run = Run {
+        shown: &shown,
+        machine: &machine,
+        report: &report,
+        script_name: &name,
+    };
+    match args.output.json {
+        true => out.print_json(&json::Answer::new(&run))?,
+        false => out.print(&text::draw(&run, &out))?,
+    }
+    Ok(match report.is_as_expected() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(UNEXPECTED),
+    })
+}
+
+/// The machine that the options name, as firmware leaves it.
+fn blueprint(
+    args: &SimulateArgs,
+    machine_args: &MachineArgs,
+) -> Result<(Blueprint, Source, Warnings), Problem> {
+    let mut warnings = Warnings::default();
+    if let Some(path) = &args.machine {
+        let source = Source::Machine(path.display().to_string());
+        return Ok((machine_file::load(path)?, source, warnings));
+    }
+    let (snapshot, source) = capture::read(machine_args, KeepConfig::Drop, &mut warnings)?;
+    let (blueprint, filled) = Blueprint::from_snapshot(&snapshot).map_err(|error| {
+        Problem::new(
+            format_args!("{} cannot be simulated", source.name()),
+            error,
+            "simulate a smaller machine",
+        )
+    })?;
+    for warning in filled.list() {
+        warnings.push(&warning.at, &warning.what);
+    }
+    Ok((blueprint, source, warnings))
+}
+
+fn carry_out(
+    args: &SimulateArgs,
+    blueprint: &Blueprint,
+    script: &Script,
+    source: &Source,
+    name: &str,
+) -> Result<(Report, machine::Machine), Failure> {
+    let trace = args.trace.as_deref().map(trace::File::create).transpose()?;
+    let options = Options {
+        gear: match args.gear {
+            GearArg::Tlp => Gear::Tlp,
+            GearArg::Batched => Gear::Batched,
+        },
+        seed: args.seed,
+        trace: trace.as_ref().map(trace::File::sink),
+        ..Options::default()
+    };
+    let bar = progress::Progress::default();
+    let ran = script::run(blueprint, script, options, &mut |progress| bar.show(progress));
+    drop(bar);
+    let (report, machine) = ran.map_err(|error| match error {
+        RunError::Build(error) => not_built(source, &error),
+        RunError::Script(error) => machine_file::script_problem(name, &error),
+        other => Problem::new("the script was not carried out", other, "look at the script"),
+    })?;
+    if let Some(trace) = trace {
+        trace.finish(args.trace.as_deref().unwrap_or(Path::new("trace")))?;
+    }
+    Ok((report, machine))
+}
+
+fn not_built(source: &Source, error: &BuildError) -> Problem {
+    Problem::new(
+        format_args!("{} cannot be switched on", source.name()),
+        error,
+        "describe in the machine file, or capture, what is missing",
+    )
+}
+
+/// The options of other commands that read captures.
+fn machine_args(args: &SimulateArgs) -> MachineArgs {
+    MachineArgs {
+        from: args.from.clone(),
+        machine: args.machine.clone(),
+        sysfs: None,
+        cpu: None,
+        kernel: None,
+        iommu: None,
+        quiet: args.quiet,
+    }
+}

@@ -1,0 +1,164 @@
+//! Scripts on the machines that ship with the repository.
+
+use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::file;
+use peerdma_sim::machine::{Gear, Options};
+use peerdma_sim::script::{self, Expected, Report, RunError, Told};
+use std::fs;
+use std::path::Path;
+
+fn text(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../machines");
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+fn machine(name: &str) -> Blueprint {
+    file::load(&text(&format!("{name}.toml"))).unwrap()
+}
+
+fn run_in(gear: Gear, name: &str, script: &str) -> Result<Report, RunError> {
+    let options = Options {
+        gear,
+        ..Options::default()
+    };
+    let script = script::read(script)?;
+    script::run(&machine(name), &script, options, &mut |_| {}).map(|(report, _)| report)
+}
+
+fn run(name: &str, script: &str) -> Report {
+    run_in(Gear::Batched, name, script).unwrap()
+}
+
+fn fates(report: &Report) -> Vec<Expected> {
+    report.transfers.iter().map(|moved| moved.fates.whole()).collect()
+}
+
+#[test]
+fn a_redirected_copy_is_fast_reports_success_and_is_wrong() {
+    let report = run("redirect", &text("scripts/redirect.toml"));
+    assert!(report.is_as_expected(), "{:?}", fates(&report));
+    assert!(report.transfers.iter().all(|moved| moved.told == Told::Success));
+    let whys: Vec<_> = report.transfers[..2]
+        .iter()
+        .map(|moved| moved.first_loss.unwrap().loss.why)
+        .collect();
+    assert_eq!(whys, [peerdma_sim::fabric::Why::NotForwarded; 2]);
+    assert!(report.transfers[2].first_loss.is_none());
+}
+
+#[test]
+fn both_gears_say_the_same_of_a_script() {
+    for (name, script) in [
+        ("redirect", text("scripts/redirect.toml")),
+        (
+            "gpu-box",
+            "[[transfer]]\nfrom = \"gpu0\"\nto = \"gpu3\"\nbytes = 300001\nby = \"gpu3\"\n[[transfer]]\nfrom = \"gpu1\"\n\
+             to = \"gpu2+7\"\nbytes = \"256 KiB\"\nby = \"gpu1\"\ntogether = true\nclass = \"relaxed\""
+                .into(),
+        ),
+    ] {
+        let [one, other] =
+            [Gear::Batched, Gear::Tlp].map(|gear| run_in(gear, name, &script).unwrap());
+        assert_eq!(one.counters, other.counters);
+        assert_eq!(one.ended, other.ended);
+        for (one, other) in one.transfers.iter().zip(&other.transfers) {
+            assert_eq!((&one.fates, one.ended, one.told), (&other.fates, other.ended, other.told));
+        }
+    }
+}
+
+#[test]
+fn an_iommu_is_told_what_a_script_needs_and_translated_requests_go_direct() {
+    let script =
+        "[[transfer]]\nfrom = \"gpu0\"\nto = \"gpu1\"\nbytes = \"64 KiB\"\nby = \"gpu0\"\nclass = \"CLASS\"";
+    let direct = text("gpu-box.toml").replace(r#""VBRCUET", on = "VRCU""#, r#""VBRCUET", on = "VRCUT""#);
+    let direct = file::load(&direct).unwrap();
+    for class in ["strict", "relaxed", "translated", "translated-relaxed"] {
+        let script = script::read(&script.replace("CLASS", class)).unwrap();
+        let (report, _) = script::run(&direct, &script, Options::default(), &mut |_| {}).unwrap();
+        let moved = &report.transfers[0];
+        assert_eq!(moved.fates.whole(), Expected::Intact, "{class}");
+        assert_eq!(
+            moved.request.crosses_root_complex(),
+            !class.starts_with("translated"),
+            "{class}"
+        );
+    }
+}
+
+#[test]
+fn faults_do_what_they_say() {
+    let copy = "[[transfer]]\nfrom = \"gpu0\"\nto = \"ram+0x10000000\"\nbytes = \"64 KiB\"\n\
+                [[transfer]]\nfrom = \"ram+0x20000000\"\nto = \"gpu0\"\nbytes = \"64 KiB\"\n";
+    let with = |fault: &str| {
+        run(
+            "two-ssds",
+            &format!("{}[[fault]]\n{fault}", copy.replace("gpu0", "ssd0:cmb")),
+        )
+    };
+    let name = "ssd0";
+    assert_eq!(
+        fates(&with("kind = \"allocation\"\nnth = 100000")),
+        [Expected::Intact; 2]
+    );
+    let lost = with("kind = \"completion-lost\"\nnth = 3");
+    assert_eq!(lost.transfers[0].fates.whole(), Expected::Intact);
+    assert!(
+        matches!(
+            lost.transfers[1].told,
+            Told::Error {
+                what: "completion timeout",
+                ..
+            }
+        ),
+        "{:?}",
+        lost.transfers[1].told
+    );
+    let gone = with(&format!("kind = \"removed\"\ndevice = \"{name}\""));
+    assert!(
+        fates(&gone).iter().all(|fate| *fate == Expected::Lost),
+        "{:?}",
+        fates(&gone)
+    );
+}
+
+#[test]
+fn a_script_that_does_not_fit_the_machine_is_refused_with_its_line() {
+    let refused = |script: &str| match run_in(Gear::Batched, "redirect", script) {
+        Err(error) => error.to_string(),
+        Ok(report) => panic!("{report:?}"),
+    };
+    for (script, expected) in [
+        (
+            "from = \"gpu7\"\nto = \"gpu0\"\nbytes = 1",
+            "line 2, column 8: the machine has no `gpu7`; it has gpu0, gpu1",
+        ),
+        (
+            "from = \"gpu1:cmb\"\nto = \"gpu0\"\nbytes = 1",
+            "line 2, column 8: gpu1 has no memory at cmb; it has bar0",
+        ),
+        (
+            "from = \"gpu1:bar0\"\nto = \"gpu0\"\nbytes = 1",
+            "line 2, column 8: gpu1 has no memory at bar0+0x0 (there are",
+        ),
+        (
+            "from = \"gpu1\"\nto = \"gpu0\"\nbytes = 1",
+            "line 1, column 1: either side could move the bytes; write by =",
+        ),
+        (
+            "from = \"ram\"\nto = \"ram+64\"\nbytes = 1",
+            "line 1, column 1: both sides are RAM",
+        ),
+        (
+            "from = \"gpu1\"\nto = \"ram\"\nbytes = 64\n[[transfer]]\nfrom = \"gpu0\"\nto = \"ram+63\"\nbytes = 1\ntogether = true",
+            "line 5, column 1: it shares bytes with the transfer in line 1,",
+        ),
+        (
+            "from = \"gpu1+0x3fffffc00\"\nto = \"ram\"\nbytes = \"1 MiB\"",
+            "line 2, column 8: gpu1 has no memory at 0x100000 bytes from",
+        ),
+    ] {
+        let told = refused(&format!("[[transfer]]\n{script}"));
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
