@@ -2,10 +2,12 @@
 //!
 //! - [`verdict`](self): the words of an answer ([`MapType`], [`Answer`], [`Verdict`]);
 //! - [`linux`]: what Linux decides, release by release;
+//! - [`spec`]: what the hardware does by the rules of the PCI Express specification;
 //! - [`Bottleneck`]: the slowest link on the way.
 
 mod bottleneck;
 pub mod linux;
+pub mod spec;
 mod verdict;
 
 pub use bottleneck::{Bottleneck, LinkEnds, LinkHealth, above as link_above};

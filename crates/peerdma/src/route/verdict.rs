@@ -176,6 +176,14 @@ impl Verdict {
         }
     }
 
+    /// Answers that differ between reading and writing, in the order of [`Access::ALL`].
+    pub(crate) const fn per_access(answers: [[Answer; 4]; 2], raw_distance: Option<u32>) -> Self {
+        Self {
+            answers,
+            raw_distance,
+        }
+    }
+
     /// The answer for one kind of access and packets.
     pub const fn answer(&self, access: Access, class: TlpClass) -> Answer {
         self.answers[access as usize][class as usize]

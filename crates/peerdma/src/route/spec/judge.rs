@@ -1,0 +1,259 @@
+//! The judge: one topology, any pair.
+
+use super::doubts::{Doubts, Next};
+use super::facts::Machine;
+use super::memory::Memory;
+use super::walk::{Leg, Recording, Stop, Walk};
+use super::{Fate, Form, Missing, Outcome, Question, Refusal, Way};
+use crate::route::{Access, Answer, MapType, TlpClass, Verdict};
+use crate::topology::{NodeId, Topology};
+use alloc::vec::Vec;
+
+/// Answers for the functions of one topology as the specification would.
+///
+/// # Panics
+/// Where a [`NodeId`] is not one of its topology, as there.
+#[derive(Debug, Clone)]
+pub struct Judge<'t> {
+    machine: Machine<'t>,
+}
+
+impl<'t> Judge<'t> {
+    /// Puts together what the walks will ask for; time and memory linear in the number of functions, but for sorting
+    /// addresses.
+    pub fn new(topology: &'t Topology) -> Self {
+        Self {
+            machine: Machine::new(topology),
+        }
+    }
+
+    /// The topology.
+    pub fn topology(&self) -> &'t Topology {
+        self.machine.topology
+    }
+
+    /// May `client` reach the largest memory BAR of `provider`, reading and writing, in each class of packets?
+    pub fn verdict(&self, provider: NodeId, client: NodeId) -> Verdict {
+        let answers = Access::ALL.map(|access| {
+            let mut answers = TlpClass::ALL.map(|_| Answer::ANY);
+            for class in TlpClass::ALL {
+                answers[class as usize] = match (access, class) {
+                    // Nothing comes back from a write whose order could matter.
+                    (Access::Write, TlpClass::Relaxed) => answers[TlpClass::Strict as usize],
+                    (Access::Write, TlpClass::TranslatedRelaxed) => answers[TlpClass::Translated as usize],
+                    _ => self.answer(provider, client, access, class),
+                };
+            }
+            answers
+        });
+        Verdict::per_access(answers, self.raw_distance(provider, client))
+    }
+
+    /// What becomes of one request, with every function on its way.
+    pub fn fate(&self, question: Question) -> Fate {
+        let mut fate = Fate {
+            outcome: Outcome::SameFunction,
+            request: Vec::new(),
+            completion: Vec::new(),
+        };
+        let memory = match self.memory(question.provider, question.client, question.bar) {
+            Ok(memory) => memory,
+            Err(outcome) => return Fate { outcome, ..fate },
+        };
+        let mut doubts = Doubts::new();
+        let mut walk = Walk {
+            recording: Recording::On,
+            ..self.walk(&mut doubts, question, memory)
+        };
+        fate.outcome = outcome(walk.run(&mut fate.request));
+        fate.completion = walk.steps;
+        loop {
+            let doubt = match doubts.next() {
+                Next::Done => return fate,
+                Next::TooMany => {
+                    let at = self.machine.bdf(question.client);
+                    let missing = Missing::TooMuch;
+                    fate.outcome = Outcome::Unknown { at, missing };
+                    return fate;
+                }
+                Next::Run(doubt) => doubt,
+            };
+            let mut walk = self.walk(&mut doubts, question, memory);
+            let other = outcome(walk.run(&mut Vec::new()));
+            if !ends_alike(fate.outcome, other) {
+                // Neighbours differ by one fact alone: all that was asked before it is the same in both.
+                fate.outcome = Outcome::Unknown {
+                    at: doubt.at,
+                    missing: doubt.missing,
+                };
+                return fate;
+            }
+        }
+    }
+
+    /// The map types that are possible for one access and class.
+    pub(super) fn answer(
+        &self,
+        provider: NodeId,
+        client: NodeId,
+        access: Access,
+        class: TlpClass,
+    ) -> Answer {
+        let memory = match self.memory(provider, client, None) {
+            Ok(memory) => memory,
+            Err(Outcome::SameFunction) => return Answer::known(MapType::BusAddr),
+            Err(Outcome::Refused { .. }) => return Answer::known(MapType::NotSupported),
+            Err(_) => return Answer::ANY,
+        };
+        let topology = self.topology();
+        let are_apart = topology.depth(provider) > 1
+            && topology.depth(client) > 1
+            && topology.common_ancestor(provider, client).is_none();
+        let most = match are_apart {
+            true => Answer::known(MapType::ThruHostBridge).or(Answer::known(MapType::NotSupported)),
+            false => Answer::ANY,
+        };
+        let mut doubts = Doubts::new();
+        let mut possible = Answer::NONE;
+        loop {
+            let question = |form| Question {
+                provider,
+                client,
+                bar: None,
+                access,
+                class,
+                form,
+            };
+            possible = possible.or(self.answer_once(&mut doubts, question, memory));
+            if possible == most {
+                return possible;
+            }
+            match doubts.next() {
+                Next::Done => return possible,
+                Next::TooMany => return most,
+                Next::Run(_) => {}
+            }
+        }
+    }
+
+    /// The answer for one set of values that the unknown facts have; several map types where more is unknown.
+    fn answer_once(
+        &self,
+        doubts: &mut Doubts,
+        question: impl Fn(Form) -> Question,
+        memory: Placed,
+    ) -> Answer {
+        let mut steps = Vec::new();
+        let asked = question(Form::BusAddress);
+        let mut walk = self.walk(doubts, asked, memory);
+        let end = walk.run(&mut steps);
+        let way = walk.way;
+        let through = Answer::known(MapType::ThruHostBridge);
+        let refused = Answer::known(MapType::NotSupported);
+        // What the bus form alone leaves possible beside what the host form makes of it.
+        let open = match (end, way) {
+            (Ok((Way::Direct, Way::Direct)), _) => return Answer::known(MapType::BusAddr),
+            (Ok(_), _) => return through,
+            (Err(Stop::Refused(..)), _) => Answer::NONE,
+            (Err(Stop::Unknown(..)), Way::ThroughRootComplex) => through,
+            (Err(Stop::Unknown(..)), Way::Direct) => through.or(Answer::known(MapType::BusAddr)),
+        };
+        if asked.class.is_translated() {
+            return open.or(refused);
+        }
+        let mut walk = self.walk(doubts, question(Form::HostAddress), memory);
+        open.or(match walk.run(&mut steps) {
+            Ok(_) => through,
+            Err(Stop::Refused(..)) => refused,
+            Err(Stop::Unknown(..)) => through.or(refused),
+        })
+    }
+
+    fn walk<'w>(&'w self, doubts: &'w mut Doubts, question: Question, memory: Placed) -> Walk<'w, 't> {
+        Walk {
+            machine: &self.machine,
+            doubts,
+            provider: question.provider,
+            client: question.client,
+            bus_address: memory.bus_address,
+            phys: memory.phys,
+            access: question.access,
+            class: question.class,
+            form: question.form,
+            way: Way::Direct,
+            recording: Recording::Off,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Where the memory lies, or what is said without a walk.
+    fn memory(&self, provider: NodeId, client: NodeId, bar: Option<u8>) -> Result<Placed, Outcome> {
+        if provider == client {
+            return Err(Outcome::SameFunction);
+        }
+        let at = self.machine.bdf(provider);
+        let unknown = |node, missing| {
+            let at = self.machine.bdf(node);
+            Err(Outcome::Unknown { at, missing })
+        };
+        match self.machine.memory(provider, bar) {
+            Memory::None => {
+                let why = Refusal::NoMemory;
+                return Err(Outcome::Refused { at, why });
+            }
+            Memory::Unknown => unknown(provider, Missing::Bars),
+            Memory::At { bus, phys, .. } => {
+                for node in [provider, client] {
+                    if self.topology().root(node).is_none() {
+                        return unknown(node, Missing::Place);
+                    }
+                }
+                Ok(Placed {
+                    bus_address: bus,
+                    phys,
+                })
+            }
+        }
+    }
+
+    /// The BAR that is taken where a question names none.
+    pub fn default_bar(&self, provider: NodeId) -> Option<u8> {
+        match self.machine.memory(provider, None) {
+            Memory::At { bar, .. } => Some(bar),
+            Memory::None | Memory::Unknown => None,
+        }
+    }
+
+    /// As Linux counts.
+    fn raw_distance(&self, provider: NodeId, client: NodeId) -> Option<u32> {
+        let topology = self.topology();
+        topology.root(provider)?;
+        topology.root(client)?;
+        let common = topology.common_ancestor(provider, client);
+        let above = common.map_or(0, |common| 2 * topology.depth(common));
+        Some(topology.depth(provider) + topology.depth(client) - above)
+    }
+}
+
+/// Where the memory lies.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    bus_address: u64,
+    phys: Option<u64>,
+}
+
+fn outcome(end: Leg<(Way, Way)>) -> Outcome {
+    match end {
+        Ok((request, completion)) => Outcome::Delivered { request, completion },
+        Err(Stop::Refused(at, why)) => Outcome::Refused { at, why },
+        Err(Stop::Unknown(at, missing)) => Outcome::Unknown { at, missing },
+    }
+}
+
+/// Two refusals are alike whatever the reason: that the packet does not arrive is known.
+fn ends_alike(a: Outcome, b: Outcome) -> bool {
+    match (a, b) {
+        (Outcome::Refused { .. }, Outcome::Refused { .. }) => true,
+        _ => a == b,
+    }
+}

@@ -1,0 +1,121 @@
+//! The way of a request: up to where it turns around, and down to the provider.
+
+use super::facts::{Bus, BusKind};
+use super::port::Turn;
+use super::walk::{Entry, Leg, Packet, Walk};
+use super::{Deed, Missing, Refusal, Way};
+use crate::topology::NodeId;
+
+/// A request that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) way: Way,
+    /// To whom completions go: the client, or a bridge that asked in its place.
+    pub(super) requester: NodeId,
+    pub(super) reply: Reply,
+}
+
+/// How data comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// As completions.
+    Completions,
+    /// Within the transaction on a conventional bus.
+    SameTransaction,
+}
+
+impl Walk<'_, '_> {
+    /// From the client to the provider.
+    pub(super) fn request(&mut self) -> Leg<Arrival> {
+        self.note(self.client, Deed::Issues);
+        if !self.is_bus_master(self.client)? {
+            return self.refuse(self.client, Refusal::MasterDisabled);
+        }
+        let mut packet = Packet {
+            target: self.first_target()?,
+            requester: self.client,
+            sender: self.client,
+        };
+        let mut from = self.client;
+        let mut entry = Entry::OnBus;
+        loop {
+            let above = match self.machine.bus_of(from) {
+                None => return self.unknown(from, Missing::Place),
+                Some(Bus::Root(root)) => return self.through_root_complex(root, from, entry, packet),
+                Some(Bus::Below(above)) => above,
+            };
+            let bus = Bus::Below(above);
+            match self.machine.function(above).below {
+                BusKind::Unknown => return self.unknown(above, Missing::PortType),
+                BusKind::Link => {
+                    if let Some(claim) = self.claimant(bus, Some(from), packet.target)?
+                        && self.turn_inside(from, claim.node)? == Turn::Direct
+                    {
+                        self.descend(claim, packet)?;
+                        return Ok(packet.arrived(Way::Direct));
+                    }
+                    entry = self.enter(above, &packet)?;
+                }
+                BusKind::Internal => {
+                    if entry != Entry::Redirected
+                        && let Some(claim) = self.claimant(bus, Some(from), packet.target)?
+                    {
+                        let turn = match entry {
+                            Entry::OnBus => Turn::Direct,
+                            Entry::FromPort | Entry::Redirected => self.turn(from, claim.node)?,
+                        };
+                        if turn == Turn::Direct {
+                            self.descend(claim, packet)?;
+                            return Ok(packet.arrived(Way::Direct));
+                        }
+                        entry = Entry::Redirected;
+                    }
+                    self.leave_switch(above, entry, &packet)?;
+                    entry = Entry::OnBus;
+                }
+                BusKind::Conventional => {
+                    if let Some(claim) = self.claimant(bus, Some(from), packet.target)? {
+                        self.descend(claim, packet)?;
+                        return Ok(Arrival {
+                            reply: Reply::SameTransaction,
+                            ..packet.arrived(Way::Direct)
+                        });
+                    }
+                    if self.holds(above, packet.target)? {
+                        return self.refuse(above, Refusal::Unclaimed);
+                    }
+                    if !self.is_bus_master(above)? {
+                        return self.refuse(above, Refusal::PortMasterDisabled);
+                    }
+                    self.note(above, Deed::PassesUpAsItsOwn);
+                    packet.requester = above;
+                    packet.sender = above;
+                    entry = Entry::OnBus;
+                }
+            }
+            from = above;
+        }
+    }
+
+    /// Up through the upstream port of a switch.
+    fn leave_switch(&mut self, upstream: NodeId, entry: Entry, packet: &Packet) -> Leg<()> {
+        if entry != Entry::Redirected && self.holds(upstream, packet.target)? {
+            return self.refuse(upstream, Refusal::Unclaimed);
+        }
+        if !self.is_bus_master(upstream)? {
+            return self.refuse(upstream, Refusal::PortMasterDisabled);
+        }
+        self.note(upstream, Deed::PassesUp);
+        Ok(())
+    }
+}
+
+impl Packet {
+    pub(super) const fn arrived(&self, way: Way) -> Arrival {
+        Arrival {
+            way,
+            requester: self.requester,
+            reply: Reply::Completions,
+        }
+    }
+}

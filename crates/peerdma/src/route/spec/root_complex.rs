@@ -1,0 +1,240 @@
+//! The root complex: IOMMU, the machine's memory map, and what is forwarded between root ports.
+
+use super::facts::Bus;
+use super::request::Arrival;
+use super::walk::{Entry, Leg, Packet, Stop, Target, Walk};
+use super::{Deed, Form, Missing, Refusal, Way};
+use crate::addr::{Address, BusAddr, PhysAddr};
+use crate::fact::Fact;
+use crate::pci::AcsFlags;
+use crate::route::Access;
+use crate::snapshot::{Forwarding, IommuMode};
+use crate::topology::{NodeId, RootId};
+
+/// Writes to these are interrupts on x86.
+const INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
+
+impl Walk<'_, '_> {
+    /// The address that the client puts into its request.
+    pub(super) fn first_target(&mut self) -> Leg<Target> {
+        if self.class.is_translated() || self.form == Form::BusAddress {
+            return Ok(Target::At(self.bus_address));
+        }
+        if self.iommu()? == IommuMode::Translating {
+            return Ok(Target::OutsideWindows);
+        }
+        let unknown = |node, missing| Ok(Target::Unknown(self.bdf(node), missing));
+        let Some(root) = self.machine.topology.root(self.client) else {
+            return unknown(self.client, Missing::Place);
+        };
+        let head = self.machine.topology.roots()[root.index()].first;
+        let Some(phys) = self.phys else {
+            return match self.is_outside_host_windows() {
+                true => self.refuse(self.provider, Refusal::NoHostAddress),
+                false => unknown(self.provider, Missing::HostAddress),
+            };
+        };
+        let Fact::Known(offset) = self.machine.root(root).inbound_offset else {
+            return unknown(head, Missing::InboundOffset);
+        };
+        match u64::try_from(i128::from(phys) - i128::from(offset)) {
+            Ok(address) => Ok(Target::At(address)),
+            Err(_) => self.refuse(self.client, Refusal::NoHostAddress),
+        }
+    }
+
+    /// Is it known that the CPU does not see the memory?
+    fn is_outside_host_windows(&self) -> bool {
+        let root = self.machine.topology.root(self.provider);
+        root.is_some_and(|root| self.machine.root(root).windows.is_known())
+    }
+
+    /// What the IOMMU does, this time.
+    fn iommu(&mut self) -> Leg<IommuMode> {
+        match self.machine.topology.snapshot().host.iommu {
+            Fact::Known(mode) => Ok(mode),
+            Fact::Unknown(_) => {
+                // One fact of the whole machine: asked about one function, whoever it is, all the same.
+                let client = self.client;
+                Ok(match self.pick(client, Missing::IommuMode, client, 3)? {
+                    0 => IommuMode::Off,
+                    1 => IommuMode::Passthrough,
+                    _ => IommuMode::Translating,
+                })
+            }
+        }
+    }
+
+    /// A request comes up to the root complex from `from`, a function on `root`.
+    pub(super) fn through_root_complex(
+        &mut self,
+        root: RootId,
+        from: NodeId,
+        entry: Entry,
+        mut packet: Packet,
+    ) -> Leg<Arrival> {
+        if from == self.client && self.is_of_one_device(from, self.provider) {
+            return self.unknown(from, Missing::InsideDevice);
+        }
+        self.way = Way::ThroughRootComplex;
+        self.note(from, Deed::EntersRootComplex);
+        let phys = self.translate(root, from, &packet)?;
+        let is_write = self.access == Access::Write && !self.class.is_translated();
+        if is_write && INTERRUPTS.contains(&phys) {
+            return self.refuse(from, Refusal::InterruptWindow);
+        }
+        let ram = self.machine.topology.snapshot().host.ram.as_ref().known();
+        if ram.is_some_and(|ram| ram.iter().any(|span| span.contains(PhysAddr::from_u64(phys)))) {
+            return self.refuse(from, Refusal::HostMemory);
+        }
+        let (egress_root, address) = self.leave_memory_map(from, phys)?;
+        if !self.forwards(root, egress_root, self.access)? {
+            return self.refuse(from, Refusal::NotForwarded);
+        }
+        packet.target = Target::At(address);
+        let bus = Bus::Root(egress_root);
+        let Some(claim) = self.claimant(bus, None, packet.target)? else {
+            let off = self.machine.claims.of(bus, address).next();
+            return match off {
+                Some(claim) => self.refuse(claim.node, Refusal::MemoryDisabled),
+                None => self.refuse(from, Refusal::Unclaimed),
+            };
+        };
+        if entry != Entry::OnBus {
+            self.check_egress(from, claim.node)?;
+        }
+        self.descend(claim, packet)?;
+        Ok(packet.arrived(Way::ThroughRootComplex))
+    }
+
+    /// Two functions of one device on a root bus?
+    fn is_of_one_device(&self, a: NodeId, b: NodeId) -> bool {
+        let is_root = |node| matches!(self.machine.bus_of(node), Some(Bus::Root(_)));
+        let (at, other) = (self.bdf(a), self.bdf(b));
+        is_root(a)
+            && self.machine.bus_of(a) == self.machine.bus_of(b)
+            && (at.bus(), at.device()) == (other.bus(), other.device())
+    }
+
+    /// From the address in the request to the machine's memory map.
+    fn translate(&mut self, root: RootId, from: NodeId, packet: &Packet) -> Leg<u64> {
+        let mode = self.iommu()?;
+        if self.class.is_translated() {
+            let passes = match mode {
+                IommuMode::Off => {
+                    let missing = Missing::TranslatedWithoutIommu;
+                    self.ask(Fact::NOT_IN_SOURCE, true, from, missing, from)?
+                }
+                IommuMode::Passthrough | IommuMode::Translating => {
+                    packet.requester == self.client && self.has_ats()?
+                }
+            };
+            if !passes {
+                let why = match mode {
+                    IommuMode::Off => Refusal::Unclaimed,
+                    IommuMode::Passthrough | IommuMode::Translating => Refusal::IommuFault,
+                };
+                return self.refuse(from, why);
+            }
+        } else if mode == IommuMode::Translating {
+            return match (self.form, self.phys) {
+                (Form::BusAddress, _) => self.refuse(from, Refusal::IommuFault),
+                (Form::HostAddress, Some(phys)) => Ok(phys),
+                (Form::HostAddress, None) if self.is_outside_host_windows() => {
+                    self.refuse(self.provider, Refusal::NoHostAddress)
+                }
+                (Form::HostAddress, None) => self.unknown(self.provider, Missing::HostAddress),
+            };
+        }
+        let address = match packet.target {
+            Target::At(address) => address,
+            Target::OutsideWindows => return self.refuse(from, Refusal::Unclaimed),
+            Target::Unknown(at, missing) => return Err(Stop::Unknown(at, missing)),
+        };
+        let Fact::Known(offset) = self.machine.root(root).inbound_offset else {
+            return self.unknown(from, Missing::InboundOffset);
+        };
+        match u64::try_from(i128::from(address) + i128::from(offset)) {
+            Ok(phys) => Ok(phys),
+            Err(_) => self.refuse(from, Refusal::Unclaimed),
+        }
+    }
+
+    fn has_ats(&mut self) -> Leg<bool> {
+        let ats = self.machine.topology.function(self.client).config.ats;
+        let fact = ats.map(|ats| ats.is_some_and(|ats| ats.enabled));
+        self.ask(fact, true, self.client, Missing::Ats, self.client)
+    }
+
+    /// The root bus to which a physical address leads, and the address there.
+    fn leave_memory_map(&mut self, from: NodeId, phys: u64) -> Leg<(RootId, u64)> {
+        let machine = self.machine;
+        let address = PhysAddr::from_u64(phys);
+        let in_windows = |root: RootId| {
+            let windows = machine.root(root).windows.known()?;
+            let found = windows.iter().find_map(|window| window.bus_address(address));
+            found.map(|address: BusAddr| (root, address.to_u64()))
+        };
+        let home = machine.topology.root(self.provider);
+        if let Some(home) = home {
+            if let Some(found) = in_windows(home) {
+                return Ok(found);
+            }
+            // The windows are unknown, but where this one byte of it lies is not.
+            if !machine.root(home).windows.is_known() && Some(phys) == self.phys {
+                return Ok((home, self.bus_address));
+            }
+        }
+        if let Some(found) = machine.topology.root_ids().find_map(in_windows) {
+            return Ok(found);
+        }
+        let mut roots = machine.topology.root_ids();
+        match roots.find(|&root| !machine.root(root).windows.is_known()) {
+            Some(root) => {
+                let head = machine.topology.roots()[root.index()].first;
+                self.unknown(head, Missing::HostWindows)
+            }
+            None => self.refuse(from, Refusal::Unclaimed),
+        }
+    }
+
+    /// Does the root complex forward such requests from below one host bridge to below another?
+    pub(super) fn forwards(&mut self, from: RootId, to: RootId, access: Access) -> Leg<bool> {
+        Ok(self.lets_pass(from, from == to, access)? && self.lets_pass(to, from == to, access)?)
+    }
+
+    fn lets_pass(&mut self, root: RootId, is_same: bool, access: Access) -> Leg<bool> {
+        let forwarding = match self.machine.root(root).forwarding {
+            Fact::Known(forwarding) => forwarding,
+            Fact::Unknown(_) => {
+                let head = self.machine.topology.roots()[root.index()].first;
+                match self.pick(head, Missing::Forwarding, head, 4)? {
+                    0 => Forwarding::Everything,
+                    1 => Forwarding::Nothing,
+                    2 => Forwarding::StoresOnly,
+                    _ => Forwarding::SameBridge,
+                }
+            }
+        };
+        Ok(match forwarding {
+            Forwarding::Everything => true,
+            Forwarding::Nothing => false,
+            Forwarding::StoresOnly => access == Access::Write,
+            Forwarding::SameBridge => is_same,
+        })
+    }
+
+    /// Egress control of the root port through which a request came in (6.12.3). Request redirect only has the
+    /// root complex look at the request, which it does anyway.
+    fn check_egress(&mut self, ingress: NodeId, egress: NodeId) -> Leg<()> {
+        let skips = self.class.is_translated() && self.acs(ingress, AcsFlags::DIRECT_TRANSLATED)?;
+        if !skips
+            && self.acs(ingress, AcsFlags::EGRESS_CONTROL)?
+            && self.vector_forbids(ingress, egress, self.port_number(egress))?
+            && !self.acs(ingress, AcsFlags::REQUEST_REDIRECT)?
+        {
+            return self.violates(ingress, AcsFlags::EGRESS_CONTROL);
+        }
+        Ok(())
+    }
+}
