@@ -7,6 +7,7 @@
 //!     -> snapshot::Snapshot                a machine as pure data, each fact known or unknown
 //!     -> topology::Topology                who sits below whom
 //!     -> route::linux                      what Linux decides for a pair, and on what evidence
+//!     -> route::spec                       what the hardware does with a request, by the specification
 //! ```
 //!
 //! Nothing here performs I/O, and nothing here is `unsafe`. The crate needs `alloc`; the optional

@@ -47,7 +47,11 @@ fn every_row_of_the_table_is_answered_as_the_specification_says() {
         let mut warnings = Warnings::default();
         let topology = Topology::new(row.machine.clone(), &mut warnings);
         assert_eq!(warnings, Warnings::default(), "line {}", row.line);
-        let find = |bdf| topology.find(bdf).unwrap_or_else(|| panic!("line {}: no {bdf}", row.line));
+        let find = |bdf| {
+            topology
+                .find(bdf)
+                .unwrap_or_else(|| panic!("line {}: no {bdf}", row.line))
+        };
         let question = Question {
             provider: find(row.provider),
             client: find(row.client),
@@ -69,6 +73,12 @@ fn every_row_of_the_table_is_answered_as_the_specification_says() {
             ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
     assert!(rows.len() >= 60, "{} rows", rows.len());
 }

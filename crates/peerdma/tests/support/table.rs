@@ -117,7 +117,8 @@ fn row(fabric: &Fabric, question: &str, expected: &str, source: &str, line: usiz
 }
 
 fn bdf(text: &str, line: usize) -> Bdf {
-    text.parse().unwrap_or_else(|_| panic!("line {line}: no address: {text}"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("line {line}: no address: {text}"))
 }
 
 fn hex(text: &str, line: usize) -> u64 {
@@ -284,9 +285,8 @@ impl Part {
         config.express = Fact::Known(port_type.map(|port_type| self.express(port_type, line)));
         config.acs = self.acs(line);
         config.ats = self.told("ats").map(|text| {
-            text.filter(|text| *text != "none").map(|text| Ats {
-                enabled: text == "1",
-            })
+            text.filter(|text| *text != "none")
+                .map(|text| Ats { enabled: text == "1" })
         });
         config.bars = Fact::Known(self.bars(line).into_iter().map(|bar| bar.0).collect());
         function.os.resources = Fact::Known(self.bars(line).into_iter().filter_map(|bar| bar.1).collect());
@@ -398,9 +398,9 @@ impl Part {
             text => {
                 let clear = EgressVector::new(size).expect("1 to 256 bits");
                 let numbers = text.unwrap_or("").split(',').filter(|text| !text.is_empty());
-                Fact::Known(Some(numbers.fold(clear, |vector, number| {
-                    vector.forbidding(hex(number, line) as u8)
-                })))
+                Fact::Known(Some(
+                    numbers.fold(clear, |vector, number| vector.forbidding(hex(number, line) as u8)),
+                ))
             }
         };
         Fact::Known(Some(Acs {

@@ -28,10 +28,7 @@ impl Walk<'_, '_> {
                 Some(Bus::Below(above)) => above,
             };
             let bus = Bus::Below(above);
-            let sibling = self
-                .machine
-                .towards(bus, requester)
-                .filter(|&node| node != from);
+            let sibling = self.machine.towards(bus, requester).filter(|&node| node != from);
             match self.machine.function(above).below {
                 BusKind::Unknown => return self.unknown(above, Missing::PortType),
                 BusKind::Link => {
@@ -100,7 +97,12 @@ impl Walk<'_, '_> {
 
     /// A completion enters `port` from the link below it.
     fn enter_with_completion(&mut self, port: NodeId, requester: NodeId) -> Leg<Entry> {
-        let is_above = self.machine.topology.climb(requester).skip(1).any(|node| node == port);
+        let is_above = self
+            .machine
+            .topology
+            .climb(requester)
+            .skip(1)
+            .any(|node| node == port);
         if !is_above {
             self.note(port, Deed::PassesUp);
             return Ok(Entry::FromPort);

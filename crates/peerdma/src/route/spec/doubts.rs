@@ -50,7 +50,7 @@ pub(super) enum Next {
 
 impl Doubts {
     const MOST_PICKS: usize = 48;
-    const MOST_RUNS: u32 = 4096;
+    const MOST_RUNS: u32 = 1024;
 
     pub(super) fn new() -> Self {
         Self {

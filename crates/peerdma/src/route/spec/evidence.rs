@@ -1,6 +1,6 @@
 //! Why a verdict is what it is: the fates of both forms, and what follows from them.
 
-use super::{Fate, Form, Judge, Missing, Outcome, Question, Refusal, Way};
+use super::{Fate, Form, Judge, Missing, Outcome, Question, Refusal};
 use crate::addr::Bdf;
 use crate::route::{Access, Answer, MapType, TlpClass};
 use crate::topology::NodeId;
@@ -75,7 +75,7 @@ impl Judge<'_> {
         let host_form = (!class.is_translated()).then(|| fate(Form::HostAddress));
         let answer = self.answer(provider, client, access, class);
         let host = host_form.as_ref().map(|fate| fate.outcome);
-        let reason = reason(bus_form.outcome, host, answer);
+        let reason = reason(self.bdf(client), bus_form.outcome, host, answer);
         Evidence {
             provider,
             client,
@@ -90,30 +90,37 @@ impl Judge<'_> {
     }
 }
 
-fn reason(bus: Outcome, host: Option<Outcome>, answer: Answer) -> Reason {
-    let through = |form| Reason::ThroughRootComplex { form };
-    match (bus, host) {
-        (Outcome::SameFunction, _) => Reason::SameFunction,
-        (
-            Outcome::Delivered {
-                request: Way::Direct,
-                completion: Way::Direct,
+fn reason(client: Bdf, bus: Outcome, host: Option<Outcome>, answer: Answer) -> Reason {
+    let outcomes = [host, Some(bus)];
+    let mut outcomes = outcomes.into_iter().flatten();
+    let unknown = outcomes.clone().find_map(|outcome| match outcome {
+        Outcome::Unknown { at, missing } => Some(Reason::Unknown { at, missing }),
+        _ => None,
+    });
+    let refused = outcomes.find_map(|outcome| match outcome {
+        Outcome::Refused { at, why } => Some(Reason::Refused { at, why }),
+        _ => None,
+    });
+    let open = match bus {
+        Outcome::Unknown { at, missing } => Some(Reason::Unknown { at, missing }),
+        _ => unknown,
+    };
+    let known = match answer.map_type() {
+        Some(MapType::BusAddr) if bus == Outcome::SameFunction => Some(Reason::SameFunction),
+        Some(MapType::BusAddr) => Some(Reason::Direct),
+        // Which way completions take may be unknown, and that the request arrives known.
+        Some(MapType::ThruHostBridge) => Some(Reason::ThroughRootComplex {
+            form: match host {
+                None | Some(Outcome::Refused { .. }) => Form::BusAddress,
+                Some(_) => Form::HostAddress,
             },
-            _,
-        ) => Reason::Direct,
-        // The bus form may or may not arrive, through the root complex, and where it does not, the host form does.
-        (Outcome::Unknown { .. }, host) if answer.map_type() == Some(MapType::ThruHostBridge) => {
-            match host {
-                Some(Outcome::Delivered { .. }) => through(Form::HostAddress),
-                _ => through(Form::BusAddress),
-            }
-        }
-        (Outcome::Unknown { at, missing }, _) => Reason::Unknown { at, missing },
-        (_, Some(Outcome::Delivered { .. })) => through(Form::HostAddress),
-        (Outcome::Delivered { .. }, _) => through(Form::BusAddress),
-        (_, Some(Outcome::Unknown { at, missing })) => Reason::Unknown { at, missing },
-        (_, Some(Outcome::Refused { at, why })) | (Outcome::Refused { at, why }, _) => {
-            Reason::Refused { at, why }
-        }
-    }
+        }),
+        Some(MapType::NotSupported) => refused,
+        None => open,
+    };
+    // The forms together can have more unknown facts than are tried, and each by itself fewer.
+    known.or(open).unwrap_or(Reason::Unknown {
+        at: client,
+        missing: Missing::TooMuch,
+    })
 }

@@ -155,7 +155,9 @@ impl<'t> Machine<'t> {
 
     /// The function on `bus` that is `node` or lies above it.
     pub(super) fn towards(&self, bus: Bus, node: NodeId) -> Option<NodeId> {
-        self.topology.climb(node).find(|&node| self.bus_of(node) == Some(bus))
+        self.topology
+            .climb(node)
+            .find(|&node| self.bus_of(node) == Some(bus))
     }
 }
 

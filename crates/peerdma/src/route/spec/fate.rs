@@ -6,6 +6,7 @@ use crate::pci::AcsFlags;
 use crate::route::{Access, TlpClass};
 use crate::topology::NodeId;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// One request: whose memory, by whom, in which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,16 @@ pub enum Form {
     /// BAR (and that lies in no bridge's window); otherwise the physical address as the initiator's host bridge
     /// expects it.
     HostAddress,
+}
+
+impl Form {
+    /// Its name in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BusAddress => "bus-address",
+            Self::HostAddress => "host-address",
+        }
+    }
 }
 
 /// What becomes of a request, and of the completions that it causes.
@@ -91,6 +102,16 @@ pub enum Way {
     ThroughRootComplex,
 }
 
+impl Way {
+    /// Its name in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::ThroughRootComplex => "through-root-complex",
+        }
+    }
+}
+
 /// One function on the way of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -122,4 +143,21 @@ pub enum Deed {
     PassesDown,
     /// The packet has arrived.
     Receives,
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Issues => "issues it",
+            Self::PassesUp => "takes it from below",
+            Self::ForwardsUpstream => {
+                "sends it on upwards, although the target lies below (upstream forwarding)"
+            }
+            Self::PassesUpAsItsOwn => "passes it up as its own",
+            Self::Redirects(bit) => return write!(f, "sends it up instead of across (control bit {bit})"),
+            Self::EntersRootComplex => "hands it to the root complex",
+            Self::PassesDown => "passes it down",
+            Self::Receives => "receives it",
+        })
+    }
 }

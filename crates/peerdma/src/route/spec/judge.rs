@@ -5,6 +5,7 @@ use super::facts::Machine;
 use super::memory::Memory;
 use super::walk::{Leg, Recording, Stop, Walk};
 use super::{Fate, Form, Missing, Outcome, Question, Refusal, Way};
+use crate::addr::Bdf;
 use crate::route::{Access, Answer, MapType, TlpClass, Verdict};
 use crate::topology::{NodeId, Topology};
 use alloc::vec::Vec;
@@ -92,13 +93,7 @@ impl<'t> Judge<'t> {
     }
 
     /// The map types that are possible for one access and class.
-    pub(super) fn answer(
-        &self,
-        provider: NodeId,
-        client: NodeId,
-        access: Access,
-        class: TlpClass,
-    ) -> Answer {
+    pub(super) fn answer(&self, provider: NodeId, client: NodeId, access: Access, class: TlpClass) -> Answer {
         let memory = match self.memory(provider, client, None) {
             Ok(memory) => memory,
             Err(Outcome::SameFunction) => return Answer::known(MapType::BusAddr),
@@ -199,7 +194,7 @@ impl<'t> Judge<'t> {
         match self.machine.memory(provider, bar) {
             Memory::None => {
                 let why = Refusal::NoMemory;
-                return Err(Outcome::Refused { at, why });
+                Err(Outcome::Refused { at, why })
             }
             Memory::Unknown => unknown(provider, Missing::Bars),
             Memory::At { bus, phys, .. } => {
@@ -222,6 +217,10 @@ impl<'t> Judge<'t> {
             Memory::At { bar, .. } => Some(bar),
             Memory::None | Memory::Unknown => None,
         }
+    }
+
+    pub(super) fn bdf(&self, node: NodeId) -> Bdf {
+        self.machine.bdf(node)
     }
 
     /// As Linux counts.

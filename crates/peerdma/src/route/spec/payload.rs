@@ -38,12 +38,7 @@ impl Walk<'_, '_> {
     }
 
     /// A request goes down from `bridge` to `receiver` on the bus below it.
-    pub(super) fn receive_below(
-        &mut self,
-        bridge: NodeId,
-        receiver: NodeId,
-        sender: &mut NodeId,
-    ) -> Leg<()> {
+    pub(super) fn receive_below(&mut self, bridge: NodeId, receiver: NodeId, sender: &mut NodeId) -> Leg<()> {
         match self.machine.function(bridge).below {
             BusKind::Link => {
                 if self.access == Access::Write {

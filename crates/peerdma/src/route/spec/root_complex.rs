@@ -79,8 +79,10 @@ impl Walk<'_, '_> {
         self.way = Way::ThroughRootComplex;
         self.note(from, Deed::EntersRootComplex);
         let phys = self.translate(root, from, &packet)?;
-        let is_write = self.access == Access::Write && !self.class.is_translated();
-        if is_write && INTERRUPTS.contains(&phys) {
+        let may_interrupt = self.access == Access::Write
+            && !self.class.is_translated()
+            && packet.target != Target::OutsideWindows;
+        if may_interrupt && INTERRUPTS.contains(&phys) {
             return self.refuse(from, Refusal::InterruptWindow);
         }
         let ram = self.machine.topology.snapshot().host.ram.as_ref().known();

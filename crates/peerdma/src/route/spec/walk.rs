@@ -138,11 +138,18 @@ impl Walk<'_, '_> {
 
     /// Is this ACS control bit set? Without the capability none is.
     pub(super) fn acs(&mut self, node: NodeId, bit: AcsFlags) -> Leg<bool> {
-        let fact = self.machine.acs(node).as_ref().map(|acs| {
-            acs.as_ref()
-                .is_some_and(|acs| acs.control.contains(bit))
-        });
-        self.ask(fact, bit == AcsFlags::UPSTREAM_FORWARDING, node, Missing::Acs(bit), node)
+        let fact = self
+            .machine
+            .acs(node)
+            .as_ref()
+            .map(|acs| acs.as_ref().is_some_and(|acs| acs.control.contains(bit)));
+        self.ask(
+            fact,
+            bit == AcsFlags::UPSTREAM_FORWARDING,
+            node,
+            Missing::Acs(bit),
+            node,
+        )
     }
 
     pub(super) fn is_bus_master(&mut self, node: NodeId) -> Leg<bool> {
@@ -184,7 +191,12 @@ impl Walk<'_, '_> {
     }
 
     /// The function on `bus`, other than `except`, that takes the address.
-    pub(super) fn claimant(&mut self, bus: Bus, except: Option<NodeId>, target: Target) -> Leg<Option<Claim>> {
+    pub(super) fn claimant(
+        &mut self,
+        bus: Bus,
+        except: Option<NodeId>,
+        target: Target,
+    ) -> Leg<Option<Claim>> {
         let address = match target {
             Target::At(address) => address,
             Target::OutsideWindows => return Ok(None),
@@ -211,7 +223,9 @@ impl Walk<'_, '_> {
             Some(node) != except && node != self.provider && !machine.function(node).windows.is_known()
         });
         if address != self.bus_address {
-            let first = leads.or(machine.towards(bus, self.provider)).unwrap_or(self.provider);
+            let first = leads
+                .or(machine.towards(bus, self.provider))
+                .unwrap_or(self.provider);
             return self.unknown(first, Missing::Windows);
         }
         let Some(bridge) = leads else {
