@@ -15,6 +15,7 @@
 
 pub mod blueprint;
 pub mod device;
+pub mod fabric;
 pub mod memory;
 pub mod time;
 pub mod tlp;
