@@ -2,6 +2,8 @@
 //!
 //! Machine files become blueprints by way of firmware, snapshots directly. The fabric is built from one.
 
+pub mod identity;
+
 use peerdma::addr::Bdf;
 use peerdma::snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -50,6 +52,17 @@ pub struct NamespaceKind {
     pub file: Option<PathBuf>,
 }
 
+impl Default for NamespaceKind {
+    /// 1 GiB in memory, in blocks of 512 bytes.
+    fn default() -> Self {
+        Self {
+            block_bytes: 512,
+            blocks: 1 << 21,
+            file: None,
+        }
+    }
+}
+
 /// A controller memory buffer: all of a memory BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CmbKind {
@@ -76,6 +89,15 @@ pub struct AcceleratorKind {
     pub outstanding_bytes: u32,
     /// What its engine does with data that did not come.
     pub on_failure: OnFailure,
+}
+
+impl Default for AcceleratorKind {
+    fn default() -> Self {
+        Self {
+            outstanding_bytes: 64 << 10,
+            on_failure: OnFailure::Report,
+        }
+    }
 }
 
 /// What an engine does where a read of its own fails.

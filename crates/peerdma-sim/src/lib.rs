@@ -2,7 +2,7 @@
 //! complexes and IOMMUs route it.
 //!
 //! ```text
-//! machine file, or any snapshot
+//! machine file -> file (what it says) -> firmware (numbers, addresses), or any snapshot
 //!     -> blueprint::Blueprint          configuration spaces, host bridges, RAM, what each function is
 //!     -> fabric                        ports, windows, ACS, IOMMU: where does this TLP go?
 //!     -> machine                       time, links, transfers, memory: when does it get there, and what then?
@@ -16,6 +16,9 @@
 pub mod blueprint;
 pub mod device;
 pub mod fabric;
+pub mod file;
+pub mod firmware;
+pub mod inquiry;
 pub mod memory;
 pub mod time;
 pub mod tlp;

@@ -1,0 +1,81 @@
+//! The machines that ship with the repository.
+
+use peerdma::fact::Fact;
+use peerdma::pci::{Config, ConfigView, Extent};
+use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::file;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn shipped() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../machines");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn loaded() -> Vec<(PathBuf, Blueprint)> {
+    let load = |(path, text): (PathBuf, String)| match file::load(&text) {
+        Ok(blueprint) => (path, blueprint),
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    shipped().into_iter().map(load).collect()
+}
+
+#[test]
+fn ten_machines_ship_and_each_says_what_it_teaches() {
+    let machines = shipped();
+    assert_eq!(machines.len(), 10);
+    for (path, text) in machines {
+        assert!(text.starts_with("# "), "{}", path.display());
+    }
+    assert_eq!(loaded().len(), 10);
+}
+
+#[test]
+fn every_fact_of_a_shipped_machine_is_known_and_can_be_written_to_registers() {
+    for (path, blueprint) in loaded() {
+        for function in blueprint.snapshot.functions() {
+            let bytes = function.config.emit().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let view = ConfigView::new(&bytes, Extent::Whole);
+            assert_eq!(Config::parse(view, &mut Vec::new()), function.config, "{}", function.bdf);
+            assert!(matches!(&function.os.resources, Fact::Known(_)));
+            assert!(function.os.iommu_group.is_known());
+        }
+    }
+}
+
+#[test]
+fn linux_puts_into_one_group_what_the_fabric_does_not_isolate() {
+    let groups = |name: &str| {
+        let machines = loaded();
+        let (_, blueprint) = machines.iter().find(|(path, _)| path.ends_with(name)).unwrap();
+        let group = |wanted: &str| {
+            let functions = blueprint.snapshot.functions().iter();
+            let mut named = functions.filter(|function| function.os.names.iter().any(|name| name == wanted));
+            let group = named.next().unwrap().os.iommu_group.clone().known().unwrap();
+            group.map(|group| group.number)
+        };
+        ["ssd0", "ssd1", "gpu0", "gpu1", "card0", "card1"]
+            .into_iter()
+            .filter(|wanted| {
+                let mut functions = blueprint.snapshot.functions().iter();
+                functions.any(|function| function.os.names.iter().any(|name| name == wanted))
+            })
+            .map(|wanted| (wanted, group(wanted)))
+            .collect::<Vec<_>>()
+    };
+    let shared = groups("shared-group.toml");
+    assert_eq!(shared[0].1, shared[1].1);
+    let conventional = groups("conventional.toml");
+    assert_eq!(conventional[1].1, conventional[2].1);
+    assert_ne!(conventional[0].1, conventional[1].1);
+    let apart = groups("two-sockets.toml");
+    assert!(apart.windows(2).all(|two| two[0].1 != two[1].1), "{apart:?}");
+    assert!(groups("two-ssds.toml").iter().all(|(_, group)| group.is_none()));
+}

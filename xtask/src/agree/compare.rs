@@ -1,0 +1,226 @@
+//! One machine, both judges, every question.
+
+use peerdma::addr::Bdf;
+use peerdma::route::spec::{Form, Judge, Outcome, Question, Refusal, Way};
+use peerdma::route::{Access, TlpClass};
+use peerdma::snapshot::Warnings;
+use peerdma::topology::{NodeId, Topology};
+use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::fabric::{End, Fabric, FunctionId, Loss, Packet, Where, Why};
+use peerdma_sim::inquiry::{self, Fate, Inquirer};
+use peerdma_sim::tlp;
+use std::fmt;
+
+/// What comparing has brought.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) machines: u64,
+    pub(super) questions: u64,
+    /// Both say that it arrives.
+    pub(super) delivered: u64,
+    /// Both say that it does not, and for one reason.
+    pub(super) refused: u64,
+    /// The judge does not know.
+    pub(super) unknown: u64,
+    pub(super) different: u64,
+    /// The first of them, in words.
+    pub(super) differences: Vec<String>,
+}
+
+impl Tally {
+    const MOST_DIFFERENCES: usize = 200;
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.machines += other.machines;
+        self.questions += other.questions;
+        self.delivered += other.delivered;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.different += other.different;
+        let room = Self::MOST_DIFFERENCES.saturating_sub(self.differences.len());
+        self.differences.extend(other.differences.into_iter().take(room));
+    }
+
+    fn differ(&mut self, difference: impl FnOnce() -> String) {
+        self.different += 1;
+        if self.differences.len() < Self::MOST_DIFFERENCES {
+            self.differences.push(difference());
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} machines, {} questions: {} delivered, {} refused, {} unknown to the judge, {} different",
+            self.machines, self.questions, self.delivered, self.refused, self.unknown, self.different
+        )
+    }
+}
+
+/// Asks both everything about a machine.
+pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
+    let mut tally = Tally {
+        machines: 1,
+        ..Tally::default()
+    };
+    let topology = Topology::new(blueprint.snapshot.clone(), &mut Warnings::default());
+    let judge = Judge::new(&topology);
+    let mut inquirer = match Inquirer::new(blueprint) {
+        Ok(inquirer) => inquirer,
+        Err(error) => {
+            tally.differ(|| format!("{name}: the simulator does not take it: {error}"));
+            return tally;
+        }
+    };
+    let functions: Vec<(NodeId, FunctionId)> = topology
+        .nodes()
+        .filter_map(|node| Some((node, inquirer.fabric().find(topology.function(node).bdf)?)))
+        .collect();
+    for &(client, client_function) in &functions {
+        for &(provider, provider_function) in &functions {
+            if client == provider {
+                continue;
+            }
+            for access in Access::ALL {
+                for class in TlpClass::ALL {
+                    for form in [Form::BusAddress, Form::HostAddress] {
+                        if class.is_translated() && form == Form::HostAddress {
+                            continue;
+                        }
+                        tally.questions += 1;
+                        let question = Question {
+                            provider,
+                            client,
+                            bar: None,
+                            access,
+                            class,
+                            form,
+                        };
+                        let fate = judge.fate(question);
+                        if matches!(fate.outcome, Outcome::Unknown { .. }) {
+                            tally.unknown += 1;
+                            continue;
+                        }
+                        let found = inquirer.ask(asked(question, client_function, provider_function));
+                        match agree(&topology, &inquirer, fate.outcome, found) {
+                            true if matches!(fate.outcome, Outcome::Delivered { .. }) => tally.delivered += 1,
+                            true => tally.refused += 1,
+                            false => tally.differ(|| {
+                                format!(
+                                    "{name}: {} {access:?} {class:?} {form:?} memory of {}:\n  judge:     {:?}\n    \
+                                     {:?}\n    {:?}\n  simulator: {found:?}\n    {:?}\n    {:?}",
+                                    topology.function(client).bdf,
+                                    topology.function(provider).bdf,
+                                    fate.outcome,
+                                    fate.request,
+                                    fate.completion,
+                                    notes(&inquirer, inquirer.request()),
+                                    notes(&inquirer, inquirer.completion()),
+                                )
+                            }),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    tally
+}
+
+fn notes(inquirer: &Inquirer, route: &peerdma_sim::fabric::Route) -> Vec<String> {
+    let at = |place| match place {
+        Where::Function(function) => inquirer.fabric().function(function).bdf.to_string(),
+        Where::HostBridge { domain, bus } => format!("host bridge {domain:04x}:{bus:02x}"),
+        Where::Iommu => "IOMMU".into(),
+    };
+    let notes = route.notes.iter();
+    notes.map(|note| format!("{}: {note}", at(note.at))).collect()
+}
+
+fn asked(question: Question, client: FunctionId, provider: FunctionId) -> inquiry::Question {
+    inquiry::Question {
+        client,
+        provider,
+        access: match question.access {
+            Access::Read => tlp::Access::Read,
+            Access::Write => tlp::Access::Write,
+        },
+        address_type: match question.class.is_translated() {
+            true => tlp::AddressType::Translated,
+            false => tlp::AddressType::Untranslated,
+        },
+        ordering: match question.class.is_relaxed() {
+            true => tlp::Ordering::Relaxed,
+            false => tlp::Ordering::Strict,
+        },
+        form: match question.form {
+            Form::BusAddress => inquiry::Form::BusAddress,
+            Form::HostAddress => inquiry::Form::HostAddress,
+        },
+    }
+}
+
+/// Do the two say the same, as far as both have words for it?
+fn agree(topology: &Topology, inquirer: &Inquirer, judge: Outcome, simulator: Fate) -> bool {
+    match (judge, simulator) {
+        (
+            Outcome::Delivered { request, completion },
+            Fate::Delivered {
+                request: found_request,
+                completion: found_completion,
+            },
+        ) => same_way(request, found_request) && same_way(completion, found_completion),
+        (Outcome::Refused { at, why }, Fate::Lost(loss)) => {
+            same_reason(why, loss) && same_place(topology, inquirer.fabric(), at, loss.at)
+        }
+        (Outcome::Refused { why, .. }, Fate::Astray(end)) => matches!(
+            (why, end),
+            (Refusal::HostMemory, End::Ram { .. })
+                | (Refusal::InterruptWindow, End::Interrupt)
+                | (Refusal::WrongFunction, End::Function { .. })
+        ),
+        (Outcome::Refused { why, .. }, Fate::NoAddress) => {
+            matches!(why, Refusal::NoMemory | Refusal::NoHostAddress)
+        }
+        _ => false,
+    }
+}
+
+fn same_way(judge: Way, simulator: inquiry::Way) -> bool {
+    matches!(
+        (judge, simulator),
+        (Way::Direct, inquiry::Way::Direct) | (Way::ThroughRootComplex, inquiry::Way::ThroughRootComplex)
+    )
+}
+
+fn same_reason(judge: Refusal, simulator: Loss) -> bool {
+    let expected = match judge {
+        Refusal::MasterDisabled => (Packet::Request, Why::MasterDisabled),
+        Refusal::PortMasterDisabled
+        | Refusal::MemoryDisabled
+        | Refusal::NotForwardedUpstream
+        | Refusal::Unclaimed => (Packet::Request, Why::UnsupportedRequest),
+        Refusal::AcsViolation(_) => (Packet::Request, Why::AcsViolation),
+        Refusal::MalformedTlp => return simulator.why == Why::MalformedTlp,
+        Refusal::IommuFault => (Packet::Request, Why::IommuFault),
+        Refusal::NotForwarded => (Packet::Request, Why::NotForwarded),
+        Refusal::UnexpectedCompletion => (Packet::Completion, Why::UnexpectedCompletion),
+        Refusal::CompletionNotForwarded => (Packet::Completion, Why::NotForwarded),
+        _ => return false,
+    };
+    (simulator.packet, simulator.why) == expected
+}
+
+/// The judge names the function through which a packet came into the root complex, the simulator the host bridge.
+fn same_place(topology: &Topology, fabric: &Fabric, judge: Bdf, simulator: Where) -> bool {
+    match simulator {
+        Where::Function(function) => fabric.function(function).bdf == judge,
+        Where::HostBridge { domain, bus } => topology.find(judge).is_some_and(|node| {
+            let root = topology.root(node).map(|root| topology.roots()[root.index()]);
+            root.is_some_and(|root| (root.domain, root.bus) == (domain, bus))
+        }),
+        Where::Iommu => topology.find(judge).is_some_and(|node| topology.root(node).is_some()),
+    }
+}
