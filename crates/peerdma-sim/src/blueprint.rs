@@ -2,7 +2,14 @@
 //!
 //! Machine files become blueprints by way of firmware, snapshots directly. The fabric is built from one.
 
+mod bars;
+mod bridge;
+mod from_snapshot;
+mod function;
+mod host;
 pub mod identity;
+
+pub use from_snapshot::FromSnapshotError;
 
 use peerdma::addr::Bdf;
 use peerdma::snapshot::Snapshot;

@@ -20,5 +20,6 @@ pub mod file;
 pub mod firmware;
 pub mod inquiry;
 pub mod memory;
+pub mod random;
 pub mod time;
 pub mod tlp;

@@ -32,6 +32,14 @@ pub const MOST_FILE_BYTES: usize = 1 << 20;
 /// How deep bridges may be nested below a host bridge.
 pub const MOST_LEVELS: usize = 32;
 
+/// A link of which nobody says anything, trained to its best.
+pub(crate) fn default_link() -> peerdma::pci::Link {
+    peerdma::pci::Link {
+        max: port::DEFAULT_LINK,
+        now: port::DEFAULT_LINK,
+    }
+}
+
 /// Reads a machine file and lets firmware number it.
 ///
 /// # Errors

@@ -133,6 +133,7 @@ impl<'m> Plan<'m> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
             let Some(common) = node.role.common() else { continue };
             let chosen = least.get(&group(node, index)).copied().unwrap_or(128);
+            let chosen = chosen.min(common.max_supported_bytes);
             node.max_payload_bytes = common.max_payload_bytes.unwrap_or(chosen);
             if node.max_payload_bytes > common.max_supported_bytes {
                 let conflict = Wrong::Conflict {
