@@ -7,11 +7,181 @@ mod machines;
 mod table;
 
 use machines::{Egress, machine_as_the_rewrite_sees_it, singles, topology};
+use peerdma::fact::Fact;
 use peerdma::route::linux::{self, Kernel};
 use peerdma::route::spec::{Judge, Outcome, Way};
 use peerdma::route::{Access, MapType, TlpClass, Verdict};
 use peerdma::topology::NodeId;
 use proptest::prelude::*;
+
+const TABLE: &str = include_str!("../../../tests/tables/acs.txt");
+
+/// What three judges say of one question: today's Linux, the posted rewrite, the specification; `B`, `H`, `-`, `?`.
+struct Difference(&'static str, &'static str, [char; 3]);
+
+/// The rows of the table of differences in `docs/verdicts.md`, on a processor that Linux trusts.
+const DIFFERENCES: &[Difference] = &[
+    // A function and itself.
+    Difference(
+        "switch | 03:00.0 acs=R",
+        "03:00.0 reads 03:00.0 strict",
+        ['H', 'B', 'B'],
+    ),
+    // Below the port where the paths part, or on the other direction's side.
+    Difference(
+        "nested | 04:00.0 acs=R",
+        "05:00.0 writes 07:00.0 strict",
+        ['H', 'B', 'B'],
+    ),
+    Difference(
+        "switch | 02:01.0 acs=R",
+        "03:00.0 reads 04:00.0 strict",
+        ['H', 'B', 'B'],
+    ),
+    // Completion redirect and a write, relaxed completions.
+    Difference(
+        "switch | 02:01.0 acs=C",
+        "03:00.0 reads 04:00.0 strict",
+        ['H', 'H', 'H'],
+    ),
+    Difference(
+        "switch | 02:01.0 acs=C",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'B'],
+    ),
+    Difference(
+        "switch | 02:01.0 acs=C",
+        "03:00.0 reads 04:00.0 relaxed",
+        ['H', 'B', 'B'],
+    ),
+    // Egress control and its vector.
+    Difference(
+        "switch | 02:00.0 acs=E",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'B'],
+    ),
+    Difference(
+        "switch | 02:00.0 acs=RE",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'B'],
+    ),
+    Difference(
+        "switch | 02:00.0 acs=RE vector=2",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'H'],
+    ),
+    Difference(
+        "switch | 02:00.0 acs=E vector=2",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', '-'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 02:00.0 acs=E vector=2",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'H'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 02:00.0 acs=E vector=2",
+        "03:00.0 writes 04:00.0 translated",
+        ['H', 'H', '-'],
+    ),
+    // Direct translated, translation blocking.
+    Difference(
+        "switch | host iommu=translating; 02:00.0 acs=RT",
+        "03:00.0 writes 04:00.0 translated",
+        ['H', 'B', 'B'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 02:00.0 acs=BT",
+        "03:00.0 writes 04:00.0 translated",
+        ['B', '-', '-'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 00:01.0 acs=BU; 02:01.0 acs=C",
+        "03:00.0 reads 04:00.0 translated",
+        ['H', '-', 'H'],
+    ),
+    // Upstream forwarding.
+    Difference(
+        "switch | 00:01.0 acs=-; 02:00.0 acs=R",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', '-'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 00:01.0 acs=-; 02:00.0 acs=R",
+        "03:00.0 writes 04:00.0 strict",
+        ['H', 'H', 'H'],
+    ),
+    Difference(
+        "switch | host iommu=translating; 00:01.0 acs=-; 02:01.0 acs=C",
+        "03:00.0 reads 04:00.0 strict",
+        ['H', 'H', '-'],
+    ),
+    // Host bridges, ATS, enables, payload sizes.
+    Difference(
+        "roots | 0000:00 forwarding=nothing",
+        "01:00.0 writes 02:00.0 strict",
+        ['H', 'H', '-'],
+    ),
+    Difference(
+        "roots | 0000:00 forwarding=?",
+        "01:00.0 writes 02:00.0 strict",
+        ['H', 'H', '?'],
+    ),
+    Difference(
+        "roots | host iommu=translating; 01:00.0 ats=0",
+        "01:00.0 writes 02:00.0 translated",
+        ['H', 'H', '-'],
+    ),
+    Difference(
+        "switch | 02:00.0 bme=0",
+        "03:00.0 writes 04:00.0 strict",
+        ['B', 'B', '-'],
+    ),
+    Difference(
+        "switch | 04:00.0 mse=0",
+        "03:00.0 writes 04:00.0 strict",
+        ['B', 'B', '-'],
+    ),
+    Difference(
+        "switch | 03:00.0 mps=512",
+        "03:00.0 writes 04:00.0 strict",
+        ['B', 'B', '-'],
+    ),
+    // One device of several functions.
+    Difference(
+        "device | 01:00.0 acs=none; 01:00.1 acs=none",
+        "01:00.0 writes 01:00.1 strict",
+        ['B', 'B', '?'],
+    ),
+];
+
+#[test]
+fn each_difference_that_the_book_lists_is_one() {
+    let fabrics: Vec<&str> = TABLE.lines().filter(|line| !line.contains('|')).collect();
+    let letter = |verdict: Verdict, access, class| match verdict.answer(access, class).map_type() {
+        Some(MapType::BusAddr) => 'B',
+        Some(MapType::ThruHostBridge) => 'H',
+        Some(MapType::NotSupported) => '-',
+        None => '?',
+    };
+    for Difference(machine, question, expected) in DIFFERENCES {
+        let text = format!("{}\n{machine} | {question} bus | - | own", fabrics.join("\n"));
+        let mut row = table::rows(&text).remove(0);
+        row.machine.host.cpu = Fact::Known("AuthenticAMD:0x19".parse().expect("a processor"));
+        let topology = topology(row.machine);
+        let find = |bdf| topology.find(bdf).expect("it is there");
+        let (provider, client) = (find(row.provider), find(row.client));
+        let release = Kernel::Release("7.2.12".parse().expect("a release"));
+        let found = [
+            linux::Judge::new(&topology, release).verdict(provider, client),
+            linux::Judge::new(&topology, Kernel::Next).verdict(provider, client),
+            Judge::new(&topology).verdict(provider, client),
+        ];
+        let found = found.map(|verdict| letter(verdict, row.access, row.class));
+        assert_eq!(&found, expected, "{machine}: {question}");
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]

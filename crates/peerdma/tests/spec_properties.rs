@@ -7,12 +7,12 @@ mod machines;
 mod table;
 
 use machines::{PORTS, each_answer, machine, pairs, topology};
-use peerdma::addr::Bdf;
+use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::{Acs, AcsFlags, EgressVector};
+use peerdma::pci::{Acs, AcsFlags, Bar, BarKind, EgressVector, PortType, Windows};
 use peerdma::route::spec::{Deed, Form, Judge, Outcome, Question, Reason, Way};
 use peerdma::route::{Access, MapType, TlpClass};
-use peerdma::snapshot::{Forwarding, IommuMode, Snapshot};
+use peerdma::snapshot::{Forwarding, HostWindow, IommuMode, Snapshot, Warnings};
 use peerdma::topology::{NodeId, Topology};
 use proptest::prelude::*;
 
@@ -116,6 +116,25 @@ proptest! {
     }
 
     #[test]
+    fn no_facts_however_absurd_make_the_judge_fail(
+        machine in machine(),
+        absurd in prop::collection::vec((any::<usize>(), 0..6u8, any::<u64>(), any::<u64>()), 1..12),
+    ) {
+        let mut machine = machine;
+        for &(which, what, a, b) in &absurd {
+            distort(&mut machine, which, what, a, b);
+        }
+        let topology = Topology::new(machine, &mut Warnings::default());
+        let judge = Judge::new(&topology);
+        for (provider, client) in pairs(&topology) {
+            let verdict = judge.verdict(provider, client);
+            each_answer(|access, class| assert!(verdict.answer(access, class).possible().next().is_some()));
+            let evidence = judge.evidence(provider, client, Access::Read, TlpClass::Strict);
+            prop_assert_eq!(evidence.answer, verdict.answer(Access::Read, TlpClass::Strict));
+        }
+    }
+
+    #[test]
     fn the_answer_follows_from_the_evidence(
         machine in machine(),
         holes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..4),
@@ -192,6 +211,58 @@ proptest! {
         let all = [IommuMode::Off, IommuMode::Passthrough, IommuMode::Translating];
         union_equals(iommu(Fact::NOT_IN_SOURCE), all.map(|mode| iommu(Fact::Known(mode))))?;
     }
+}
+
+/// Puts a value into a machine that no sound machine has: windows that cross, BARs at the end of the space, ports of no
+/// known kind, bus numbers that lead elsewhere, offsets that lead out of the space.
+fn distort(machine: &mut Snapshot, which: usize, what: u8, a: u64, b: u64) {
+    let span = Span::new(BusAddr::from_u64(a.min(b)), BusAddr::from_u64(a.max(b))).ok();
+    if what == 0 {
+        if let Fact::Known(bridges) = &mut machine.host.bridges {
+            let bridge = &mut bridges[which % 2];
+            bridge.inbound_offset = Fact::Known(a as i64);
+            bridge.windows = Fact::Known(Vec::from_iter(span.map(|bus| HostWindow {
+                bus,
+                phys: PhysAddr::from_u64(b),
+            })));
+        }
+        return;
+    }
+    let at = machine.functions()[which % machine.functions().len()].bdf;
+    machine.edit(|function| {
+        if function.bdf != at {
+            return;
+        }
+        let config = &mut function.config;
+        match (what, &mut config.bridge, &mut config.express) {
+            (1, Fact::Known(Some(bridge)), _) => {
+                bridge.windows = Fact::Known(Windows {
+                    io: None,
+                    memory: span,
+                    prefetchable: span,
+                });
+            }
+            (2, Fact::Known(Some(bridge)), _) => {
+                (bridge.secondary, bridge.subordinate) = (a as u8, b as u8);
+            }
+            (3, _, Fact::Known(Some(express))) => express.port_type = PortType(a as u8 & 0xf),
+            (4, bridge, _) => *bridge = Fact::Known(None),
+            _ => {
+                let bar = Bar {
+                    index: 0,
+                    kind: BarKind::Memory64,
+                    prefetchable: false,
+                    address: BusAddr::from_u64(a),
+                };
+                config.bars = Fact::Known(vec![bar]);
+                if let Fact::Known(resources) = &mut function.os.resources {
+                    for resource in resources {
+                        resource.size_bytes = Fact::Known(b);
+                    }
+                }
+            }
+        }
+    });
 }
 
 /// Are the answers on the machine with the unknown fact the union of those with each of its values?
