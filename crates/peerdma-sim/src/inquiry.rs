@@ -245,7 +245,9 @@ fn largest(function: &Function) -> Option<Memory> {
 fn map_all(fabric: &mut Fabric, snapshot: &Snapshot, ioas: IoasId) -> Result<(), IommuError> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     let windows = match &snapshot.host.bridges {
-        Fact::Known(bridges) => bridges.iter().filter_map(|bridge| bridge.windows.as_ref().known()),
+        Fact::Known(bridges) => bridges
+            .iter()
+            .filter_map(|bridge| bridge.windows.as_ref().known()),
         Fact::Unknown(_) => return Ok(()),
     };
     for window in windows.flatten() {
@@ -300,5 +302,7 @@ fn inbound_offset(snapshot: &Snapshot, function: &Function) -> i64 {
     };
     let root = (top.bdf.domain(), top.bdf.bus());
     let bridge = bridges.iter().find(|bridge| (bridge.domain, bridge.bus) == root);
-    bridge.and_then(|bridge| bridge.inbound_offset.known()).unwrap_or(0)
+    bridge
+        .and_then(|bridge| bridge.inbound_offset.known())
+        .unwrap_or(0)
 }

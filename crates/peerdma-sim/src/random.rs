@@ -6,8 +6,8 @@
 
 use crate::blueprint::{AcceleratorKind, CmbAbilities, NamespaceKind, Nature, OnFailure, Siblings};
 use crate::file::{
-    Acs, At, Bar, BarHabit, BarWidth, Cmb, Common, ConventionalBridge, Device, Egress, Habits, Host, HostBridge,
-    Kind, Link, Machine, PayloadHabit, PcieSwitch, Port, Prefetchable, Reach, Slot, Switched,
+    Acs, At, Bar, BarHabit, BarWidth, Cmb, Common, ConventionalBridge, Device, Egress, Habits, Host,
+    HostBridge, Kind, Link, Machine, PayloadHabit, PcieSwitch, Port, Prefetchable, Reach, Slot, Switched,
 };
 use peerdma::pci::{AcsFlags, Id, LinkRate, LinkState};
 use peerdma::snapshot::{Forwarding, IommuMode};
@@ -26,7 +26,11 @@ pub fn random_machine(seed: u64) -> Machine {
         ..Nature::default()
     };
     let firmware = Habits {
-        payload: random.one_of(&[PayloadHabit::Safe, PayloadHabit::PerRootPort, PayloadHabit::AsCapable]),
+        payload: random.one_of(&[
+            PayloadHabit::Safe,
+            PayloadHabit::PerRootPort,
+            PayloadHabit::AsCapable,
+        ]),
         bus_master: random.off_in(3),
         memory: random.off_in(3),
         bars: random.one_of(&[BarHabit::Full, BarHabit::Small]),
@@ -188,7 +192,11 @@ impl Grower {
     /// Functions of one device below a port; devices of their own, or sometimes functions of one, elsewhere.
     fn functions(&mut self, count: u8, place: Place) -> Vec<Device> {
         let is_one_device = place != Place::Port && count > 1 && self.random.chance(50);
-        let siblings = if place == Place::Port || is_one_device { count } else { 1 };
+        let siblings = if place == Place::Port || is_one_device {
+            count
+        } else {
+            1
+        };
         let device = |number: u8, grower: &mut Self| {
             let slot = is_one_device.then_some(Slot {
                 device: 20,
@@ -339,7 +347,10 @@ impl Grower {
             // Some vectors are too short for all ports.
             acs.egress_bits = random.chance(25).then_some(2);
             let most = acs.egress_bits.map_or(siblings, |bits| (bits - 1) as u8);
-            acs.egress = (0..=most).filter(|_| random.chance(40)).map(Egress::Number).collect();
+            acs.egress = (0..=most)
+                .filter(|_| random.chance(40))
+                .map(Egress::Number)
+                .collect();
         }
         acs
     }

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 fn shipped() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../machines");
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     paths.sort();
     let read = |path: PathBuf| {
@@ -41,9 +44,17 @@ fn ten_machines_ship_and_each_says_what_it_teaches() {
 fn every_fact_of_a_shipped_machine_is_known_and_can_be_written_to_registers() {
     for (path, blueprint) in loaded() {
         for function in blueprint.snapshot.functions() {
-            let bytes = function.config.emit().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let bytes = function
+                .config
+                .emit()
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let view = ConfigView::new(&bytes, Extent::Whole);
-            assert_eq!(Config::parse(view, &mut Vec::new()), function.config, "{}", function.bdf);
+            assert_eq!(
+                Config::parse(view, &mut Vec::new()),
+                function.config,
+                "{}",
+                function.bdf
+            );
             assert!(matches!(&function.os.resources, Fact::Known(_)));
             assert!(function.os.iommu_group.is_known());
         }

@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 /// Panics where a machine does not survive being captured.
 fn check(blueprint: &Blueprint) {
     let (again, _) = Blueprint::from_snapshot(&blueprint.snapshot).unwrap();
-    for (before, after) in blueprint.snapshot.functions().iter().zip(again.snapshot.functions()) {
+    for (before, after) in blueprint
+        .snapshot
+        .functions()
+        .iter()
+        .zip(again.snapshot.functions())
+    {
         assert_eq!(before, after);
     }
     assert_eq!(blueprint.snapshot, again.snapshot);
@@ -53,8 +58,13 @@ fn shipped_machines_survive_being_captured() {
 
 #[test]
 fn random_machines_are_mostly_small_and_of_every_kind() {
-    let machines: Vec<_> = (0..500).map(|seed| firmware::boot(&random_machine(seed)).unwrap()).collect();
-    let sizes: Vec<_> = machines.iter().map(|machine| machine.snapshot.functions().len()).collect();
+    let machines: Vec<_> = (0..500)
+        .map(|seed| firmware::boot(&random_machine(seed)).unwrap())
+        .collect();
+    let sizes: Vec<_> = machines
+        .iter()
+        .map(|machine| machine.snapshot.functions().len())
+        .collect();
     let small = sizes.iter().filter(|size| (3..=40).contains(*size)).count();
     assert!(small > 450, "{small}");
     assert!(sizes.iter().max() < Some(&200));
@@ -67,7 +77,10 @@ fn ten_thousand_devices_are_numbered_in_a_moment() {
     let blueprint = file::load(&text).unwrap();
     let took = started.elapsed();
     assert!(blueprint.devices.len() >= 10_000, "{}", blueprint.devices.len());
-    assert!(took < Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 }), "{took:?}");
+    assert!(
+        took < Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 }),
+        "{took:?}"
+    );
     check(&blueprint);
 }
 

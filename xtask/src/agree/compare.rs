@@ -41,7 +41,7 @@ impl Tally {
         self.differences.extend(other.differences.into_iter().take(room));
     }
 
-    fn differ(&mut self, difference: impl FnOnce() -> String) {
+    pub(super) fn differ(&mut self, difference: impl FnOnce() -> String) {
         self.different += 1;
         if self.differences.len() < Self::MOST_DIFFERENCES {
             self.differences.push(difference());
@@ -221,6 +221,8 @@ fn same_place(topology: &Topology, fabric: &Fabric, judge: Bdf, simulator: Where
             let root = topology.root(node).map(|root| topology.roots()[root.index()]);
             root.is_some_and(|root| (root.domain, root.bus) == (domain, bus))
         }),
-        Where::Iommu => topology.find(judge).is_some_and(|node| topology.root(node).is_some()),
+        Where::Iommu => topology
+            .find(judge)
+            .is_some_and(|node| topology.root(node).is_some()),
     }
 }

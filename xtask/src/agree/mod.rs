@@ -11,7 +11,8 @@ mod tests;
 
 use crate::chore::{Failure, repository};
 use compare::{Tally, compare};
-use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::firmware;
+use peerdma_sim::random::random_machine;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -85,15 +86,15 @@ fn random(first: u64, count: u64, threads: usize) -> Tally {
                         break;
                     }
                     let seed = first.wrapping_add(index);
-                    mine.add(compare(&format!("random machine {seed}"), &random_blueprint(seed)));
+                    let name = format!("random machine {seed}");
+                    match firmware::boot(&random_machine(seed)) {
+                        Ok(blueprint) => mine.add(compare(&name, &blueprint)),
+                        Err(error) => mine.differ(|| format!("{name}: {error}")),
+                    }
                 }
                 all.lock().unwrap_or_else(PoisonError::into_inner).add(mine);
             });
         }
     });
     all.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn random_blueprint(seed: u64) -> Blueprint {
-    peerdma_sim::random::blueprint(seed)
 }

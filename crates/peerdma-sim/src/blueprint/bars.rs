@@ -67,11 +67,23 @@ pub(super) struct Placement {
 
 /// The memory BARs of which both addresses are known.
 pub(super) fn placements(function: &Function) -> impl Iterator<Item = Placement> + '_ {
-    let registers = function.config.bars.as_ref().known().map_or(&[][..], Vec::as_slice);
-    let resources = function.os.resources.as_ref().known().map_or(&[][..], Vec::as_slice);
+    let registers = function
+        .config
+        .bars
+        .as_ref()
+        .known()
+        .map_or(&[][..], Vec::as_slice);
+    let resources = function
+        .os
+        .resources
+        .as_ref()
+        .known()
+        .map_or(&[][..], Vec::as_slice);
     resources.iter().filter_map(|resource| {
         let phys = resource.span.known().filter(|_| resource.kind.is_memory())?;
-        let register = registers.iter().find(|register| register.index == resource.index)?;
+        let register = registers
+            .iter()
+            .find(|register| register.index == resource.index)?;
         let bus = register.address.to_u64();
         let offset = i128::from(phys.first().to_u64()) - i128::from(bus);
         (bus != 0).then_some(Placement { phys, offset })
@@ -83,9 +95,18 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
     if !function.config.bars.is_known() && !function.os.resources.is_known() {
         told.push("no BARs".into());
     }
-    let mut registers = std::mem::take(&mut function.config.bars).known().unwrap_or_default();
-    let mut resources = std::mem::take(&mut function.os.resources).known().unwrap_or_default();
-    let rebar = function.config.rebar.as_ref().known().map_or(&[][..], Vec::as_slice);
+    let mut registers = std::mem::take(&mut function.config.bars)
+        .known()
+        .unwrap_or_default();
+    let mut resources = std::mem::take(&mut function.os.resources)
+        .known()
+        .unwrap_or_default();
+    let rebar = function
+        .config
+        .rebar
+        .as_ref()
+        .known()
+        .map_or(&[][..], Vec::as_slice);
     for register in registers.iter().filter(|register| register.kind.is_memory()) {
         if resources.iter().all(|resource| resource.index != register.index) {
             resources.push(Resource {
@@ -100,7 +121,9 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
     resources.sort_by_key(|resource| resource.index);
     for resource in resources.iter_mut().filter(|resource| resource.kind.is_memory()) {
         let register = registers.iter().find(|register| register.index == resource.index);
-        let address = register.map(|register| register.address).filter(|address| address.to_u64() != 0);
+        let address = register
+            .map(|register| register.address)
+            .filter(|address| address.to_u64() != 0);
         let was_told = resource.size_bytes.is_known() || resource.span.is_known();
         if !resource.size_bytes.is_known() {
             let by_span = resource.span.known().and_then(Span::len_bytes);
@@ -129,10 +152,15 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
             continue;
         }
         let span = resource.span.known();
-        let address = span.and_then(|span| addresses.bus(root, span.first())).unwrap_or(0);
+        let address = span
+            .and_then(|span| addresses.bus(root, span.first()))
+            .unwrap_or(0);
         // A register of zeros is none.
         if address != 0 || resource.prefetchable || resource.kind == BarKind::Memory64 {
-            told.push(format!("address {address:#x} on the bus for BAR {}", resource.index));
+            told.push(format!(
+                "address {address:#x} on the bus for BAR {}",
+                resource.index
+            ));
             registers.push(Bar {
                 index: resource.index,
                 kind: resource.kind,
@@ -147,7 +175,9 @@ pub(super) fn fill(function: &mut Function, root: (u32, u8), addresses: &Address
 }
 
 fn usual_size_bytes(address: Option<BusAddr>) -> u64 {
-    let Some(address) = address else { return LEAST_BYTES };
+    let Some(address) = address else {
+        return LEAST_BYTES;
+    };
     let zeros = address.to_u64().trailing_zeros().min(63);
     (1u64 << zeros).clamp(LEAST_BYTES, MOST_BYTES)
 }

@@ -25,7 +25,9 @@ pub(super) fn fill(functions: &mut [Function], tree: &Tree, order: &[usize], tol
     for &index in order.iter().rev() {
         let own = below[index];
         let function = &mut functions[index];
-        settle(&mut function.config.bridge, &mut told[index], || bridge(function.bdf.bus(), own));
+        settle(&mut function.config.bridge, &mut told[index], || {
+            bridge(function.bdf.bus(), own)
+        });
         if let Fact::Known(Some(bridge)) = &mut function.config.bridge
             && bridge.kind == BridgeKind::Pci
         {
@@ -35,9 +37,15 @@ pub(super) fn fill(functions: &mut [Function], tree: &Tree, order: &[usize], tol
         }
         if let Some(above) = tree.above[index] {
             let bus = function.bdf.bus();
-            let end = function.bridge().map_or(bus, |bridge| bridge.subordinate.max(bus));
+            let end = function
+                .bridge()
+                .map_or(bus, |bridge| bridge.subordinate.max(bus));
             let above = &mut below[above];
-            above.buses = Some(above.buses.map_or((bus, end), |(first, last)| (first.min(bus), last.max(end))));
+            above.buses = Some(
+                above
+                    .buses
+                    .map_or((bus, end), |(first, last)| (first.min(bus), last.max(end))),
+            );
             above.low = hull(above.low, own.low);
             above.high = hull(above.high, own.high);
             for span in bars(function) {
@@ -61,13 +69,19 @@ fn bridge(primary: u8, below: Below) -> (Option<Bridge>, String) {
         subordinate,
         windows: Fact::NOT_IN_SOURCE,
     };
-    (Some(bridge), format!("a bridge to buses {secondary:02x} to {subordinate:02x}"))
+    (
+        Some(bridge),
+        format!("a bridge to buses {secondary:02x} to {subordinate:02x}"),
+    )
 }
 
 fn windows(below: Below) -> Windows {
     let window = |span: Option<(u64, u64)>| {
         let (first, last) = span?;
-        let span = Span::new(BusAddr::from_u64(first / MIB * MIB), BusAddr::from_u64(last | (MIB - 1)));
+        let span = Span::new(
+            BusAddr::from_u64(first / MIB * MIB),
+            BusAddr::from_u64(last | (MIB - 1)),
+        );
         span.ok()
     };
     Windows {
@@ -86,10 +100,13 @@ fn hull(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
 
 /// First and last bus address of each memory BAR that has one.
 fn bars(function: &Function) -> Vec<(u64, u64)> {
-    let (Fact::Known(registers), Fact::Known(resources)) = (&function.config.bars, &function.os.resources) else {
+    let (Fact::Known(registers), Fact::Known(resources)) = (&function.config.bars, &function.os.resources)
+    else {
         return Vec::new();
     };
-    let memory = registers.iter().filter(|bar| bar.kind.is_memory() && bar.address.to_u64() != 0);
+    let memory = registers
+        .iter()
+        .filter(|bar| bar.kind.is_memory() && bar.address.to_u64() != 0);
     memory
         .filter_map(|bar| {
             let resource = resources.iter().find(|resource| resource.index == bar.index)?;

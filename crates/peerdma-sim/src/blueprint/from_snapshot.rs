@@ -57,17 +57,29 @@ impl Blueprint {
         for &index in &order {
             let above = tree.above[index].map(|above| Ends::of(&functions[above]));
             let has_children = tree.has_children[index];
-            function::fill(&mut functions[index], above, has_children, payload_bytes, &mut told[index]);
+            function::fill(
+                &mut functions[index],
+                above,
+                has_children,
+                payload_bytes,
+                &mut told[index],
+            );
         }
         bridge::fill(&mut functions, &tree, &order, &mut told);
         for (function, told) in functions.iter_mut().zip(&mut told) {
             function::make_writable(function, told);
             if !told.is_empty() {
-                warnings.push(function.bdf, format_args!("not told, and taken for it: {}", told.join(", ")));
+                warnings.push(
+                    function.bdf,
+                    format_args!("not told, and taken for it: {}", told.join(", ")),
+                );
             }
         }
         let host = host::fill(snapshot, &functions, &tree, &mut warnings);
-        if functions.iter().any(|function| !function.os.iommu_group.is_known()) {
+        if functions
+            .iter()
+            .any(|function| !function.os.iommu_group.is_known())
+        {
             let mode = host.iommu.known().unwrap_or(peerdma::snapshot::IommuMode::Off);
             let mut grouped = functions.clone();
             groups::assign(&mut grouped, mode);
@@ -75,7 +87,10 @@ impl Blueprint {
                 let group = grouped.os.iommu_group;
                 function.os.iommu_group = std::mem::take(&mut function.os.iommu_group).or(group);
             }
-            warnings.push("the machine", "IOMMU groups that are not told are those that Linux would form");
+            warnings.push(
+                "the machine",
+                "IOMMU groups that are not told are those that Linux would form",
+            );
         }
         let blueprint = Self {
             devices: devices(&functions, &mut warnings),
@@ -97,8 +112,11 @@ pub(super) struct Tree {
 
 impl Tree {
     fn new(functions: &[Function]) -> Self {
-        let positions: HashMap<Bdf, usize> =
-            functions.iter().enumerate().map(|(index, function)| (function.bdf, index)).collect();
+        let positions: HashMap<Bdf, usize> = functions
+            .iter()
+            .enumerate()
+            .map(|(index, function)| (function.bdf, index))
+            .collect();
         let above: Vec<Option<usize>> = functions
             .iter()
             .map(|function| positions.get(&function.upstream.known().flatten()?).copied())
@@ -109,7 +127,10 @@ impl Tree {
         }
         let root = |index: usize| {
             let climb = std::iter::successors(Some(index), |&at| above[at]);
-            let top = climb.take(Topology::MOST_DEPTH as usize + 1).last().unwrap_or(index);
+            let top = climb
+                .take(Topology::MOST_DEPTH as usize + 1)
+                .last()
+                .unwrap_or(index);
             (functions[top].bdf.domain(), functions[top].bdf.bus())
         };
         Self {
@@ -135,12 +156,18 @@ fn places(snapshot: &Snapshot, functions: &mut [Function], warnings: &mut Warnin
             Place::OnRoot(_) => None,
             Place::Below(bridge) if is_placed[node.index()] => Some(topology.function(bridge).bdf),
             Place::Below(_) | Place::Unknown => {
-                warnings.push(function.bdf, "nobody can tell where it sits; it is taken to be on a root bus");
+                warnings.push(
+                    function.bdf,
+                    "nobody can tell where it sits; it is taken to be on a root bus",
+                );
                 None
             }
         };
         if topology.has_gap_above(node) {
-            warnings.push(function.bdf, "a bridge above it is missing; it is taken to sit right below the next");
+            warnings.push(
+                function.bdf,
+                "a bridge above it is missing; it is taken to sit right below the next",
+            );
         }
         function.upstream = Fact::Known(upstream);
     }
@@ -152,9 +179,11 @@ fn devices(functions: &[Function], warnings: &mut Warnings) -> BTreeMap<Bdf, Dev
     let mut devices = BTreeMap::new();
     for function in functions.iter().filter(|function| function.bridge().is_none()) {
         let own = identity::kind(function.config.subsystem.known().flatten());
-        let is_nvme = function.config.class.known().is_some_and(|class| {
-            class.class() == ClassCode::NVM && class.interface() == 2
-        });
+        let is_nvme = function
+            .config
+            .class
+            .known()
+            .is_some_and(|class| class.class() == ClassCode::NVM && class.interface() == 2);
         let foreign = is_nvme.then(|| {
             DeviceKind::Nvme(NvmeKind {
                 namespaces: vec![NamespaceKind::default()],
@@ -169,11 +198,17 @@ fn devices(functions: &[Function], warnings: &mut Warnings) -> BTreeMap<Bdf, Dev
         match &mut kind {
             DeviceKind::Card => {}
             DeviceKind::Nvme(_) | DeviceKind::Accelerator(_) if !has(0) => {
-                warnings.push(function.bdf, "it has no registers in BAR 0; it is simulated as a card of plain memory");
+                warnings.push(
+                    function.bdf,
+                    "it has no registers in BAR 0; it is simulated as a card of plain memory",
+                );
                 kind = DeviceKind::Card;
             }
             DeviceKind::Accelerator(_) if !has(2) => {
-                warnings.push(function.bdf, "it has no memory in BAR 2; it is simulated as a card of plain memory");
+                warnings.push(
+                    function.bdf,
+                    "it has no memory in BAR 2; it is simulated as a card of plain memory",
+                );
                 kind = DeviceKind::Card;
             }
             DeviceKind::Accelerator(_) => {}

@@ -4,7 +4,8 @@ use super::identity;
 use crate::file::default_link;
 use peerdma::fact::Fact;
 use peerdma::pci::{
-    AcsFlags, ClassCode, Command, Config, ConfigView, EgressVector, Express, Extent, Id, Link, Payload, PortType,
+    AcsFlags, ClassCode, Command, Config, ConfigView, EgressVector, Express, Extent, Id, Link, Payload,
+    PortType,
 };
 use peerdma::snapshot::Function;
 
@@ -52,13 +53,19 @@ pub(super) fn fill(
         config.id = Fact::NOT_IN_SOURCE;
     }
     settle(&mut config.id, told, || {
-        let id = if is_bridge { identity::DOWNSTREAM_PORT } else { identity::CARD };
+        let id = if is_bridge {
+            identity::DOWNSTREAM_PORT
+        } else {
+            identity::CARD
+        };
         (id, format!("identity {id}"))
     });
     settle(&mut config.revision, told, || (0, "revision 0".into()));
     settle(&mut config.subsystem, told, || (None, "no subsystem".into()));
     const BOTH: u16 = 0x6;
-    settle(&mut config.command, told, || (Command(BOTH), "memory and bus master enabled".into()));
+    settle(&mut config.command, told, || {
+        (Command(BOTH), "memory and bus master enabled".into())
+    });
     if let Fact::Known(command) = &mut config.command
         && is_virtual
         && !command.memory_enabled()
@@ -69,14 +76,18 @@ pub(super) fn fill(
     let (port_type, link) = (function.os.port_type, function.os.link);
     let class = config.class;
     settle(&mut config.express, told, || {
-        let port_type = port_type.known().unwrap_or_else(|| likely_type(class, above, is_bridge));
+        let port_type = port_type
+            .known()
+            .unwrap_or_else(|| likely_type(class, above, is_bridge));
         let express = port_type.map(|port_type| Express {
             port_type,
             link: link.map(|link| link.filter(|_| has_link(port_type))),
             port_number: Fact::NOT_IN_SOURCE,
             payload: Fact::NOT_IN_SOURCE,
         });
-        let text = port_type.map_or("no PCI Express capability".into(), |port_type| format!("a PCIe {port_type}"));
+        let text = port_type.map_or("no PCI Express capability".into(), |port_type| {
+            format!("a PCIe {port_type}")
+        });
         (express, text)
     });
     let devfn = function.bdf.devfn();
@@ -92,13 +103,23 @@ pub(super) fn fill(
         });
     }
     settle(&mut config.ats, told, || (None, "no ATS".into()));
-    settle(&mut config.rebar, told, || (Vec::new(), "no resizable BARs".into()));
+    settle(&mut config.rebar, told, || {
+        (Vec::new(), "no resizable BARs".into())
+    });
     settle(&mut config.sriov, told, || (None, "no SR-IOV".into()));
-    settle(&mut config.serial_number, told, || (None, "no serial number".into()));
+    settle(&mut config.serial_number, told, || {
+        (None, "no serial number".into())
+    });
     fill_os(function, told);
 }
 
-fn fill_express(express: &mut Express, link: Fact<Option<Link>>, devfn: u8, payload_bytes: u16, told: &mut Vec<String>) {
+fn fill_express(
+    express: &mut Express,
+    link: Fact<Option<Link>>,
+    devfn: u8,
+    payload_bytes: u16,
+    told: &mut Vec<String>,
+) {
     let port_type = express.port_type;
     settle(&mut express.link, told, || {
         let known = link.known().flatten();
@@ -127,21 +148,32 @@ fn fill_express(express: &mut Express, link: Fact<Option<Link>>, devfn: u8, payl
 fn fill_os(function: &mut Function, told: &mut Vec<String>) {
     let express = function.config.express.known().flatten();
     let os = &mut function.os;
-    os.link = os.link.or(express.map_or(Fact::Known(None), |express| express.link));
-    os.port_type = os.port_type.or(Fact::Known(express.map(|express| express.port_type)));
+    os.link = os
+        .link
+        .or(express.map_or(Fact::Known(None), |express| express.link));
+    os.port_type = os
+        .port_type
+        .or(Fact::Known(express.map(|express| express.port_type)));
     settle(&mut os.numa_node, told, || (None, "no NUMA node".into()));
     settle(&mut os.driver, told, || (None, "no driver".into()));
     settle(&mut os.p2pmem, told, || (None, "no p2pmem".into()));
-    settle(&mut os.physical_function, told, || (None, "no physical function".into()));
+    settle(&mut os.physical_function, told, || {
+        (None, "no physical function".into())
+    });
 }
 
 fn has_link(port_type: PortType) -> bool {
-    !matches!(port_type, PortType::INTEGRATED_ENDPOINT | PortType::EVENT_COLLECTOR)
+    !matches!(
+        port_type,
+        PortType::INTEGRATED_ENDPOINT | PortType::EVENT_COLLECTOR
+    )
 }
 
 /// What a function is most likely, by what is above and below it.
 fn likely_type(class: Fact<ClassCode>, above: Option<Ends>, is_bridge: bool) -> Option<PortType> {
-    let is_host_bridge = class.known().is_some_and(|class| class.class() == ClassCode::HOST_BRIDGE);
+    let is_host_bridge = class
+        .known()
+        .is_some_and(|class| class.class() == ClassCode::HOST_BRIDGE);
     match (above.map(|above| above.port_type), is_bridge) {
         (None, true) => Some(PortType::ROOT_PORT),
         (None, false) => (!is_host_bridge).then_some(PortType::INTEGRATED_ENDPOINT),
@@ -156,7 +188,8 @@ fn likely_type(class: Fact<ClassCode>, above: Option<Ends>, is_bridge: bool) -> 
 pub(super) fn make_writable(function: &mut Function, told: &mut Vec<String>) {
     if let Err(error) = function.config.emit() {
         let config = &mut function.config;
-        let is_host_bridge = matches!(config.class, Fact::Known(class) if class.class() == ClassCode::HOST_BRIDGE);
+        let is_host_bridge =
+            matches!(config.class, Fact::Known(class) if class.class() == ClassCode::HOST_BRIDGE);
         if config.express == Fact::Known(None) && !is_host_bridge {
             config.acs = Fact::Known(None);
             config.ats = Fact::Known(None);

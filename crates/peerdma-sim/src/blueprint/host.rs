@@ -11,20 +11,34 @@ use std::collections::{BTreeSet, HashMap};
 const MACHINE: &str = "the machine";
 
 /// The host with everything filled in.
-pub(super) fn fill(snapshot: &Snapshot, functions: &[Function], tree: &Tree, warnings: &mut Warnings) -> Host {
+pub(super) fn fill(
+    snapshot: &Snapshot,
+    functions: &[Function],
+    tree: &Tree,
+    warnings: &mut Warnings,
+) -> Host {
     let mut host = snapshot.host.clone();
     let usual = file::Host::default();
     if !host.cpu.is_known() {
-        warnings.push(MACHINE, format_args!("its processor is not told; taken: {}", usual.cpu));
+        warnings.push(
+            MACHINE,
+            format_args!("its processor is not told; taken: {}", usual.cpu),
+        );
         host.cpu = Fact::Known(usual.cpu);
     }
     if !host.kernel.is_known() {
-        warnings.push(MACHINE, format_args!("its Linux release is not told; taken: {}", usual.kernel));
+        warnings.push(
+            MACHINE,
+            format_args!("its Linux release is not told; taken: {}", usual.kernel),
+        );
         host.kernel = Fact::Known(usual.kernel);
     }
     if !host.iommu.is_known() {
         let mode = likely_iommu(functions);
-        warnings.push(MACHINE, format_args!("what its IOMMU does is not told; taken: {mode}"));
+        warnings.push(
+            MACHINE,
+            format_args!("what its IOMMU does is not told; taken: {mode}"),
+        );
         host.iommu = Fact::Known(mode);
     }
     let was_told = host.bridges.is_known();
@@ -37,7 +51,10 @@ pub(super) fn fill(snapshot: &Snapshot, functions: &[Function], tree: &Tree, war
     if !host.ram.is_known() {
         let ram = ram(&bridges);
         let bytes: u64 = ram.iter().filter_map(|span| span.len_bytes()).sum();
-        warnings.push(MACHINE, format_args!("its RAM is not told; taken: {bytes:#x} bytes from address 0"));
+        warnings.push(
+            MACHINE,
+            format_args!("its RAM is not told; taken: {bytes:#x} bytes from address 0"),
+        );
         host.ram = Fact::Known(ram);
     }
     host.bridges = Fact::Known(bridges);
@@ -46,7 +63,9 @@ pub(super) fn fill(snapshot: &Snapshot, functions: &[Function], tree: &Tree, war
 
 /// What the domains of the IOMMU groups say.
 fn likely_iommu(functions: &[Function]) -> IommuMode {
-    let groups = functions.iter().filter_map(|function| function.os.iommu_group.as_ref().known()?.as_ref());
+    let groups = functions
+        .iter()
+        .filter_map(|function| function.os.iommu_group.as_ref().known()?.as_ref());
     let mut mode = IommuMode::Off;
     for group in groups {
         match group.domain_type.as_ref().known().map(String::as_str) {
@@ -67,7 +86,9 @@ fn fill_bridges(bridges: &mut Vec<HostBridge>, functions: &[Function], tree: &Tr
         inbound_offset: Fact::NOT_IN_SOURCE,
         forwarding: Fact::NOT_IN_SOURCE,
     }));
-    if bridges.iter().all(|bridge| bridge.windows.is_known() && bridge.inbound_offset.is_known() && bridge.forwarding.is_known()) {
+    if bridges.iter().all(|bridge| {
+        bridge.windows.is_known() && bridge.inbound_offset.is_known() && bridge.forwarding.is_known()
+    }) {
         return;
     }
     let mut windows = windows(functions, tree);
@@ -88,7 +109,10 @@ fn fill_bridges(bridges: &mut Vec<HostBridge>, functions: &[Function], tree: &Tr
         }
         if !told.is_empty() {
             let at = format!("host bridge {:04x}:{:02x}", bridge.domain, bridge.bus);
-            warnings.push(at, format_args!("not told, and taken for it: {}", told.join(", ")));
+            warnings.push(
+                at,
+                format_args!("not told, and taken for it: {}", told.join(", ")),
+            );
         }
     }
 }
@@ -100,7 +124,12 @@ fn windows(functions: &[Function], tree: &Tree) -> HashMap<(u32, u8), Vec<HostWi
     for (function, root) in functions.iter().zip(&tree.roots) {
         all.extend(placements(function).map(|placement| {
             let span = placement.phys;
-            (span.first().to_u64(), span.last().to_u64(), placement.offset, *root)
+            (
+                span.first().to_u64(),
+                span.last().to_u64(),
+                placement.offset,
+                *root,
+            )
         }));
     }
     all.sort_unstable();
@@ -113,8 +142,14 @@ fn windows(functions: &[Function], tree: &Tree) -> HashMap<(u32, u8), Vec<HostWi
     }
     let mut windows: HashMap<_, Vec<HostWindow>> = HashMap::new();
     for (first, last, offset, root) in merged {
-        let bus = |phys: u64| u64::try_from(i128::from(phys) - offset).ok().map(BusAddr::from_u64);
-        let (Some(bus_first), Some(bus_last)) = (bus(first), bus(last)) else { continue };
+        let bus = |phys: u64| {
+            u64::try_from(i128::from(phys) - offset)
+                .ok()
+                .map(BusAddr::from_u64)
+        };
+        let (Some(bus_first), Some(bus_last)) = (bus(first), bus(last)) else {
+            continue;
+        };
         if let Ok(bus) = Span::new(bus_first, bus_last) {
             let phys = PhysAddr::from_u64(first);
             windows.entry(root).or_default().push(HostWindow { bus, phys });
@@ -125,7 +160,10 @@ fn windows(functions: &[Function], tree: &Tree) -> HashMap<(u32, u8), Vec<HostWi
 
 /// Up to 2 GiB from address 0, as far as no window begins.
 fn ram(bridges: &[HostBridge]) -> Vec<Span<PhysAddr>> {
-    let windows = bridges.iter().filter_map(|bridge| bridge.windows.as_ref().known()).flatten();
+    let windows = bridges
+        .iter()
+        .filter_map(|bridge| bridge.windows.as_ref().known())
+        .flatten();
     let end = windows.map(|window| window.phys.to_u64()).fold(2 << 30, u64::min);
     let last = end.checked_sub(1).map(PhysAddr::from_u64);
     let span = last.and_then(|last| Span::new(PhysAddr::from_u64(0), last).ok());

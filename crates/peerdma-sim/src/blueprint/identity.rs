@@ -76,7 +76,6 @@ pub fn kind(subsystem: Option<Id>) -> Option<DeviceKind> {
     }
 }
 
-
 /// BAR (3 bits), CMBSZ bits 0 to 4, CMBLOC bits 3 to 8.
 fn cmb_bits(cmb: CmbKind) -> u16 {
     let size = u16::from(cmb.abilities.size_bits & 0x1f);

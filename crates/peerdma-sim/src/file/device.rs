@@ -30,7 +30,9 @@ fn device(value: Value<'_, '_>) -> Result<Device, MachineError> {
     let kinds: [(&'static str, fn(&mut Table<'_, '_>) -> Result<Kind, MachineError>); 3] =
         [("nvme", nvme), ("accelerator", accelerator), ("card", card)];
     let expected = "\"nvme\", \"accelerator\" or \"card\"";
-    let kind = table.take("kind").ok_or_else(|| table.missing("kind", expected))?;
+    let kind = table
+        .take("kind")
+        .ok_or_else(|| table.missing("kind", expected))?;
     let kind = kind.word(&kinds)?(&mut table)?;
     table.finish()?;
     Ok(Device {
@@ -47,7 +49,11 @@ fn nvme(table: &mut Table<'_, '_>) -> Result<Kind, MachineError> {
         Some(value) if value.each().len() > MOST_NAMESPACES => {
             return Err(value.wrong(format!("at most {MOST_NAMESPACES} namespaces")));
         }
-        Some(value) => value.each().into_iter().map(namespace).collect::<Result<_, _>>()?,
+        Some(value) => value
+            .each()
+            .into_iter()
+            .map(namespace)
+            .collect::<Result<_, _>>()?,
         None => vec![NamespaceKind::default()],
     };
     let cmb = table.take_some("cmb", cmb)?;
@@ -67,7 +73,9 @@ fn namespace(value: Value<'_, '_>) -> Result<NamespaceKind, MachineError> {
             false => Err(value.wrong(format!("a multiple of its blocks of {block_bytes} bytes"))),
         }
     })?;
-    let file = table.take_some("file", |value| value.text("the path of a file").map(PathBuf::from))?;
+    let file = table.take_some("file", |value| {
+        value.text("the path of a file").map(PathBuf::from)
+    })?;
     table.finish()?;
     Ok(NamespaceKind {
         block_bytes,
@@ -157,7 +165,10 @@ fn card(table: &mut Table<'_, '_>) -> Result<Kind, MachineError> {
         let bar = bar(value, next)?;
         if bar.index < next || bar.index + bar.registers() > 6 {
             let conflict = Wrong::Conflict {
-                what: format!("BAR {} is not free: the BARs before it take {next} of six registers", bar.index),
+                what: format!(
+                    "BAR {} is not free: the BARs before it take {next} of six registers",
+                    bar.index
+                ),
                 instead: "name BARs in ascending order; one of 64 bits takes two".into(),
             };
             return Err(conflict.at(bar.at));
@@ -210,7 +221,9 @@ fn bar(value: Value<'_, '_>, next: u8) -> Result<Bar, MachineError> {
 }
 
 fn size(table: &mut Table<'_, '_>, least: u64) -> Result<u64, MachineError> {
-    let value = table.take("size").ok_or_else(|| table.missing("size", "a power of two such as \"64 MiB\""))?;
+    let value = table
+        .take("size")
+        .ok_or_else(|| table.missing("size", "a power of two such as \"64 MiB\""))?;
     value::power_of_two(value, least, MOST_BAR_BYTES)
 }
 
@@ -272,7 +285,9 @@ impl Device {
             Kind::Card { bars } => bars.clone(),
             Kind::Nvme { cmb, .. } => {
                 let registers = Bar::registers_of(0, NVME_REGISTERS_BYTES);
-                std::iter::once(registers).chain(cmb.as_ref().map(|cmb| cmb.bar)).collect()
+                std::iter::once(registers)
+                    .chain(cmb.as_ref().map(|cmb| cmb.bar))
+                    .collect()
             }
             Kind::Accelerator { memory, .. } => {
                 vec![Bar::registers_of(0, ACCELERATOR_REGISTERS_BYTES), *memory]

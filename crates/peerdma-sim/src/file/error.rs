@@ -25,7 +25,10 @@ pub struct MachineError {
 #[non_exhaustive]
 pub enum Wrong {
     /// It is larger than is ever taken in.
-    #[error("the file has {size_bytes} bytes; a machine file has at most {}", super::MOST_FILE_BYTES)]
+    #[error(
+        "the file has {size_bytes} bytes; a machine file has at most {}",
+        super::MOST_FILE_BYTES
+    )]
     FileTooLarge {
         /// How large it is.
         size_bytes: u64,
@@ -83,7 +86,10 @@ pub enum Wrong {
         instead: String,
     },
     /// Bridges are nested too deeply.
-    #[error("bridges are nested more than {} deep; plug the rest in further up", super::MOST_LEVELS)]
+    #[error(
+        "bridges are nested more than {} deep; plug the rest in further up",
+        super::MOST_LEVELS
+    )]
     TooDeep,
     /// There are too many functions.
     #[error("the machine has more than {} functions", crate::firmware::MOST_FUNCTIONS)]

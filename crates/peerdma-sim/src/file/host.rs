@@ -18,14 +18,20 @@ pub(super) fn machine(mut table: Table<'_, '_>) -> Result<Machine, MachineError>
         kernel: table.take_or("kernel", Host::DEFAULT_KERNEL, kernel)?,
         iommu: table.take_or("iommu", IommuMode::Off, iommu)?,
         ram: match table.take("ram") {
-            Some(ram) => ram.each().into_iter().map(value::range).collect::<Result<_, _>>()?,
+            Some(ram) => ram
+                .each()
+                .into_iter()
+                .map(value::range)
+                .collect::<Result<_, _>>()?,
             None => Host::default_ram(),
         },
     };
     let nature = nature(&mut table)?;
     let firmware = table.take_or("firmware", Habits::default(), habits)?;
     let expected = "at least one [[bridge]]";
-    let bridges = table.take("bridge").ok_or_else(|| table.missing("bridge", expected))?;
+    let bridges = table
+        .take("bridge")
+        .ok_or_else(|| table.missing("bridge", expected))?;
     let bridges = bridges.each().into_iter().map(bridge).collect::<Result<_, _>>()?;
     table.finish()?;
     Ok(Machine {
@@ -69,7 +75,8 @@ impl Default for Host {
 }
 
 fn cpu(value: Value<'_, '_>) -> Result<Cpu, MachineError> {
-    let expected = "vendor and family as /proc/cpuinfo has them, such as \"AuthenticAMD:0x19\" or \"GenuineIntel:6\"";
+    let expected =
+        "vendor and family as /proc/cpuinfo has them, such as \"AuthenticAMD:0x19\" or \"GenuineIntel:6\"";
     let cpu = value.text(expected)?.parse();
     cpu.map_err(|_| value.wrong(expected))
 }
@@ -91,7 +98,12 @@ fn iommu(value: Value<'_, '_>) -> Result<IommuMode, MachineError> {
 fn nature(table: &mut Table<'_, '_>) -> Result<Nature, MachineError> {
     let usual = Nature::default();
     let time = |value| value::time_ps(value, HOUR_PS);
-    let boundary = |value: Value<'_, '_>| value.number(64, 128).ok().filter(|bytes| matches!(bytes, 64 | 128));
+    let boundary = |value: Value<'_, '_>| {
+        value
+            .number(64, 128)
+            .ok()
+            .filter(|bytes| matches!(bytes, 64 | 128))
+    };
     Ok(Nature {
         seed: table.take_or("seed", usual.seed, |value| value.number(0, u64::MAX))?,
         jitter_ps: table.take_or("jitter", usual.jitter_ps, time)?,
@@ -140,8 +152,12 @@ fn bridge(value: Value<'_, '_>) -> Result<HostBridge, MachineError> {
             None => Some(identity::HOST_BRIDGE),
         },
         domain: table.take_or("domain", 0, |value| value.number(0, 0xffff))? as u32,
-        bus: table.take_some("bus", |value| value.number(0, 255))?.map(|bus| bus as u8),
-        numa_node: table.take_some("numa-node", |value| value.number(0, 1023))?.map(|node| node as u32),
+        bus: table
+            .take_some("bus", |value| value.number(0, 255))?
+            .map(|bus| bus as u8),
+        numa_node: table
+            .take_some("numa-node", |value| value.number(0, 1023))?
+            .map(|node| node as u32),
         bus_offset: table.take_or("offset", 0, value::offset)?,
         windows: match table.take("window") {
             Some(value) => value.each().into_iter().map(window).collect::<Result<_, _>>()?,
@@ -167,10 +183,14 @@ fn bridge(value: Value<'_, '_>) -> Result<HostBridge, MachineError> {
 
 fn window(value: Value<'_, '_>) -> Result<HostWindow, MachineError> {
     let mut table = value.table("a window of a host bridge")?;
-    let bus = table.take("bus").ok_or_else(|| table.missing("bus", "its first bus address"))?;
+    let bus = table
+        .take("bus")
+        .ok_or_else(|| table.missing("bus", "its first bus address"))?;
     let first = value::address(bus)?;
     let cpu = table.take_or("cpu", first, value::address)?;
-    let size = table.take("size").ok_or_else(|| table.missing("size", "how long it is, such as \"1 GiB\""))?;
+    let size = table
+        .take("size")
+        .ok_or_else(|| table.missing("size", "how long it is, such as \"1 GiB\""))?;
     let bytes = value::size(size, 1 << 52)?;
     table.finish()?;
     const MIB: u64 = 1 << 20;

@@ -27,7 +27,11 @@ pub(super) fn conventional(
     level: usize,
 ) -> Result<Vec<ConventionalBridge>, MachineError> {
     match table.take("conventional") {
-        Some(value) => value.each().into_iter().map(|value| conventional_bridge(value, level)).collect(),
+        Some(value) => value
+            .each()
+            .into_iter()
+            .map(|value| conventional_bridge(value, level))
+            .collect(),
         None => Ok(Vec::new()),
     }
 }
@@ -70,9 +74,13 @@ fn port(value: Value<'_, '_>, level: usize) -> Result<Port, MachineError> {
             max: table.take_or("link", DEFAULT_LINK, value::link)?,
             trained: table.take_some("trained", value::link)?,
         },
-        number: table.take_some("number", |value| value.number(0, 255))?.map(|number| number as u8),
+        number: table
+            .take_some("number", |value| value.number(0, 255))?
+            .map(|number| number as u8),
         windows: table.take_or("windows", Switched::On, windows)?,
-        switch: table.take_some("switch", |value| switch(value, level + 1))?.map(Box::new),
+        switch: table
+            .take_some("switch", |value| switch(value, level + 1))?
+            .map(Box::new),
         conventional: table
             .take_some("conventional", |value| conventional_bridge(value, level + 1))?
             .map(Box::new),

@@ -35,7 +35,9 @@ pub(super) fn power_of_two(value: Value<'_, '_>, least: u64, most: u64) -> Resul
     if bytes.is_power_of_two() && bytes >= least {
         return Ok(bytes);
     }
-    Err(value.wrong(format!("a power of two from {least} to {most} bytes, such as \"64 MiB\"")))
+    Err(value.wrong(format!(
+        "a power of two from {least} to {most} bytes, such as \"64 MiB\""
+    )))
 }
 
 /// Picoseconds, at most `most`: `250`, `"110 ns"`.
@@ -93,7 +95,9 @@ pub(super) fn address(value: Value<'_, '_>) -> Result<u64, MachineError> {
 /// `{ from = 0, size = "2 GiB" }`.
 pub(super) fn range(value: Value<'_, '_>) -> Result<Span<PhysAddr>, MachineError> {
     let mut table = value.table("a range of addresses")?;
-    let from = table.take("from").ok_or_else(|| table.missing("from", "its first address"))?;
+    let from = table
+        .take("from")
+        .ok_or_else(|| table.missing("from", "its first address"))?;
     let first = address(from)?;
     let bytes = table
         .take("size")
@@ -101,7 +105,10 @@ pub(super) fn range(value: Value<'_, '_>) -> Result<Span<PhysAddr>, MachineError
     let len = size(bytes, 1 << 52)?;
     let last = first + len.max(1) - 1;
     let span = Span::new(PhysAddr::from_u64(first), PhysAddr::from_u64(last));
-    let span = span.ok().filter(|_| len > 0).ok_or_else(|| bytes.wrong("a size above 0"))?;
+    let span = span
+        .ok()
+        .filter(|_| len > 0)
+        .ok_or_else(|| bytes.wrong("a size above 0"))?;
     table.finish()?;
     Ok(span)
 }
@@ -113,19 +120,28 @@ pub(super) fn link(value: Value<'_, '_>) -> Result<LinkState, MachineError> {
         let (rate, width) = text.rsplit_once('x')?;
         let width = width.parse().ok().filter(|width| WIDTHS.contains(width))?;
         let rate = match rate.trim().strip_prefix("gen") {
-            Some(code) => code.parse().ok().filter(|code| (1..=6).contains(code)).map(LinkRate)?,
+            Some(code) => code
+                .parse()
+                .ok()
+                .filter(|code| (1..=6).contains(code))
+                .map(LinkRate)?,
             None => LinkRate::from_text(rate)?,
         };
         Some(LinkState { rate, width })
     });
     parsed.ok_or_else(|| {
-        value.wrong("a link such as \"gen5 x16\" or \"32 GT/s x16\" (gen1 to gen6; x1, x2, x4, x8, x12, x16, x32)")
+        value.wrong(
+            "a link such as \"gen5 x16\" or \"32 GT/s x16\" (gen1 to gen6; x1, x2, x4, x8, x12, x16, x32)",
+        )
     })
 }
 
 /// A payload size or a read request size.
 pub(super) fn payload(value: Value<'_, '_>) -> Result<u16, MachineError> {
-    let bytes = value.number(128, 4096).ok().filter(|bytes| bytes.is_power_of_two());
+    let bytes = value
+        .number(128, 4096)
+        .ok()
+        .filter(|bytes| bytes.is_power_of_two());
     let bytes = bytes.ok_or_else(|| value.wrong("128, 256, 512, 1024, 2048 or 4096 (bytes)"))?;
     Ok(bytes as u16)
 }
@@ -143,7 +159,9 @@ pub(super) fn id(value: Value<'_, '_>) -> Result<Id, MachineError> {
         let is_nobody = vendor == 0xffff || vendor == 0;
         (!is_nobody).then_some(Id { vendor, device })
     });
-    parsed.ok_or_else(|| value.wrong("vendor and device in hexadecimal as lspci prints them, such as \"8086:2030\""))
+    parsed.ok_or_else(|| {
+        value.wrong("vendor and device in hexadecimal as lspci prints them, such as \"8086:2030\"")
+    })
 }
 
 /// A name.
@@ -152,8 +170,12 @@ pub(super) fn name(value: Value<'_, '_>) -> Result<String, MachineError> {
     let text = value.text(EXPECTED)?;
     let is_name = text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    is_name.then(|| text.to_owned()).ok_or_else(|| value.wrong(EXPECTED))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| value.wrong(EXPECTED))
 }
 
 /// `true` or `false`.
@@ -189,7 +211,9 @@ pub(super) fn acs(value: Value<'_, '_>) -> Result<Acs, MachineError> {
             ..Acs::default()
         });
     }
-    let mut table = value.table("Access Control Services").map_err(|_| value.wrong(LETTERS))?;
+    let mut table = value
+        .table("Access Control Services")
+        .map_err(|_| value.wrong(LETTERS))?;
     let can = table.take_some("can", letters)?;
     let on = table.take_some("on", letters)?;
     let egress = match table.take("forbid") {

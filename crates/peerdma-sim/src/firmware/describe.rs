@@ -11,8 +11,8 @@ use crate::file::{
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::pci::{
-    self, AcsFlags, Ats, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, EgressVector, Express, Id, Link,
-    LinkRate, LinkState, Payload, PortType, Rebar, Windows,
+    self, AcsFlags, Ats, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, EgressVector, Express, Id,
+    Link, LinkRate, LinkState, Payload, PortType, Rebar, Windows,
 };
 use peerdma::snapshot::{Function, HostWindow, Os, Resource};
 use std::collections::HashMap;
@@ -57,7 +57,9 @@ fn config(
         ];
         if let Some((key, _)) = extended.iter().find(|(_, is_there)| *is_there) {
             let conflict = Wrong::Conflict {
-                what: format!("`{key}` needs extended configuration space, which conventional functions lack"),
+                what: format!(
+                    "`{key}` needs extended configuration space, which conventional functions lack"
+                ),
                 instead: "leave it out, or put the function below a port".into(),
             };
             return Err(conflict.at(common.map_or(At::default(), |common| common.at)));
@@ -170,7 +172,13 @@ fn rebar(node: &Node<'_>) -> Result<Vec<Rebar>, MachineError> {
     const MIB_EXPONENT: u32 = 20;
     let entries = node.bars.iter().filter_map(|placed| {
         let least = placed.bar.smallest_bytes?;
-        let exponent = |bytes: u64| bytes.max(1).ilog2().checked_sub(MIB_EXPONENT).filter(|code| *code < 44);
+        let exponent = |bytes: u64| {
+            bytes
+                .max(1)
+                .ilog2()
+                .checked_sub(MIB_EXPONENT)
+                .filter(|code| *code < 44)
+        };
         let (Some(first), Some(last)) = (exponent(least), exponent(placed.bar.size_bytes)) else {
             let conflict = Wrong::Conflict {
                 what: "a resizable BAR has sizes from 1 MiB up".into(),
@@ -241,7 +249,9 @@ fn link(node: &Node<'_>) -> Result<Option<Link>, MachineError> {
         (Some(best), Some(trained)) if trained.rate <= best.rate && trained.width <= best.width => trained,
         (Some(best), Some(trained)) => {
             let conflict = Wrong::Conflict {
-                what: format!("the link is trained to {trained}, which is better than both ends can ({best})"),
+                what: format!(
+                    "the link is trained to {trained}, which is better than both ends can ({best})"
+                ),
                 instead: "lower `trained`, or raise `link` at both ends".into(),
             };
             return Err(conflict.at(port.common.at));
@@ -343,23 +353,29 @@ impl<'p> Siblings<'p> {
         let named = acs.egress.iter().map(|egress| match egress {
             Egress::Number(number) => Ok(*number),
             Egress::Name(name) => {
-                let found = siblings.iter().map(|&sibling| &self.plan.nodes[sibling]).find(|sibling| {
-                    let common = sibling.role.common();
-                    common.is_some_and(|common| common.name.as_deref() == Some(name))
-                });
+                let found = siblings
+                    .iter()
+                    .map(|&sibling| &self.plan.nodes[sibling])
+                    .find(|sibling| {
+                        let common = sibling.role.common();
+                        common.is_some_and(|common| common.name.as_deref() == Some(name))
+                    });
                 found.map(Self::number).ok_or_else(|| {
                     let conflict = Wrong::Conflict {
                         what: format!("no port beside this one is named `{name}`"),
-                        instead: "`forbid` names ports of the same switch or host bridge (functions of the same \
+                        instead:
+                            "`forbid` names ports of the same switch or host bridge (functions of the same \
                                   device), or their numbers"
-                            .into(),
+                                .into(),
                     };
                     conflict.at(acs.at)
                 })
             }
         });
         let forbidden = named.collect::<Result<Vec<u8>, _>>()?;
-        let numbers = siblings.iter().map(|&sibling| Self::number(&self.plan.nodes[sibling]));
+        let numbers = siblings
+            .iter()
+            .map(|&sibling| Self::number(&self.plan.nodes[sibling]));
         let own = Self::number(&self.plan.nodes[index]);
         let largest = numbers.chain(forbidden.iter().copied()).max().unwrap_or(own);
         let size_bits = acs.egress_bits.unwrap_or(u16::from(largest) + 1);
@@ -370,7 +386,9 @@ impl<'p> Siblings<'p> {
         })?;
         if let Some(beyond) = forbidden.iter().find(|&&number| u16::from(number) >= size_bits) {
             let conflict = Wrong::Conflict {
-                what: format!("number {beyond} lies beyond the {size_bits} bits of the egress control vector"),
+                what: format!(
+                    "number {beyond} lies beyond the {size_bits} bits of the egress control vector"
+                ),
                 instead: "leave out `forbid-bits`, or raise it".into(),
             };
             return Err(conflict.at(acs.at));

@@ -22,7 +22,9 @@ const ISOLATION: AcsFlags = AcsFlags::SOURCE_VALIDATION
 pub(crate) fn assign(functions: &mut [Function], mode: IommuMode) {
     let domain_type = match mode {
         IommuMode::Off => {
-            functions.iter_mut().for_each(|function| function.os.iommu_group = Fact::Known(None));
+            functions
+                .iter_mut()
+                .for_each(|function| function.os.iommu_group = Fact::Known(None));
             return;
         }
         IommuMode::Passthrough => "identity",
@@ -47,7 +49,10 @@ impl<'f> Grouping<'f> {
     const MOST_LEVELS: usize = 256;
 
     fn new(functions: &'f [Function]) -> Self {
-        let places = functions.iter().enumerate().map(|(index, function)| (function.bdf, index));
+        let places = functions
+            .iter()
+            .enumerate()
+            .map(|(index, function)| (function.bdf, index));
         Self {
             functions,
             places: places.collect(),
@@ -69,9 +74,14 @@ impl<'f> Grouping<'f> {
     fn leader(&self, function: usize) -> usize {
         let mut at = function;
         for _ in 0..2 * Self::MOST_LEVELS {
-            let aliased = self.bridges_above(at).filter(|&bridge| self.takes_over(bridge)).last();
+            let aliased = self
+                .bridges_above(at)
+                .filter(|&bridge| self.takes_over(bridge))
+                .last();
             let from = aliased.unwrap_or(at);
-            let shared = self.above(from).filter(|&bridge| !self.isolates_up_to_the_root(bridge));
+            let shared = self
+                .above(from)
+                .filter(|&bridge| !self.isolates_up_to_the_root(bridge));
             let next = shared.unwrap_or_else(|| self.first_of_device(from));
             if next == at {
                 break;
@@ -114,7 +124,9 @@ impl<'f> Grouping<'f> {
     fn isolates(&self, function: usize) -> bool {
         match self.port_type(function) {
             None
-            | Some(PortType::TO_CONVENTIONAL | PortType::FROM_CONVENTIONAL | PortType::EVENT_COLLECTOR) => false,
+            | Some(PortType::TO_CONVENTIONAL | PortType::FROM_CONVENTIONAL | PortType::EVENT_COLLECTOR) => {
+                false
+            }
             Some(PortType::ROOT_PORT | PortType::DOWNSTREAM) => self.has_isolation(function),
             Some(_) => self.device(function).count() < 2 || self.has_isolation(function),
         }
@@ -138,8 +150,15 @@ impl<'f> Grouping<'f> {
         let is_same = move |other: Bdf| {
             (other.domain(), other.bus(), other.device()) == (bdf.domain(), bdf.bus(), bdf.device())
         };
-        let before = self.functions[..function].iter().rev().take_while(|other| is_same(other.bdf)).count();
-        let rest = self.functions[function..].iter().take_while(|other| is_same(other.bdf)).count();
+        let before = self.functions[..function]
+            .iter()
+            .rev()
+            .take_while(|other| is_same(other.bdf))
+            .count();
+        let rest = self.functions[function..]
+            .iter()
+            .take_while(|other| is_same(other.bdf))
+            .count();
         function - before..function + rest
     }
 }

@@ -89,7 +89,8 @@ impl<'m> Plan<'m> {
                         "it takes buses {first:#04x} to {last:#04x} of domain {domain:#x}, of which another host \
                          bridge has {taken:#04x} to {end:#04x}"
                     ),
-                    instead: "leave out `bus`, choose one that leaves room, or give it another `domain`".into(),
+                    instead: "leave out `bus`, choose one that leaves room, or give it another `domain`"
+                        .into(),
                 };
                 return Err(conflict.at(bridge.at));
             }
@@ -131,7 +132,9 @@ impl<'m> Plan<'m> {
             }
         }
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            let Some(common) = node.role.common() else { continue };
+            let Some(common) = node.role.common() else {
+                continue;
+            };
             let chosen = least.get(&group(node, index)).copied().unwrap_or(128);
             let chosen = chosen.min(common.max_supported_bytes);
             node.max_payload_bytes = common.max_payload_bytes.unwrap_or(chosen);
@@ -191,7 +194,9 @@ impl<'m> Role<'m> {
 
     pub(super) fn device(self) -> Option<&'m Device> {
         match self {
-            Self::Endpoint(device, _) | Self::Integrated(device) | Self::OnConventionalBus(device) => Some(device),
+            Self::Endpoint(device, _) | Self::Integrated(device) | Self::OnConventionalBus(device) => {
+                Some(device)
+            }
             _ => None,
         }
     }
@@ -267,7 +272,10 @@ impl<'m> Enumeration<'m> {
             Ok(())
         })?;
         numbers_differ(&bridge.ports)?;
-        let last = self.next_bus.get(&bridge.domain).map_or(bus, |next| (next - 1) as u8);
+        let last = self
+            .next_bus
+            .get(&bridge.domain)
+            .map_or(bus, |next| (next - 1) as u8);
         Ok((bus, last))
     }
 
@@ -416,11 +424,15 @@ impl<'m> Enumeration<'m> {
             let end = bar.index.saturating_add(bar.registers());
             let is_sound = bar.size_bytes.is_power_of_two()
                 && (16..=1 << 43).contains(&bar.size_bytes)
-                && bar.smallest_bytes.is_none_or(|least| least.is_power_of_two() && least <= bar.size_bytes);
+                && bar
+                    .smallest_bytes
+                    .is_none_or(|least| least.is_power_of_two() && least <= bar.size_bytes);
             if bar.index < next || end > 6 || !is_sound {
                 let conflict = Wrong::Conflict {
                     what: format!("BAR {} of {:#x} bytes cannot be", bar.index, bar.size_bytes),
-                    instead: "sizes are powers of two up to 8 TiB; six registers, of which 64-bit BARs take two".into(),
+                    instead:
+                        "sizes are powers of two up to 8 TiB; six registers, of which 64-bit BARs take two"
+                            .into(),
                 };
                 return Err(conflict.at(bar.at));
             }
@@ -528,10 +540,14 @@ impl Slots {
         let wrong = |what: String, instead| Wrong::NoSlot { what, instead }.at(at);
         let is_link = self.kind == BusKind::Link;
         let Some(used) = self.used.get_mut(usize::from(device)).filter(|_| function < 8) else {
-            return Err(wrong(format!("there is no slot {device}.{function}"), "device up to 31, function up to 7"));
+            return Err(wrong(
+                format!("there is no slot {device}.{function}"),
+                "device up to 31, function up to 7",
+            ));
         };
         if is_link && device != 0 {
-            let what = format!("slot {device}.{function} does not exist below a port: a link leads to device 0");
+            let what =
+                format!("slot {device}.{function} does not exist below a port: a link leads to device 0");
             return Err(wrong(what, "write `slot = \"0.N\"`, or leave it out"));
         }
         if *used >> function & 1 != 0 {

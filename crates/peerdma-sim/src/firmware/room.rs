@@ -76,7 +76,9 @@ impl Rooms {
                 }
                 let is_wide = placed.bar.width == BarWidth::Wide;
                 let is_high = match pool {
-                    LowPool::AllButWidePrefetchable => is_wide && placed.bar.prefetchable == Prefetchable::Yes,
+                    LowPool::AllButWidePrefetchable => {
+                        is_wide && placed.bar.prefetchable == Prefetchable::Yes
+                    }
                     LowPool::NarrowOnly => is_wide,
                 };
                 // The smallest page of any CPU: nobody else's registers share it.

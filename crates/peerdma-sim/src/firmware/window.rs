@@ -27,7 +27,9 @@ pub(super) struct Chosen {
 /// Chooses windows for all host bridges.
 pub(super) fn choose(machine: &Machine, rooms: &Rooms) -> Result<Vec<Chosen>, MachineError> {
     let ram = machine.host.ram.iter();
-    let mut taken: Vec<(u64, u64)> = ram.map(|span| (span.first().to_u64(), span.last().to_u64())).collect();
+    let mut taken: Vec<(u64, u64)> = ram
+        .map(|span| (span.first().to_u64(), span.last().to_u64()))
+        .collect();
     for (index, span) in taken.iter().enumerate() {
         if taken[..index].iter().any(|other| meet(*span, *other)) {
             let what = format!("two ranges of RAM overlap at {:#x}", span.0);
@@ -55,8 +57,14 @@ pub(super) fn choose(machine: &Machine, rooms: &Rooms) -> Result<Vec<Chosen>, Ma
 pub(super) fn without_hidden(chosen: Vec<Chosen>, plan: &Plan<'_>) -> Vec<Chosen> {
     let mut chosen = chosen;
     for node in &plan.nodes {
-        let Some(host) = chosen.get_mut(node.host) else { continue };
-        for placed in node.bars.iter().filter(|placed| placed.bar.reach == Reach::PeersOnly) {
+        let Some(host) = chosen.get_mut(node.host) else {
+            continue;
+        };
+        for placed in node
+            .bars
+            .iter()
+            .filter(|placed| placed.bar.reach == Reach::PeersOnly)
+        {
             let Some(first) = placed.bus_address else { continue };
             let last = first + (placed.size_bytes - 1);
             host.windows = host
@@ -115,7 +123,12 @@ fn within(bridge: &HostBridge, rooms: &[Room; 2]) -> Result<Chosen, MachineError
                 LOW => "a window of this host bridge below 4 GiB",
                 _ => "a window of this host bridge",
             };
-            no_room(room, place, "enlarge its `window`, or leave it out for one that fits").at(bridge.at)
+            no_room(
+                room,
+                place,
+                "enlarge its `window`, or leave it out for one that fits",
+            )
+            .at(bridge.at)
         })?;
         bases[kind] = base;
         free[index].0 = end + 1;
@@ -138,7 +151,11 @@ fn free(bridge: &HostBridge, rooms: &[Room; 2], taken: &mut Vec<(u64, u64)>) -> 
             continue;
         }
         let (first, last, place) = match kind {
-            LOW => (LOW_FIRST, LOW_LAST, "the addresses below 4 GiB that RAM and others leave free"),
+            LOW => (
+                LOW_FIRST,
+                LOW_LAST,
+                "the addresses below 4 GiB that RAM and others leave free",
+            ),
             _ => (HIGH_FIRST, HIGH_LAST, "the addresses below 2^52"),
         };
         let window = first_free(room, bridge.bus_offset.into(), (first, last), taken);
@@ -202,7 +219,10 @@ fn check(
         return conflict("a window lies where RAM or another window is", move_it);
     }
     if meet(seen_by_cpu(window), INTERRUPTS) {
-        return conflict("a window covers 0xfee00000 to 0xfeefffff, which are interrupts", move_it);
+        return conflict(
+            "a window covers 0xfee00000 to 0xfeefffff, which are interrupts",
+            move_it,
+        );
     }
     let others = bridge.windows.iter().take(index);
     if others.into_iter().any(|other| meet(bus(*other), bus(window))) {
