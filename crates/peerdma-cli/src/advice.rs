@@ -5,9 +5,10 @@ use crate::input::Machine;
 use peerdma::addr::Bdf;
 use peerdma::fact::Unread;
 use peerdma::route::linux::{Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Kernel, Reason};
+use peerdma::route::spec;
 use peerdma::topology::NodeId;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 
 /// The facts that answers lack.
@@ -23,6 +24,49 @@ pub(crate) struct Missing {
     host_bridges: BTreeSet<Bdf>,
     processor: bool,
     kernel: bool,
+}
+
+/// The facts that answers of the specification lack, with the functions whose facts they are.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking {
+    facts: BTreeMap<String, (spec::Missing, BTreeSet<Bdf>)>,
+}
+
+impl Lacking {
+    pub(crate) fn add(&mut self, at: Bdf, missing: spec::Missing) {
+        let fact = self.facts.entry(missing.to_string());
+        fact.or_insert_with(|| (missing, BTreeSet::new())).1.insert(at);
+    }
+
+    /// The advice; `command` as for [`Missing::advice`].
+    pub(crate) fn advice(&self, machine: &Machine, command: &str) -> Vec<Advice> {
+        let line = |(words, (missing, at)): (&String, &(spec::Missing, BTreeSet<Bdf>))| Advice {
+            unknown: format!("{}: {words}", functions(at)),
+            settle: settle(*missing, &machine.source, command),
+        };
+        self.facts.iter().map(line).collect()
+    }
+}
+
+/// What tells a fact that the specification's judge lacks.
+fn settle(missing: spec::Missing, source: &Source, command: &str) -> String {
+    use spec::Missing as Fact;
+    match missing {
+        Fact::Forwarding | Fact::HostWindows | Fact::InboundOffset => {
+            "no register tells it; a snapshot states it under `host_bridges` (`forwarding`, `windows`, `inbound_offset`)"
+                .into()
+        }
+        Fact::HostAddress => {
+            "nothing but the running system tells it: a snapshot or a sysfs tree of it holds the placement".into()
+        }
+        Fact::IommuMode => format!("peerdma {command} --iommu on, pt or off"),
+        Fact::InsideDevice | Fact::OwnBar | Fact::TranslatedWithoutIommu => {
+            "the specification leaves it to the device; only a trial tells".into()
+        }
+        Fact::TwoClaims => "look at the windows and BARs (`peerdma topo -v`): two of them overlap".into(),
+        Fact::TooMuch => "settle the other facts first".into(),
+        _ => capture(source, command),
+    }
 }
 
 /// A gap, and how to fill it.

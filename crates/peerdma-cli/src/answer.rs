@@ -24,3 +24,28 @@ impl AnswerLine {
         }
     }
 }
+
+/// The answers of one judge.
+#[derive(Serialize)]
+pub(crate) struct AnswersLine {
+    read: AnswerLine,
+    write: AnswerLine,
+}
+
+/// What each judge says of a pair.
+#[derive(Serialize)]
+pub(crate) struct PoliciesLine {
+    linux: AnswersLine,
+    next: AnswersLine,
+    spec: AnswersLine,
+}
+
+impl PoliciesLine {
+    pub(crate) fn new(verdicts: &[Verdict; 3], class: TlpClass) -> Self {
+        let [linux, next, spec] = verdicts.each_ref().map(|verdict| AnswersLine {
+            read: AnswerLine::new(verdict, Access::Read, class),
+            write: AnswerLine::new(verdict, Access::Write, class),
+        });
+        Self { linux, next, spec }
+    }
+}

@@ -1,15 +1,15 @@
 //! `peerdma check`: pairs that must reach each other, for scripts and CI.
 
-use crate::args::{CheckArgs, Requirement};
+use crate::args::{CheckArgs, Policy, Requirement};
 use crate::describe::MachineLine;
 use crate::error::{Failure, Problem};
 use crate::input::Machine;
+use crate::judges::Judge;
 use crate::reason;
 use crate::report::Out;
 use crate::select::{self, Selector};
 use crate::style::Tone;
 use peerdma::addr::Bdf;
-use peerdma::route::linux::Judge;
 use peerdma::route::{Access, Answer, MapType, TlpClass};
 use peerdma::topology::{NodeId, Topology};
 use serde::Serialize;
@@ -67,6 +67,13 @@ struct Line {
 /// # Errors
 /// [`Failure`] where the machine cannot be read or no pair is meant.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    if args.verdict.policy == Policy::All {
+        return Err(Failure::Bad(Problem::new(
+            "--policy all gives three answers, and a check needs one",
+            "the exit code says whether the pairs reach each other",
+            "name the policy that counts: linux, next or spec",
+        )));
+    }
     let machine = Machine::open(&args.machine, args.verdict.policy)?;
     let out = Out::new(args.output);
     out.tell(&machine, &args.machine);
@@ -76,14 +83,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let mut seen = std::collections::BTreeSet::new();
     pairs.retain(|&pair| seen.insert(pair));
-    let judge = Judge::new(&machine.topology, machine.kernel);
+    let judge = Judge::new(&machine, args.verdict.policy);
     let lines: Vec<Line> = pairs
         .iter()
         .map(|&(client, provider)| judged(&judge, client, provider, args))
         .collect();
     let worst = lines.iter().map(|line| line.outcome).max().unwrap_or(Outcome::Ok);
     if args.output.json {
-        out.print_json(&answer(&machine, worst, &lines))?;
+        out.print_json(&answer(&machine, args.verdict.policy, worst, &lines))?;
     } else {
         out.print(&text(&lines, &out))?;
     }
@@ -94,17 +101,24 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn answer<'a>(machine: &'a Machine, outcome: Outcome, lines: &'a [Line]) -> impl Serialize + 'a {
+fn answer<'a>(
+    machine: &'a Machine,
+    policy: Policy,
+    outcome: Outcome,
+    lines: &'a [Line],
+) -> impl Serialize + 'a {
     #[derive(Serialize)]
     struct Answer<'a> {
         schema: &'static str,
         machine: MachineLine<'a>,
+        policy: &'static str,
         outcome: Outcome,
         pairs: &'a [Line],
     }
     Answer {
         schema: "peerdma.check/1",
         machine: MachineLine::new(machine),
+        policy: policy.name(),
         outcome,
         pairs: lines,
     }
@@ -151,7 +165,10 @@ fn judged(judge: &Judge<'_>, client: NodeId, provider: NodeId, args: &CheckArgs)
     let answers = Access::ALL.map(|access| verdict.answer(access, class));
     let outcome = answers.map(|answer| outcome(answer, args)).into_iter().max();
     let outcome = outcome.unwrap_or(Outcome::Unknown);
-    let mut reason = reason::in_short(judge, client, provider, class);
+    let mut reason = match judge {
+        Judge::Linux(judge) => reason::in_short(judge, client, provider, class),
+        Judge::Spec(judge) => reason::of_spec(judge, client, provider, class),
+    };
     match outcome {
         Outcome::Unknown if answers.iter().all(|answer| answer.surely_reached()) => {
             reason.push_str("; reached either way");

@@ -13,6 +13,10 @@ use peerdma::snapshot::{BarFacts, Cpu, Function, IommuMode, KernelVersion, Warni
 use peerdma::topology::{Root, Topology};
 use serde::Serialize;
 
+/// Which judge to believe for what.
+pub(crate) const WHOM_TO_BELIEVE: &str = "Linux decides whether it will be done; the specification says whether it would work; neither proves \
+                                          that bytes arrive intact.";
+
 /// The machine, as every answer begins.
 #[derive(Serialize)]
 pub(crate) struct MachineLine<'m> {

@@ -148,7 +148,7 @@ fn asked_kernel(kernel: Option<&str>, policy: Policy) -> Result<Option<Kernel>, 
         Some(text) => Some(Kernel::Release(parse_kernel(text)?)),
     };
     match (policy, asked) {
-        (Policy::Linux, asked) => Ok(asked),
+        (Policy::Linux | Policy::Spec | Policy::All, asked) => Ok(asked),
         (Policy::Next, None | Some(Kernel::Next)) => Ok(Some(Kernel::Next)),
         (Policy::Next, Some(release)) => Err(Problem::new(
             format_args!("--policy next and --kernel {release} contradict each other"),

@@ -3,6 +3,7 @@
 //! ```text
 //! args      what the command line says
 //! input     the machine it is about (capture: where it is read from; processor: what --cpu names)
+//! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, snapshot     the commands
 //! report, style    where output goes and how it looks; error: how a run fails
@@ -17,12 +18,14 @@ mod check;
 mod describe;
 mod error;
 mod input;
+mod judges;
 mod layout;
 mod links;
 mod manual;
 mod matrix;
 mod names;
 mod processor;
+mod rates;
 mod reason;
 mod report;
 mod route;

@@ -2,10 +2,10 @@
 
 use crate::acs;
 use peerdma::addr::Bdf;
-use peerdma::route::TlpClass;
 use peerdma::route::linux::{
     Accepted, Effect, Evidence, Gate, GateKeeper, Judge, Listing, Reason, Scope, Side,
 };
+use peerdma::route::{Access, TlpClass, spec};
 use peerdma::topology::NodeId;
 
 /// One clause that fits a line: `ACS at 0000:02:00.0 sends requests (R) up to the root complex; root complex:
@@ -21,6 +21,43 @@ pub(crate) fn in_short(judge: &Judge<'_>, client: NodeId, provider: NodeId, clas
         words.push_str(&root_complex_in_short(gate));
     }
     words
+}
+
+/// The same for the specification: where reading and writing differ, both.
+pub(crate) fn of_spec(judge: &spec::Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> String {
+    let [read, write] = Access::ALL.map(|access| judge.evidence(provider, client, access, class).reason);
+    let [reading, writing] = [
+        spec_reason(&read, Access::Read),
+        spec_reason(&write, Access::Write),
+    ];
+    match read == write {
+        true => reading,
+        false => format!("reading: {reading}; writing: {writing}"),
+    }
+}
+
+/// What decided by the specification, in a clause.
+pub(crate) fn spec_reason(reason: &spec::Reason, access: Access) -> String {
+    match reason {
+        spec::Reason::SameFunction => "one and the same function".into(),
+        spec::Reason::Direct if access == Access::Write => {
+            "requests turn around below the root complex".into()
+        }
+        spec::Reason::Direct => "requests and completions turn around below the root complex".into(),
+        spec::Reason::ThroughRootComplex { form } => {
+            format!("passed on by the root complex, {}", form_name(*form))
+        }
+        spec::Reason::Refused { at, why } => format!("{at}: {why}"),
+        spec::Reason::Unknown { at, missing } => format!("{at}: unknown: {missing}"),
+    }
+}
+
+/// Which address a request carries.
+pub(crate) fn form_name(form: spec::Form) -> &'static str {
+    match form {
+        spec::Form::BusAddress => "with the bus address",
+        spec::Form::HostAddress => "with a host address",
+    }
 }
 
 fn root_complex_in_short(gate: &Gate) -> String {

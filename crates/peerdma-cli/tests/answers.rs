@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use shipped::{Changed, SERVER, function, functions, in_columns, peerdma, stderr, stdout, unwrapped};
 use std::path::Path;
 
+/// A machine of which everything is known; its root complex forwards writes alone, and one port of its
+/// switch redirects.
+const STORES_ONLY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stores-only.json");
+
 fn answer(arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout(arguments)).expect("an answer is JSON")
 }
@@ -235,11 +239,21 @@ fn every_field_of_every_answer_is_described() {
         &["matrix"],
         &["route", "85:00.0", "83:00.0"],
         &["route", "06:00.0", "03:00.0"],
+        &["route", "06:00.0", "03:00.0", "--bandwidth"],
+        &["matrix", "--bandwidth"],
         &["check", "03:00.0", "83:00.0"],
     ]
     .iter()
     .map(|arguments| answer(&[*arguments, &["--json", "--from", SERVER]].concat()))
     .collect();
+    for arguments in [
+        &["route", "card0", "nvme1"][..],
+        &["route", "card0", "nvme1", "--policy", "spec", "--bandwidth"],
+        &["matrix", "--policy", "all", "--bandwidth"],
+        &["check", "card0", "nvme1", "--policy", "spec"],
+    ] {
+        open.push(answer(&[arguments, &["--json", "--from", STORES_ONLY]].concat()));
+    }
     let mut fields = std::collections::BTreeSet::new();
     while let Some(value) = open.pop() {
         match value {
@@ -273,7 +287,13 @@ fn nothing_is_wider_than_the_terminal_and_lines_of_check_stay_whole() {
             &["topo"],
             &["matrix"],
             &["matrix", "--all"],
+            &["matrix", "--all", "--bandwidth"],
             &["route", "10:00.0", "03:00.0"],
+            &["route", "10:00.0", "06:00.0", "--bandwidth"],
+            &["route", "10:00.0", "06:00.0", "--policy", "all"],
+            &["route", "10:00.0", "03:00.0", "--policy", "spec"],
+            &["matrix", "--policy", "spec"],
+            &["matrix", "--policy", "all"],
         ] {
             let output = in_columns(columns, &[arguments, &["--from", wide.path()]].concat());
             assert!(output.status.success(), "{arguments:?}");
@@ -310,4 +330,102 @@ fn no_name_in_csv_is_a_formula() {
     let csv = stdout(&["matrix", "-q", "--format", "csv", "--from", machine.path()]);
     assert!(csv.contains(",'=1+1,") && !csv.contains(",=1+1,"));
     assert!(csv.contains(",NOT_SUPPORTED,-1,"), "numbers stay numbers");
+}
+
+#[test]
+fn the_specification_tells_reading_and_writing_apart() {
+    let answer = answer(&["matrix", "--policy", "all", "--json", "--from", STORES_ONLY]);
+    assert_eq!(answer["policy"], "all");
+    let pairs = answer["pairs"].as_array().expect("pairs");
+    let of = |provider: &str, client: &str| {
+        pairs
+            .iter()
+            .find(|pair| pair["provider"] == provider && pair["client"] == client)
+            .expect("every pair is there")
+    };
+    // The port above nvme1 redirects to a root complex that forwards writes alone.
+    let redirected = &of("0000:03:00.0", "0000:05:00.0")["policies"];
+    assert_eq!(redirected["linux"]["read"]["map_type"], "THRU_HOST_BRIDGE");
+    assert_eq!(redirected["spec"]["read"]["map_type"], "NOT_SUPPORTED");
+    assert_eq!(redirected["spec"]["write"]["map_type"], "THRU_HOST_BRIDGE");
+    // The other way round requests turn at the switch, and only completions are redirected.
+    let answered = &of("0000:05:00.0", "0000:03:00.0")["policies"];
+    assert_eq!(answered["spec"]["read"]["map_type"], "NOT_SUPPORTED");
+    assert_eq!(answered["spec"]["write"]["map_type"], "BUS_ADDR");
+}
+
+#[test]
+fn one_policy_gives_in_every_format_what_all_give_for_it() {
+    for policy in ["linux", "next", "spec"] {
+        let one = answer(&["matrix", "--policy", policy, "--json", "--from", STORES_ONLY]);
+        let all = answer(&["matrix", "--policy", "all", "--json", "--from", STORES_ONLY]);
+        let pairs = |answer: &Value| answer["pairs"].as_array().expect("pairs").clone();
+        for (one, all) in pairs(&one).iter().zip(&pairs(&all)) {
+            for access in ["read", "write"] {
+                assert_eq!(one[access], all["policies"][policy][access], "{policy} {one}");
+            }
+        }
+        let csv = stdout(&[
+            "matrix",
+            "--policy",
+            policy,
+            "--format",
+            "csv",
+            "--from",
+            STORES_ONLY,
+        ]);
+        let tsv = stdout(&[
+            "matrix",
+            "--policy",
+            policy,
+            "--format",
+            "tsv",
+            "--from",
+            STORES_ONLY,
+        ]);
+        assert_eq!(csv.lines().count(), tsv.lines().count() + 1);
+        for (csv, tsv) in csv.lines().skip(1).zip(tsv.lines()) {
+            let ends: Vec<&str> = csv.rsplit(',').take(5).collect();
+            let [raw, write_distance, write, read_distance, read] = ends[..] else {
+                panic!("{csv}");
+            };
+            let both = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a}/{b}") };
+            let (distance, map_type) = match read == write {
+                true => (read_distance.to_owned(), read.to_owned()),
+                false => (format!("{read_distance}/{write_distance}"), both(read, write)),
+            };
+            assert!(
+                tsv.ends_with(&format!("\t{distance}\t{map_type}\t{raw}")),
+                "{tsv} {csv}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bandwidth_is_that_of_the_way_that_the_policy_names() {
+    let rates = |policy: &str| {
+        let csv = stdout(&[
+            "matrix",
+            "--policy",
+            policy,
+            "--bandwidth",
+            "--format",
+            "csv",
+            "--provider",
+            "card0",
+            "--client",
+            "nvme1",
+            "--from",
+            STORES_ONLY,
+        ]);
+        let line = csv.lines().nth(1).expect("a pair").to_owned();
+        let mut fields: Vec<String> = line.rsplit(',').take(2).map(str::to_owned).collect();
+        fields.reverse();
+        fields
+    };
+    assert!(rates("linux").iter().all(|rate| rate.parse::<u64>().is_ok()));
+    let by_specification = rates("spec");
+    assert_eq!(by_specification[0], "-");
+    assert_eq!(by_specification[1], rates("linux")[1]);
 }

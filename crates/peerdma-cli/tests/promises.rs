@@ -103,6 +103,16 @@ fn no_line_of_a_table_is_wider_than_the_terminal() {
         for arguments in [
             &["matrix", "--all", "-q", "--from", SERVER][..],
             &["topo", "-q", "--from", SERVER],
+            &["matrix", "--bandwidth", "-q", "--from", SERVER],
+            &[
+                "route",
+                "05:00.0",
+                "06:00.0",
+                "--bandwidth",
+                "-q",
+                "--from",
+                SERVER,
+            ],
             &["route", "85:00.0", "83:00.0", "-q", "--from", SERVER],
         ] {
             let output = Command::new(env!("CARGO_BIN_EXE_peerdma"))

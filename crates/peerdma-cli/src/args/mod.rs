@@ -9,7 +9,7 @@ mod shared;
 pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
-use peerdma::route::TlpClass;
+use peerdma::route::{Access, TlpClass};
 use std::path::PathBuf;
 
 /// Who may reach whose memory over PCIe, on which route, and why not
@@ -62,6 +62,12 @@ pub(crate) struct MatrixArgs {
     /// Show bridges and host bridges too, not only endpoints
     #[arg(long)]
     pub(crate) all: bool,
+    /// Estimate how many GB/s the links let through, instead of naming the route; data formats have both
+    #[arg(long)]
+    pub(crate) bandwidth: bool,
+    /// Which access the table of --bandwidth is for; writing if not given
+    #[arg(long, value_enum, requires = "bandwidth", value_name = "ACCESS")]
+    pub(crate) access: Option<AccessArg>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     #[command(flatten)]
@@ -96,6 +102,24 @@ pub(crate) struct FilterArgs {
     pub(crate) client: Option<String>,
 }
 
+/// The access that a table is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessArg {
+    /// The client reads the provider's memory
+    Read,
+    /// The client writes into it
+    Write,
+}
+
+impl From<AccessArg> for Access {
+    fn from(access: AccessArg) -> Self {
+        match access {
+            AccessArg::Read => Self::Read,
+            AccessArg::Write => Self::Write,
+        }
+    }
+}
+
 /// How a matrix is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -115,6 +139,9 @@ pub(crate) struct RouteArgs {
     pub(crate) client: String,
     /// Whose memory: an address or a kernel name
     pub(crate) provider: String,
+    /// Estimate how many GB/s the links let through
+    #[arg(long)]
+    pub(crate) bandwidth: bool,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
     #[command(flatten)]
@@ -237,12 +264,16 @@ const MATRIX_EXAMPLES: &str = "\
 Examples:
   peerdma matrix
   peerdma matrix --provider class:gpu --client class:nvme
+  peerdma matrix --bandwidth --access read
+  peerdma matrix --policy all          what Linux, its rewrite and the specification say
   peerdma matrix --from dump.txt --cpu GenuineIntel:6 --kernel 6.8
   peerdma matrix --format tsv | awk '$4 == \"BUS_ADDR\"'";
 
 const ROUTE_EXAMPLES: &str = "\
 Examples:
   sudo peerdma route nvme0 3b:00.0     may nvme0 reach the memory of 3b:00.0 (and the way back)
+  sudo peerdma route nvme0 3b:00.0 --bandwidth
+  sudo peerdma route nvme0 3b:00.0 --policy spec
   peerdma route 41:00.0 42:00.0 --from dump.txt --kernel 6.12";
 
 const CHECK_EXAMPLES: &str = "\

@@ -32,10 +32,11 @@ pub(crate) struct MachineArgs {
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Who decides")]
 pub(crate) struct VerdictArgs {
-    /// linux: what --kernel names (a release or next), else the machine's own release; next: short for --kernel next
+    /// linux: what --kernel names (a release or next), else the machine's own release; next: short for --kernel next;
+    /// spec: the hardware, by the rules of PCI Express alone; all: the three side by side
     #[arg(long, value_enum, default_value_t = Policy::Linux)]
     pub(crate) policy: Policy,
-    /// The class of packets; only `--kernel next` tells them apart
+    /// The class of packets; only `next` and `spec` tell them apart
     #[arg(long, value_enum, default_value_t = Tlp::Strict)]
     pub(crate) tlp: Tlp,
 }
@@ -47,6 +48,22 @@ pub(crate) enum Policy {
     Linux,
     /// The posted rewrite that tells packet classes apart; contradicts --kernel X.Y
     Next,
+    /// The PCI Express specification: what the hardware does, whatever Linux decides
+    Spec,
+    /// Linux, the rewrite and the specification side by side
+    All,
+}
+
+impl Policy {
+    /// Its name in output and on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Next => "next",
+            Self::Spec => "spec",
+            Self::All => "all",
+        }
+    }
 }
 
 /// How output looks.

@@ -5,13 +5,19 @@
 
 use super::Pairs;
 use crate::error::Failure;
+use crate::judges::Row;
 use crate::names;
-use peerdma::route::linux::Row;
 use peerdma::route::{Access, Answer, Verdict};
 use std::io::Write;
 
 const HEADER: &str = "provider,provider_name,provider_device,client,client_name,client_device,\
-                      read,read_distance,write,write_distance,raw_distance\n";
+                      read,read_distance,write,write_distance,raw_distance";
+
+/// Further fields with `--policy all`.
+const OTHERS: &str = ",next_read,next_write,spec_read,spec_write";
+
+/// Further fields with `--bandwidth`.
+const RATES: &str = ",read_bytes_per_second,write_bytes_per_second";
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
     let topology = pairs.judge.topology();
@@ -26,10 +32,17 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         .collect();
     let mut row = Row::default();
     let mut buffer = String::from(HEADER);
+    if pairs.judges.is_some() {
+        buffer.push_str(OTHERS);
+    }
+    if pairs.bandwidth.is_some() {
+        buffer.push_str(RATES);
+    }
+    buffer.push('\n');
     for &provider in &pairs.providers {
-        pairs.judge.row(provider, &mut row);
-        for &client in &pairs.clients {
-            let verdict = &row.verdicts()[client.index()];
+        pairs.judge.row(provider, &pairs.clients, &mut row);
+        for (position, &client) in pairs.clients.iter().enumerate() {
+            let verdict = row.verdict(position, client);
             let (read, write) = (
                 verdict.answer(Access::Read, pairs.class),
                 verdict.answer(Access::Write, pairs.class),
@@ -41,10 +54,26 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
             buffer.push(',');
             buffer.push_str(&cells[client.index()]);
             buffer.push_str(&format!(
-                ",{read},{},{write},{},{raw}\n",
+                ",{read},{},{write},{},{raw}",
                 distance(verdict, read),
                 distance(verdict, write)
             ));
+            if let Some(judges) = &pairs.judges {
+                let [_, next, spec] = judges.verdicts(provider, client);
+                for (verdict, access) in [next, spec]
+                    .iter()
+                    .flat_map(|verdict| Access::ALL.map(|access| (verdict, access)))
+                {
+                    buffer.push_str(&format!(",{}", verdict.answer(access, pairs.class)));
+                }
+            }
+            for access in Access::ALL {
+                if let Some(rate) = pairs.rate(provider, client, access, verdict) {
+                    buffer.push(',');
+                    buffer.push_str(&rate.field());
+                }
+            }
+            buffer.push('\n');
         }
         if buffer.len() > 1 << 18 {
             out.write_all(buffer.as_bytes())?;

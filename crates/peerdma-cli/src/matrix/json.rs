@@ -2,12 +2,13 @@
 //! memory does not grow with their number.
 
 use super::Pairs;
-use crate::answer::AnswerLine;
+use crate::answer::{AnswerLine, PoliciesLine};
 use crate::describe::{FunctionLine, MachineLine};
 use crate::error::Failure;
+use crate::judges::Row;
+use crate::rates::RatesLine;
 use peerdma::addr::Bdf;
 use peerdma::route::Access;
-use peerdma::route::linux::Row;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
 
@@ -19,6 +20,12 @@ struct Pair {
     read: AnswerLine,
     write: AnswerLine,
     raw_distance: Option<u32>,
+    /// What each judge says, where all are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<PoliciesLine>,
+    /// Estimates, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<RatesLine>,
 }
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failure> {
@@ -32,15 +39,16 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         .collect();
     out.write_all(b"{\"schema\":\"peerdma.matrix/1\",\"machine\":")?;
     serde_json::to_writer(&mut out, &MachineLine::new(pairs.machine))?;
-    write!(out, ",\"tlp\":\"{}\",\"functions\":", pairs.class.name())?;
+    let (policy, class) = (pairs.policy.name(), pairs.class.name());
+    write!(out, ",\"policy\":\"{policy}\",\"tlp\":\"{class}\",\"functions\":")?;
     serde_json::to_writer(&mut out, &functions)?;
     out.write_all(b",\"pairs\":[")?;
     let mut row = Row::default();
     let mut separator: &[u8] = b"\n";
     for &provider in &pairs.providers {
-        pairs.judge.row(provider, &mut row);
-        for &client in &pairs.clients {
-            let verdict = &row.verdicts()[client.index()];
+        pairs.judge.row(provider, &pairs.clients, &mut row);
+        for (position, &client) in pairs.clients.iter().enumerate() {
+            let verdict = row.verdict(position, client);
             out.write_all(separator)?;
             let pair = Pair {
                 provider: topology.function(provider).bdf,
@@ -48,6 +56,17 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
                 read: AnswerLine::new(verdict, Access::Read, pairs.class),
                 write: AnswerLine::new(verdict, Access::Write, pairs.class),
                 raw_distance: verdict.raw_distance(),
+                policies: pairs
+                    .judges
+                    .as_ref()
+                    .map(|judges| PoliciesLine::new(&judges.verdicts(provider, client), pairs.class)),
+                bandwidth: pairs.bandwidth.as_ref().map(|_| {
+                    let rate = |access| pairs.rate(provider, client, access, verdict)?.line();
+                    RatesLine {
+                        read: rate(Access::Read),
+                        write: rate(Access::Write),
+                    }
+                }),
             };
             serde_json::to_writer(&mut out, &pair)?;
             separator = b",\n";

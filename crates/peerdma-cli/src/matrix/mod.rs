@@ -1,7 +1,10 @@
 //! `peerdma matrix`: who may reach whose memory, all pairs at once.
 //!
-//! This file chooses the pairs; [`table`], [`tsv`], [`csv`] and [`json`] write them.
+//! This file chooses the pairs; [`table`], [`tsv`], [`csv`] and [`json`] write them, [`compare`] where three
+//! judges are asked.
 
+mod cell;
+mod compare;
 mod csv;
 mod json;
 mod progress;
@@ -9,13 +12,15 @@ mod summary;
 mod table;
 mod tsv;
 
-use crate::args::{FilterArgs, Format, MatrixArgs};
+use crate::args::{FilterArgs, Format, MatrixArgs, Policy};
 use crate::error::{Failure, Problem};
 use crate::input::Machine;
+use crate::judges::{Judge, Judges};
+use crate::rates::Rate;
 use crate::report::Out;
 use crate::select::{self, Selector};
-use peerdma::route::TlpClass;
-use peerdma::route::linux::Judge;
+use peerdma::route::bandwidth::{Estimator, Training};
+use peerdma::route::{Access, TlpClass, Verdict};
 use peerdma::snapshot::Function;
 use peerdma::topology::{NodeId, Topology};
 use progress::Progress;
@@ -24,7 +29,12 @@ use progress::Progress;
 struct Pairs<'m> {
     machine: &'m Machine,
     judge: Judge<'m>,
+    policy: Policy,
+    /// All three, where they are asked for.
+    judges: Option<Judges<'m>>,
     class: TlpClass,
+    /// Where bandwidth is asked for.
+    bandwidth: Option<Bandwidth<'m>>,
     /// Whose memory, in the order of addresses.
     providers: Vec<NodeId>,
     /// Who reads and writes it, likewise.
@@ -32,6 +42,27 @@ struct Pairs<'m> {
     /// How many functions a table leaves out without being told to.
     left_out: usize,
     progress: Progress,
+}
+
+/// Estimates, and which access a table of them is for.
+struct Bandwidth<'m> {
+    estimator: Estimator<'m>,
+    access: Access,
+}
+
+impl Pairs<'_> {
+    /// The estimate for one access of a pair, where bandwidth is asked for.
+    fn rate(&self, provider: NodeId, client: NodeId, access: Access, verdict: &Verdict) -> Option<Rate> {
+        let bandwidth = self.bandwidth.as_ref()?;
+        let answer = verdict.answer(access, self.class);
+        Some(Rate::new(
+            &bandwidth.estimator,
+            (client, provider),
+            access,
+            answer,
+            Training::Now,
+        ))
+    }
 }
 
 /// Runs the command.
@@ -54,8 +85,14 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         false => 0,
     };
     let pairs = Pairs {
-        judge: Judge::new(&machine.topology, machine.kernel),
+        judge: Judge::new(&machine, args.verdict.policy),
+        policy: args.verdict.policy,
+        judges: (args.verdict.policy == Policy::All).then(|| Judges::new(&machine)),
         class: args.verdict.tlp.into(),
+        bandwidth: args.bandwidth.then(|| Bandwidth {
+            estimator: Estimator::new(&machine.topology),
+            access: args.access.map_or(Access::Write, Access::from),
+        }),
         progress: Progress::new(providers.len(), clients.len()),
         machine: &machine,
         providers,
@@ -66,7 +103,10 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<(), Failure> {
         Format::Tsv => tsv::write(&pairs, &mut out.raw()),
         Format::Csv => csv::write(&pairs, &mut out.raw()),
         Format::Json => json::write(&pairs, &mut out.raw()),
-        Format::Table => table::write(&pairs, &out),
+        Format::Table => match &pairs.judges {
+            Some(judges) => compare::write(&pairs, judges, &out),
+            None => table::write(&pairs, &out),
+        },
     }
 }
 

@@ -1,14 +1,15 @@
 //! The matrix for reading: a row for each provider, a column for each client, a code in each cell.
 
 use super::Pairs;
+use super::cell::{Cell, is_direct, legend};
 use super::summary::Summary;
 use crate::error::{Failure, Problem};
+use crate::judges::Row;
 use crate::layout::{self, count, fitted, padded, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, names};
-use peerdma::route::linux::Row;
-use peerdma::route::{Access, Answer, MapType, Verdict};
+use peerdma::route::Access;
 use peerdma::topology::NodeId;
 use std::fmt::Write as _;
 
@@ -17,23 +18,6 @@ const MOST_CELLS: usize = 1_000_000;
 
 /// How much of a device's name a label shows at most, and at least where columns need the room.
 const DEVICE_COLUMNS: std::ops::RangeInclusive<usize> = 10..=40;
-
-/// What a cell can say, in the order of the legend.
-const CODES: [(&str, Tone, &str); 5] = [
-    (
-        "B",
-        Tone::Good,
-        "reached directly: the request turns around at a switch (BUS_ADDR)",
-    ),
-    (
-        "H",
-        Tone::Fair,
-        "reached through the root complex (THRU_HOST_BRIDGE)",
-    ),
-    ("-", Tone::Bad, "refused by Linux (NOT_SUPPORTED)"),
-    ("?", Tone::Doubt, "unknown: a fact is missing, see below"),
-    ("=", Tone::Faint, "the function itself: nothing travels"),
-];
 
 pub(super) fn write(pairs: &Pairs<'_>, out: &Out) -> Result<(), Failure> {
     if pairs.providers.len().saturating_mul(pairs.clients.len()) > MOST_CELLS {
@@ -74,8 +58,12 @@ struct Table<'p, 'm> {
     pairs: &'p Pairs<'m>,
     /// All functions shown, in the order of addresses: their position is their number.
     shown: Vec<NodeId>,
-    /// By row, then column: codes for reading and writing.
-    cells: Vec<Vec<[&'static str; 2]>>,
+    /// By row, then column.
+    cells: Vec<Vec<Cell>>,
+    /// The longest text of a cell.
+    longest: usize,
+    /// Columns that cells without an `h` leave free at their end, so that digits stand below digits.
+    tail: usize,
     /// How many functions Linux would not map their own memory for by bus address, as far as is known.
     own: usize,
     summary: Summary,
@@ -91,21 +79,29 @@ impl<'p, 'm> Table<'p, 'm> {
         let mut own = 0;
         let mut cells = Vec::with_capacity(pairs.providers.len());
         for &provider in &pairs.providers {
-            pairs.judge.row(provider, &mut row);
-            let judged = pairs.clients.iter().map(|&client| {
-                let verdict = &row.verdicts()[client.index()];
+            pairs.judge.row(provider, &pairs.clients, &mut row);
+            let judged = pairs.clients.iter().enumerate().map(|(position, &client)| {
+                let verdict = row.verdict(position, client);
                 if provider == client && is_direct(verdict, pairs) {
-                    return ["=", "="];
+                    return Cell::Codes(["=", "="]);
                 }
                 own += usize::from(provider == client);
                 summary.count(pairs, provider, client, verdict);
-                Access::ALL.map(|access| code(verdict, access, pairs))
+                let cell = Cell::new(pairs, provider, client, verdict);
+                if let Cell::NoRate(why) = cell {
+                    summary.count_unrated(&why);
+                }
+                cell
             });
             cells.push(judged.collect());
         }
+        let tail = usize::from(cells.iter().flatten().any(Cell::goes_through));
+        let length = |cell: &Cell| cell.length() + if cell.goes_through() { 0 } else { tail };
         Self {
             pairs,
             shown,
+            longest: cells.iter().flatten().map(length).max().unwrap_or(1),
+            tail,
             cells,
             own,
             summary,
@@ -195,9 +191,11 @@ impl<'p, 'm> Table<'p, 'm> {
                 text.push_str(" │");
             }
             let number = self.number(self.pairs.clients[column]).to_string();
-            text.push_str(&out.palette.paint(Tone::Faint, &format!("{number:>cell$}")));
+            let before = cell - self.tail;
+            text.push_str(&out.palette.paint(Tone::Faint, &format!("{number:>before$}")));
+            text.push_str(&" ".repeat(self.tail));
         }
-        text.push('\n');
+        end_line(text);
         let mut last = None;
         for (index, &provider) in self.pairs.providers.iter().enumerate() {
             let root = self.root(provider);
@@ -212,25 +210,23 @@ impl<'p, 'm> Table<'p, 'm> {
                 if bar(column) {
                     text.push_str(&out.palette.paint(Tone::Faint, " │"));
                 }
-                let [read, write] = self.cells[index][column];
-                if read == write {
-                    text.push_str(&" ".repeat(cell - 1));
-                    text.push_str(&out.palette.paint(tone(read), read));
-                } else {
-                    text.push_str(&" ".repeat(cell - 3));
-                    text.push_str(&out.palette.paint(tone(read), read));
-                    text.push('/');
-                    text.push_str(&out.palette.paint(tone(write), write));
-                }
+                let shown = &self.cells[index][column];
+                let tail = if shown.goes_through() { 0 } else { self.tail };
+                text.push_str(&" ".repeat(cell - shown.length() - tail));
+                shown.write(out, text);
+                text.push_str(&" ".repeat(tail));
             }
-            text.push('\n');
+            end_line(text);
         }
     }
 
     fn write_legend(&self, out: &Out, text: &mut String) {
         text.push('\n');
-        let used = |code: &str| self.cells.iter().flatten().flatten().any(|cell| *cell == code);
-        for (code, tone, meaning) in CODES {
+        if let Some(bandwidth) = &self.pairs.bandwidth {
+            self.write_rates_legend(bandwidth.access, out, text);
+        }
+        let used = |code: &str| self.cells.iter().flatten().any(|cell| cell.shows(code));
+        for (code, tone, meaning) in legend(self.pairs.policy) {
             if used(code) {
                 let _ = write!(text, "  {}  ", out.palette.paint(tone, code));
                 let meaning = wrapped(meaning, "     ", "     ", out.width);
@@ -248,6 +244,21 @@ impl<'p, 'm> Table<'p, 'm> {
         if self.differs() {
             text.push_str("  Two codes in a cell: reading, then writing.\n");
         }
+    }
+
+    fn write_rates_legend(&self, access: Access, out: &Out, text: &mut String) {
+        let (verb, other) = match access {
+            Access::Read => ("read from", "write"),
+            Access::Write => ("write into", "read"),
+        };
+        let mut words = format!(
+            "Numbers: GB/s (10^9 bytes a second) that the column's function can {verb} the row's memory as far as links, packet \
+             sizes and packet overhead go; one flow, an estimate (docs/bandwidth.md; --access {other} for the other)."
+        );
+        if self.tail > 0 {
+            words.push_str(" With h: through the root complex, which may be slower than any link.");
+        }
+        text.push_str(&wrapped(&words, "  ", "  ", out.width));
     }
 
     fn label(&self, node: NodeId, names: usize, device: usize) -> String {
@@ -283,12 +294,14 @@ impl<'p, 'm> Table<'p, 'm> {
     }
 
     fn cell_columns(&self) -> usize {
-        let code = if self.differs() { 3 } else { 1 };
-        self.digits().max(code) + 1
+        (self.digits() + self.tail).max(self.longest) + 1
     }
 
     fn differs(&self) -> bool {
-        self.cells.iter().flatten().any(|[read, write]| read != write)
+        self.cells
+            .iter()
+            .flatten()
+            .any(|cell| matches!(cell, Cell::Codes([read, write]) if read != write))
     }
 
     fn address_columns(&self) -> usize {
@@ -303,30 +316,14 @@ impl<'p, 'm> Table<'p, 'm> {
     }
 }
 
+/// Ends a line without blanks at its end.
+fn end_line(text: &mut String) {
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
 /// A kernel name, else the kind.
-fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
+pub(super) fn name(pairs: &Pairs<'_>, node: NodeId) -> String {
     let function = pairs.judge.topology().function(node);
     names::kernel_name(function).map_or_else(|| names::kind_of(function).into_owned(), str::to_owned)
-}
-
-/// Is the answer BUS_ADDR for sure, for reading and for writing?
-fn is_direct(verdict: &Verdict, pairs: &Pairs<'_>) -> bool {
-    Access::ALL
-        .iter()
-        .all(|&access| verdict.answer(access, pairs.class).map_type() == Some(MapType::BusAddr))
-}
-
-fn code(verdict: &Verdict, access: Access, pairs: &Pairs<'_>) -> &'static str {
-    let answer: Answer = verdict.answer(access, pairs.class);
-    match answer.map_type() {
-        Some(MapType::BusAddr) => "B",
-        Some(MapType::ThruHostBridge) => "H",
-        Some(MapType::NotSupported) => "-",
-        None => "?",
-    }
-}
-
-fn tone(code: &str) -> Tone {
-    let found = CODES.iter().find(|(known, _, _)| *known == code);
-    found.map_or(Tone::Strong, |(_, tone, _)| *tone)
 }

@@ -2,13 +2,14 @@
 
 use super::{Direction, Explanation};
 use crate::advice::Advice;
-use crate::answer::AnswerLine;
+use crate::answer::{AnswerLine, PoliciesLine};
 use crate::describe::{FunctionLine, MachineLine};
+use crate::rates::{Rate, RatesLine};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::Acs;
 use peerdma::route::linux::{Effect, Gate, Reason, Remedy, Side};
-use peerdma::route::{Access, Bottleneck};
+use peerdma::route::{Access, Bottleneck, spec};
 use peerdma::snapshot::{BarFacts, IommuGroup, P2pmem};
 use peerdma::topology::{NodeId, Topology};
 use serde::Serialize;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub(super) struct Answer<'a> {
     schema: &'static str,
     machine: MachineLine<'a>,
+    policy: &'static str,
     tlp: &'static str,
     client: End<'a>,
     provider: End<'a>,
@@ -49,6 +51,46 @@ struct DirectionLine<'a> {
     hops: Vec<HopLine<'a>>,
     /// What the root complex was asked; nothing where requests turn below it.
     root_complex: &'a Option<Gate>,
+    /// What each judge says.
+    policies: PoliciesLine,
+    /// What the specification's answers stand on.
+    spec: SpecLine<'a>,
+    /// Estimates, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<RatesAndBest>,
+}
+
+/// What the specification's answers stand on.
+#[derive(Serialize)]
+struct SpecLine<'a> {
+    read: SpecEvidence<'a>,
+    write: SpecEvidence<'a>,
+}
+
+#[derive(Serialize)]
+struct SpecEvidence<'a> {
+    bar: Option<u8>,
+    reason: spec::Reason,
+    bus_form: &'a spec::Fate,
+    host_form: &'a Option<spec::Fate>,
+}
+
+impl<'a> SpecEvidence<'a> {
+    fn new(evidence: &'a spec::Evidence) -> Self {
+        Self {
+            bar: evidence.bar,
+            reason: evidence.reason,
+            bus_form: &evidence.bus_form,
+            host_form: &evidence.host_form,
+        }
+    }
+}
+
+/// What the links let through now, and at their best.
+#[derive(Serialize)]
+struct RatesAndBest {
+    now: RatesLine,
+    best: RatesLine,
 }
 
 #[derive(Serialize)]
@@ -63,27 +105,49 @@ struct HopLine<'a> {
 impl<'a> Answer<'a> {
     pub(super) fn new(explanation: &'a Explanation<'a>) -> Self {
         let topology = explanation.topology();
-        let direction = |direction: &'a Direction| DirectionLine {
+        let direction = |index: usize, direction: &'a Direction| DirectionLine {
             client: topology.function(direction.client).bdf,
             provider: topology.function(direction.provider).bdf,
-            read: AnswerLine::new(&direction.evidence.verdict, Access::Read, explanation.class),
-            write: AnswerLine::new(&direction.evidence.verdict, Access::Write, explanation.class),
+            read: AnswerLine::new(&direction.verdict, Access::Read, explanation.class),
+            write: AnswerLine::new(&direction.verdict, Access::Write, explanation.class),
             raw_distance: direction.evidence.verdict.raw_distance(),
             reason: direction.evidence.reason,
             hops: hops(topology, direction),
             root_complex: &direction.evidence.gate,
+            policies: PoliciesLine::new(&direction.verdicts, explanation.class),
+            spec: SpecLine {
+                read: SpecEvidence::new(&direction.spec[0]),
+                write: SpecEvidence::new(&direction.spec[1]),
+            },
+            bandwidth: explanation
+                .rates
+                .as_ref()
+                .and_then(|rates| rates.get(index))
+                .map(|rates| RatesAndBest {
+                    now: line(&rates.now),
+                    best: line(&rates.best),
+                }),
         };
         Self {
             schema: "peerdma.route/1",
             machine: MachineLine::new(explanation.machine),
+            policy: explanation.policy.name(),
             tlp: explanation.class.name(),
             client: end(topology, explanation.there.client),
             provider: end(topology, explanation.there.provider),
-            directions: [direction(&explanation.there), direction(&explanation.back)],
+            directions: [direction(0, &explanation.there), direction(1, &explanation.back)],
             links: &explanation.links,
             unknown: &explanation.advice,
             remedy: &explanation.remedy,
         }
+    }
+}
+
+fn line(rates: &[Rate; 2]) -> RatesLine {
+    let [read, write] = rates;
+    RatesLine {
+        read: read.line(),
+        write: write.line(),
     }
 }
 

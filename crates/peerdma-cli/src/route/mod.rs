@@ -1,32 +1,46 @@
 //! `peerdma route`: one pair, explained to whoever has to act on it.
 //!
-//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`remedy`] has
-//! the sentences of one), [`json`] has all of it as data.
+//! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`headlines`] the
+//! first sentences, [`remedy`] has
+//! the sentences of one, [`rates`] those of another, [`opinions`] and [`steps`] what other judges
+//! say), [`json`] has all of it as data.
 
 mod drawing;
+mod headlines;
 mod json;
+mod opinions;
+mod rates;
 mod remedy;
+mod steps;
 mod text;
 
-use crate::advice::{Advice, Missing};
-use crate::args::RouteArgs;
+use crate::advice::{Advice, Lacking, Missing};
+use crate::args::{Policy, RouteArgs};
 use crate::error::Failure;
 use crate::input::Machine;
+use crate::judges::Judges;
 use crate::report::Out;
 use crate::select;
-use peerdma::route::linux::{Evidence, Judge, Remedy};
-use peerdma::route::{Access, Answer, Bottleneck, TlpClass};
+use peerdma::route::bandwidth::Estimator;
+use peerdma::route::linux::{Evidence, Judge, Kernel, Remedy};
+use peerdma::route::{Access, Answer, Bottleneck, MapType, TlpClass, Verdict, spec};
 use peerdma::topology::{NodeId, Path, Topology};
+use rates::Rates;
 
 /// One pair with all that is known about it.
 struct Explanation<'m> {
     machine: &'m Machine,
+    policy: Policy,
     class: TlpClass,
+    /// The Linux that stands beside the others: the machine's own where the rewrite alone was asked for.
+    linux: Kernel,
     /// The client as named first; it accesses the provider's memory.
     there: Direction,
     /// The provider accesses the client's memory.
     back: Direction,
     links: Bottleneck,
+    /// Estimates for `there` and `back`, where they are asked for.
+    rates: Option<[Rates; 2]>,
     remedy: Option<Remedy>,
     advice: Vec<Advice>,
 }
@@ -37,19 +51,44 @@ struct Direction {
     provider: NodeId,
     path: Path,
     evidence: Evidence,
+    /// What Linux, the rewrite and the specification say.
+    verdicts: [Verdict; 3],
+    /// What the specification's answer stands on, for reading and for writing.
+    spec: [spec::Evidence; 2],
+    /// The verdict that the policy asks for.
+    verdict: Verdict,
 }
 
 impl Direction {
-    fn new(judge: &Judge<'_>, client: NodeId, provider: NodeId, class: TlpClass) -> Self {
+    fn new(
+        judge: &Judge<'_>,
+        judges: &Judges<'_>,
+        (client, provider): (NodeId, NodeId),
+        (policy, class): (Policy, TlpClass),
+    ) -> Self {
+        let evidence = judge.evidence(provider, client, class);
+        let verdicts = judges.verdicts(provider, client);
         Self {
             client,
             provider,
             path: Path::new(judge.topology(), client, provider),
-            evidence: judge.evidence(provider, client, class),
+            verdict: match policy {
+                Policy::Spec => judges.spec.verdict(provider, client),
+                Policy::Linux | Policy::Next | Policy::All => evidence.verdict,
+            },
+            evidence,
+            verdicts,
+            spec: Access::ALL.map(|access| judges.spec.evidence(provider, client, access, class)),
         }
     }
 
+    /// What the judge says that the policy names.
     fn answer(&self, access: Access, class: TlpClass) -> Answer {
+        self.verdict.answer(access, class)
+    }
+
+    /// What the Linux says that was asked.
+    fn linux_answer(&self, access: Access, class: TlpClass) -> Answer {
         self.evidence.verdict.answer(access, class)
     }
 
@@ -92,25 +131,54 @@ impl<'m> Explanation<'m> {
         args: &RouteArgs,
     ) -> Self {
         let class = TlpClass::from(args.verdict.tlp);
-        let there = Direction::new(judge, client, provider, class);
-        let back = Direction::new(judge, provider, client, class);
-        let mut missing = Missing::default();
+        let policy = args.verdict.policy;
+        let judges = Judges::new(machine);
+        let there = Direction::new(judge, &judges, (client, provider), (policy, class));
+        let back = Direction::new(judge, &judges, (provider, client), (policy, class));
+        let (mut missing, mut lacking) = (Missing::default(), Lacking::default());
         for direction in [&there, &back] {
-            if direction.is_unknown(class) {
+            if policy != Policy::Spec && direction.is_unknown(class) {
                 missing.add(judge, &direction.evidence, [client, provider]);
             }
+            if !matches!(policy, Policy::Spec | Policy::All) {
+                continue;
+            }
+            for evidence in &direction.spec {
+                if let spec::Reason::Unknown { at, missing } = evidence.reason {
+                    lacking.add(at, missing);
+                }
+            }
         }
-        let command = format!("route {} {}", args.client, args.provider);
+        let command = match policy {
+            Policy::Spec | Policy::All => {
+                format!(
+                    "route {} {} --policy {}",
+                    args.client,
+                    args.provider,
+                    policy.name()
+                )
+            }
+            Policy::Linux | Policy::Next => format!("route {} {}", args.client, args.provider),
+        };
+        let mut advice = missing.advice(machine, &command);
+        advice.extend(lacking.advice(machine, &command));
+        let rates = args.bandwidth.then(|| {
+            let estimator = Estimator::new(&machine.topology);
+            [&there, &back].map(|direction| Rates::new(&estimator, direction, class))
+        });
         Self {
-            links: links(&machine.topology, &there),
+            links: links(&machine.topology, &there, policy, class),
+            rates,
             // Nothing travels from a function to itself, whatever ACS says.
-            remedy: match there.is_itself() {
+            remedy: match there.is_itself() || policy == Policy::Spec {
                 true => None,
                 false => Remedy::new(judge, &there.evidence, &back.evidence),
             },
-            advice: missing.advice(machine, &command),
+            advice,
             machine,
+            policy,
             class,
+            linux: judges.linux.kernel(),
             there,
             back,
         }
@@ -122,8 +190,14 @@ impl<'m> Explanation<'m> {
 }
 
 /// The links that requests cross; all up to the root ports where they go through the root complex.
-fn links(topology: &Topology, direction: &Direction) -> Bottleneck {
-    if direction.is_itself() || !drawing::goes_up(direction) {
+fn links(topology: &Topology, direction: &Direction, policy: Policy, class: TlpClass) -> Bottleneck {
+    let goes_up = match policy {
+        Policy::Spec => Access::ALL
+            .iter()
+            .any(|&access| direction.answer(access, class).map_type() == Some(MapType::ThruHostBridge)),
+        Policy::Linux | Policy::Next | Policy::All => drawing::goes_up(direction),
+    };
+    if direction.is_itself() || !goes_up {
         return Bottleneck::new(topology, &direction.path);
     }
     let mut down: Vec<NodeId> = topology.climb(direction.provider).collect();

@@ -1,13 +1,14 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing, remedy};
+use super::{Direction, Explanation, drawing, headlines, opinions, rates, remedy, steps};
+use crate::args::Policy;
 use crate::layout::wrapped;
 use crate::report::Out;
 use crate::style::Tone;
 use crate::{describe, links, names, reason};
 use peerdma::fact::Fact;
 use peerdma::route::linux::{Kernel, Reason, Remedy};
-use peerdma::route::{Access, Answer, LinkHealth, MapType};
+use peerdma::route::{Access, LinkHealth, MapType};
 use peerdma::snapshot::IommuMode;
 use peerdma::topology::NodeId;
 use std::fmt::Write as _;
@@ -26,14 +27,21 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         page.iommu();
         return page.text;
     }
-    page.headlines();
-    if explanation.there.evidence.reason != Reason::PlaceUnknown {
-        page.section("The way of a request");
-        let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
-        page.text.push_str(&drawing);
+    headlines::write(explanation, out, &mut page.text);
+    if explanation.policy != Policy::Spec {
+        if explanation.there.evidence.reason != Reason::PlaceUnknown {
+            page.section("The way of a request");
+            let drawing = drawing::draw(explanation.topology(), &explanation.there, out);
+            page.text.push_str(&drawing);
+        }
+        page.verdicts();
     }
-    page.verdicts();
+    if matches!(explanation.policy, Policy::Spec | Policy::All) {
+        page.steps();
+    }
+    page.opinions();
     page.slowest();
+    page.bandwidth();
     page.unknown();
     page.remedy();
     page.memory();
@@ -70,7 +78,10 @@ impl Page<'_> {
         self.section(&self.asked());
         self.paragraph(&self.answers(there));
         let counts = "Linux counts the function's own redirect bits";
-        let words = match there.answer(Access::Read, self.explanation.class).map_type() {
+        let words = match there
+            .linux_answer(Access::Read, self.explanation.class)
+            .map_type()
+        {
             Some(MapType::BusAddr) => format!("{}.", reason::turn(&there.evidence)),
             Some(_) => format!(
                 "{counts} here too ({}) and would not even map its own memory by bus address. No request is redirected \
@@ -86,55 +97,6 @@ impl Page<'_> {
             .push_str(&wrapped(&words, "    ", "    ", self.out.width));
     }
 
-    fn headlines(&mut self) {
-        let explanation = self.explanation;
-        for direction in [&explanation.there, &explanation.back] {
-            let [read, write] = Access::ALL.map(|access| direction.answer(access, explanation.class));
-            if read == write {
-                self.headline(direction, "read and write", read);
-            } else {
-                self.headline(direction, "read", read);
-                self.headline(direction, "write", write);
-            }
-        }
-    }
-
-    fn headline(&mut self, direction: &Direction, verb: &str, answer: Answer) {
-        let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
-        let (tone, line) = match answer.map_type() {
-            Some(MapType::BusAddr) => {
-                let bridge = reason::meeting(&direction.evidence);
-                let bridge = bridge.map_or_else(String::new, |bdf| format!(" below the bridge {bdf}"));
-                (
-                    Tone::Good,
-                    format!("{client} may {verb} the memory of {provider}: directly{bridge}."),
-                )
-            }
-            Some(MapType::ThruHostBridge) => (
-                Tone::Fair,
-                format!("{client} may {verb} the memory of {provider}: through the root complex."),
-            ),
-            Some(MapType::NotSupported) => (
-                Tone::Bad,
-                format!(
-                    "{client} may not {} the memory of {provider}: Linux refuses.",
-                    verb.replace("and", "or")
-                ),
-            ),
-            None => (
-                Tone::Doubt,
-                format!(
-                    "Whether {client} may {verb} the memory of {provider} is unknown: {}.",
-                    possible(answer)
-                ),
-            ),
-        };
-        let line = wrapped(&line, "", "  ", self.out.width);
-        self.text
-            .push_str(&self.out.palette.paint(tone, line.trim_end_matches('\n')));
-        self.text.push('\n');
-    }
-
     /// Which Linux it is that says what follows.
     fn asked(&self) -> String {
         match self.explanation.machine.kernel {
@@ -147,7 +109,7 @@ impl Page<'_> {
     /// `nvme0 to gpu0: read BUS_ADDR (distance 4), write BUS_ADDR (distance 4).`
     fn answers(&self, direction: &Direction) -> String {
         let each = Access::ALL.map(|access| {
-            let answer = direction.answer(access, self.explanation.class);
+            let answer = direction.linux_answer(access, self.explanation.class);
             let distance = direction.evidence.verdict.distance(answer);
             let distance = distance.map_or_else(|| "?".into(), |steps| steps.to_string());
             let verb = if access == Access::Read { "read" } else { "write" };
@@ -189,6 +151,23 @@ impl Page<'_> {
         }
     }
 
+    /// The ways of reading and writing by the specification, there and back.
+    fn steps(&mut self) {
+        let (topology, out) = (self.explanation.topology(), self.out);
+        self.section("By the specification, step by step");
+        for direction in [&self.explanation.there, &self.explanation.back] {
+            let (client, provider) = (self.spoken(direction.client), self.spoken(direction.provider));
+            self.paragraph(&format!("{client} and the memory of {provider}"));
+            steps::write(topology, &direction.spec, out, &mut self.text);
+        }
+    }
+
+    /// Three judges side by side, and whom to believe for what.
+    fn opinions(&mut self) {
+        self.section("Who says what");
+        opinions::write(self.explanation, self.out, &mut self.text);
+    }
+
     fn slowest(&mut self) {
         let bottleneck = &self.explanation.links;
         let Some(link) = bottleneck.slowest.and_then(|index| bottleneck.links.get(index)) else {
@@ -219,6 +198,13 @@ impl Page<'_> {
         self.paragraph(&words);
     }
 
+    fn bandwidth(&mut self) {
+        if let Some(rates) = &self.explanation.rates {
+            self.section("What the links let through (an estimate for one flow)");
+            rates::write_all(self.explanation, rates, self.out, &mut self.text);
+        }
+    }
+
     fn unknown(&mut self) {
         if self.explanation.advice.is_empty() {
             return;
@@ -245,8 +231,9 @@ impl Page<'_> {
         match &self.explanation.remedy {
             Some(remedy) => self.redirects(remedy),
             None if there.evidence.reason == Reason::NoSharedBridge
+                && self.explanation.policy != Policy::Spec
                 && there
-                    .answer(Access::Read, self.explanation.class)
+                    .linux_answer(Access::Read, self.explanation.class)
                     .surely_refused() =>
             {
                 self.section("What would change it");
@@ -332,7 +319,9 @@ impl Page<'_> {
                 "Translates. Requests that turn at a switch carry bus addresses and never meet it; those through the root \
                  complex do. Linux switches ACS redirects on at boot when an IOMMU is there."
             }
-            Fact::Unknown(_) => "Unknown; the answers above do not depend on it (--iommu tells it).",
+            Fact::Unknown(_) => {
+                "Unknown; Linux's answers do not depend on it, the specification's may (--iommu tells it)."
+            }
         };
         self.paragraph(words);
         let mut ends = vec![self.explanation.there.client, self.explanation.there.provider];
@@ -352,22 +341,5 @@ impl Page<'_> {
         if !groups.is_empty() {
             self.paragraph(&format!("Groups: {}.", groups.join(", ")));
         }
-    }
-}
-
-/// What an unknown answer may turn out to be.
-fn possible(answer: Answer) -> String {
-    let words: Vec<&str> = answer
-        .possible()
-        .map(|map_type| match map_type {
-            MapType::NotSupported => "refused",
-            MapType::BusAddr => "directly",
-            MapType::ThruHostBridge => "through the root complex",
-        })
-        .collect();
-    if answer.surely_reached() {
-        format!("{}, so it is reached either way", words.join(" or "))
-    } else {
-        words.join(" or ")
     }
 }

@@ -45,6 +45,13 @@ impl LinkState {
     pub const fn megabits_per_second(self) -> u64 {
         self.rate.encoded_megabits_per_lane() * self.width as u64
     }
+
+    /// Bytes a second in one direction after line encoding; packet overhead is not taken off.
+    pub const fn bytes_per_second(self) -> u64 {
+        let (data, all) = self.rate.encoding();
+        let bits = self.rate.tenths_of_gigatransfers() as u64 * 100_000_000 * self.width as u64;
+        bits * data / all / 8
+    }
 }
 
 impl fmt::Display for LinkState {
@@ -102,14 +109,19 @@ impl LinkRate {
         Self::from_tenths_of_gigatransfers(whole.checked_mul(10)?.checked_add(tenths)?)
     }
 
-    /// Million bits a second and lane after line encoding: 8b/10b up to 5 GT/s, 128b/130b up to 32,
-    /// PAM4 with 236 of 256 FLIT bytes for packets at 64.
+    /// Million bits a second and lane after line encoding.
     const fn encoded_megabits_per_lane(self) -> u64 {
-        let raw = self.tenths_of_gigatransfers() as u64 * 100;
+        let (data, all) = self.encoding();
+        self.tenths_of_gigatransfers() as u64 * 100 * data / all
+    }
+
+    /// Of so many bits on the wire (the second number) so many are data: 8b/10b up to 5 GT/s, 128b/130b
+    /// up to 32, PAM4 with 236 of 256 FLIT bytes for packets at 64 (PCIe Base 4.2.1 to 4.2.3).
+    const fn encoding(self) -> (u64, u64) {
         match self.0 {
-            1 | 2 => raw * 8 / 10,
-            6 => raw * 236 / 256,
-            _ => raw * 128 / 130,
+            1 | 2 => (8, 10),
+            6 => (236, 256),
+            _ => (128, 130),
         }
     }
 }
@@ -155,5 +167,9 @@ mod tests {
         assert_eq!(state(1, 1).megabits_per_second(), 2_000);
         assert_eq!(state(3, 16).megabits_per_second(), 7_876 * 16);
         assert_eq!(state(0, 16).megabits_per_second(), 0);
+        assert_eq!(state(1, 1).bytes_per_second(), 250_000_000);
+        assert_eq!(state(5, 16).bytes_per_second(), 63_015_384_615);
+        assert_eq!(state(6, 16).bytes_per_second(), 118_000_000_000);
+        assert_eq!(state(15, 255).bytes_per_second(), 0);
     }
 }
