@@ -76,6 +76,16 @@ pub enum BuildError {
         /// The bus.
         bus: u8,
     },
+    /// The physical function of a virtual one is not in the description.
+    #[error(
+        "{function}: its physical function {physical} is missing; describe it, or leave out the virtual one"
+    )]
+    MissingPhysicalFunction {
+        /// The virtual function.
+        function: Bdf,
+        /// Its physical function.
+        physical: Bdf,
+    },
     /// A function is above itself.
     #[error("{function}: following the bridges above it never reaches a root bus")]
     Loop {
@@ -103,6 +113,14 @@ pub enum BuildError {
     NoHostBridge {
         /// A function on it.
         function: Bdf,
+        /// PCI domain.
+        domain: u32,
+        /// The root bus.
+        bus: u8,
+    },
+    /// Two host bridges have one root bus.
+    #[error("two host bridges are described for the root bus {domain:04x}:{bus:02x}; leave one out")]
+    SharedRoot {
         /// PCI domain.
         domain: u32,
         /// The root bus.

@@ -1,9 +1,11 @@
 //! The IOMMU: I/O address spaces, who uses which, and what it refused.
 
+use super::decode::bytes_to;
 use crate::tlp::Access;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::IommuMode;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 /// An I/O address space: one set of translations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,6 +103,17 @@ pub enum FaultReason {
     TranslatedByStranger,
 }
 
+impl fmt::Display for FaultReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoContext => "the requester has no address space",
+            Self::NotMapped => "not mapped",
+            Self::Rights => "mapped without the right to do this",
+            Self::TranslatedByStranger => "said to be translated, by a requester that may not send such",
+        })
+    }
+}
+
 /// What an address leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Translated {
@@ -112,20 +125,64 @@ pub struct Translated {
     pub rights: Rights,
 }
 
+/// A mapping, by its first address.
+#[derive(Debug, Clone, Copy)]
+struct Mapping {
+    last: u64,
+    phys: u64,
+    rights: Rights,
+}
+
+/// May a requester send translated requests, as far as the IOMMU is concerned?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AtsPermission {
+    /// It may.
+    #[default]
+    Allowed,
+    /// It may not, whatever its own ATS capability says.
+    Denied,
+}
+
+/// What belongs to one requester.
+#[derive(Debug, Clone, Copy, Default)]
+struct Context {
+    ioas: Option<IoasId>,
+    ats: AtsPermission,
+}
+
 /// The IOMMU.
+///
+/// In whole pages of 4096 bytes; what it can hold is bounded.
 #[derive(Debug)]
 pub struct Iommu {
     mode: IommuMode,
-    spaces: BTreeMap<IoasId, ()>,
+    /// Nothing in the place of one that was destroyed: its number is not given out again.
+    spaces: Vec<Option<BTreeMap<u64, Mapping>>>,
+    mapping_count: usize,
+    contexts: Contexts,
     faults: VecDeque<IommuFault>,
+    fault_count: u64,
 }
 
 impl Iommu {
+    const PAGE_BYTES: u64 = 4096;
+    /// How many address spaces there may be, counting those that were destroyed.
+    pub const MOST_SPACES: usize = 1 << 16;
+    /// How many mappings there may be in all of them.
+    pub const MOST_MAPPINGS: usize = 1 << 22;
+    /// How many requesters may have a context.
+    pub const MOST_CONTEXTS: usize = 1 << 16;
+    /// How many faults the log holds.
+    pub const MOST_FAULTS: usize = 256;
+
     pub(super) fn new(mode: IommuMode) -> Self {
         Self {
             mode,
-            spaces: BTreeMap::new(),
+            spaces: Vec::new(),
+            mapping_count: 0,
+            contexts: Contexts::default(),
             faults: VecDeque::new(),
+            fault_count: 0,
         }
     }
 
@@ -139,9 +196,25 @@ impl Iommu {
     /// # Errors
     /// [`IommuError::Full`].
     pub fn create(&mut self) -> Result<IoasId, IommuError> {
+        if self.spaces.len() >= Self::MOST_SPACES {
+            return Err(IommuError::Full {
+                most: Self::MOST_SPACES,
+            });
+        }
         let id = IoasId(self.spaces.len() as u32);
-        self.spaces.insert(id, ());
+        self.spaces.push(Some(BTreeMap::new()));
         Ok(id)
+    }
+
+    /// Destroys an address space with all that it maps. Requesters that use it have none any more.
+    ///
+    /// # Errors
+    /// [`IommuError::NoSuchSpace`].
+    pub fn destroy(&mut self, ioas: IoasId) -> Result<(), IommuError> {
+        let space = self.spaces.get_mut(ioas.0 as usize).and_then(Option::take);
+        let space = space.ok_or(IommuError::NoSuchSpace(ioas))?;
+        self.mapping_count -= space.len();
+        Ok(())
     }
 
     /// Lets `requester` (a function, or the alias of a conventional bridge) use `ioas`, and no other any more.
@@ -149,19 +222,42 @@ impl Iommu {
     /// # Errors
     /// [`IommuError::NoSuchSpace`], [`IommuError::Full`].
     pub fn attach(&mut self, requester: Bdf, ioas: IoasId) -> Result<(), IommuError> {
-        let _ = (requester, ioas);
+        self.space(ioas)?;
+        self.contexts.entry(requester)?.ioas = Some(ioas);
         Ok(())
     }
 
     /// Takes its address space from `requester`.
     pub fn detach(&mut self, requester: Bdf) {
-        let _ = requester;
+        if self.attached(requester).is_some()
+            && let Ok(context) = self.contexts.entry(requester)
+        {
+            context.ioas = None;
+        }
+    }
+
+    /// The address space that `requester` uses.
+    pub fn attached(&self, requester: Bdf) -> Option<IoasId> {
+        self.contexts.find(requester).ioas
+    }
+
+    /// Lets `requester` send translated requests, or not.
+    ///
+    /// # Errors
+    /// [`IommuError::Full`].
+    pub fn permit_ats(&mut self, requester: Bdf, permission: AtsPermission) -> Result<(), IommuError> {
+        self.contexts.entry(requester)?.ats = permission;
+        Ok(())
+    }
+
+    pub(super) fn lets_translate(&self, requester: Bdf) -> bool {
+        self.contexts.find(requester).ats == AtsPermission::Allowed
     }
 
     /// Maps `len_bytes` from `iova` on to `phys`.
     ///
     /// # Errors
-    /// [`IommuError`].
+    /// [`IommuError`]: not whole pages, no such space, something mapped there already, no room.
     pub fn map(
         &mut self,
         ioas: IoasId,
@@ -170,16 +266,77 @@ impl Iommu {
         len_bytes: u64,
         rights: Rights,
     ) -> Result<(), IommuError> {
-        let _ = (ioas, iova, phys, len_bytes, rights);
+        let bad = IommuError::BadRange {
+            iova,
+            phys,
+            len_bytes,
+        };
+        let last = Self::last_of(iova, len_bytes).ok_or(bad)?;
+        if !phys.is_multiple_of(Self::PAGE_BYTES) || phys.checked_add(len_bytes - 1).is_none() {
+            return Err(bad);
+        }
+        let has_room = self.mapping_count < Self::MOST_MAPPINGS;
+        let space = self.space_mut(ioas)?;
+        if let Some((&first, before)) = space.range(..=last).next_back()
+            && before.last >= iova
+        {
+            // The first address of the range that is taken may lie in an earlier mapping.
+            let earliest = space.range(..=iova).next_back().filter(|(_, at)| at.last >= iova);
+            let earliest = earliest.map(|_| iova);
+            let later = space.range(iova..=last).next().map_or(first, |(&first, _)| first);
+            return Err(IommuError::Overlap {
+                iova: earliest.unwrap_or(later),
+            });
+        }
+        if !has_room {
+            return Err(IommuError::Full {
+                most: Self::MOST_MAPPINGS,
+            });
+        }
+        space.insert(iova, Mapping { last, phys, rights });
+        self.mapping_count += 1;
         Ok(())
     }
 
     /// Unmaps whole mappings, which together are exactly `len_bytes` from `iova` on.
     ///
     /// # Errors
-    /// [`IommuError`].
+    /// [`IommuError`]: a gap, a mapping that reaches beyond the range. Nothing is unmapped then.
     pub fn unmap(&mut self, ioas: IoasId, iova: u64, len_bytes: u64) -> Result<(), IommuError> {
-        let _ = (ioas, iova, len_bytes);
+        let last = Self::last_of(iova, len_bytes).ok_or(IommuError::BadRange {
+            iova,
+            phys: 0,
+            len_bytes,
+        })?;
+        let space = self.space_mut(ioas)?;
+        if space
+            .range(..iova)
+            .next_back()
+            .is_some_and(|(_, before)| before.last >= iova)
+        {
+            return Err(IommuError::Cut { iova });
+        }
+        let mut expected = Some(iova);
+        let mut firsts = Vec::new();
+        for (&first, mapping) in space.range(iova..=last) {
+            match expected {
+                Some(expected) if expected == first => {}
+                Some(expected) => return Err(IommuError::NotMapped { iova: expected }),
+                None => break,
+            }
+            if mapping.last > last {
+                return Err(IommuError::Cut { iova: first });
+            }
+            firsts.push(first);
+            expected = mapping.last.checked_add(1);
+        }
+        if let Some(expected) = expected.filter(|&expected| expected <= last) {
+            return Err(IommuError::NotMapped { iova: expected });
+        }
+        for first in &firsts {
+            space.remove(first);
+        }
+        self.mapping_count -= firsts.len();
         Ok(())
     }
 
@@ -188,11 +345,34 @@ impl Iommu {
     /// # Errors
     /// [`IommuFault`], which is not logged.
     pub fn translate(&self, requester: Bdf, iova: u64, access: Access) -> Result<Translated, IommuFault> {
-        Err(IommuFault {
+        let fault = |why| IommuFault {
             requester,
             iova,
             access,
-            why: FaultReason::NoContext,
+            why,
+        };
+        let found = self.look_up(requester, iova).map_err(fault)?;
+        match found.rights.allow(access) {
+            true => Ok(found),
+            false => Err(fault(FaultReason::Rights)),
+        }
+    }
+
+    /// What `iova` of a requester leads to, whatever may be done there.
+    ///
+    /// # Errors
+    /// Why it leads nowhere.
+    pub fn look_up(&self, requester: Bdf, iova: u64) -> Result<Translated, FaultReason> {
+        let ioas = self.contexts.find(requester).ioas.ok_or(FaultReason::NoContext)?;
+        let space = self.space(ioas).map_err(|_| FaultReason::NoContext)?;
+        let (&first, mapping) = space.range(..=iova).next_back().ok_or(FaultReason::NotMapped)?;
+        if mapping.last < iova {
+            return Err(FaultReason::NotMapped);
+        }
+        Ok(Translated {
+            phys: mapping.phys + (iova - first),
+            holds_bytes: bytes_to(iova, mapping.last),
+            rights: mapping.rights,
         })
     }
 
@@ -203,6 +383,89 @@ impl Iommu {
 
     /// How many faults there were, also those that are no longer in the log.
     pub fn fault_count(&self) -> u64 {
-        0
+        self.fault_count
+    }
+
+    pub(super) fn log(&mut self, fault: IommuFault) {
+        if self.faults.len() >= Self::MOST_FAULTS {
+            self.faults.pop_front();
+        }
+        self.faults.push_back(fault);
+        self.fault_count += 1;
+    }
+
+    /// The last address of a range of whole pages.
+    fn last_of(iova: u64, len_bytes: u64) -> Option<u64> {
+        let is_whole = iova.is_multiple_of(Self::PAGE_BYTES) && len_bytes.is_multiple_of(Self::PAGE_BYTES);
+        iova.checked_add(len_bytes.checked_sub(1)?).filter(|_| is_whole)
+    }
+
+    fn space(&self, ioas: IoasId) -> Result<&BTreeMap<u64, Mapping>, IommuError> {
+        let space = self.spaces.get(ioas.0 as usize).and_then(Option::as_ref);
+        space.ok_or(IommuError::NoSuchSpace(ioas))
+    }
+
+    fn space_mut(&mut self, ioas: IoasId) -> Result<&mut BTreeMap<u64, Mapping>, IommuError> {
+        let space = self.spaces.get_mut(ioas.0 as usize).and_then(Option::as_mut);
+        space.ok_or(IommuError::NoSuchSpace(ioas))
+    }
+}
+
+/// Contexts by requester ID: a table for each bus that has any, since every request asks.
+#[derive(Debug, Default)]
+struct Contexts {
+    /// Domain, and for each of its buses the positions in the list of those of its requesters.
+    domains: Vec<(u32, Vec<Option<Box<[u32; 256]>>>)>,
+    list: Vec<Context>,
+}
+
+impl Contexts {
+    const NONE: u32 = u32::MAX;
+
+    fn find(&self, requester: Bdf) -> Context {
+        let domain = match &self.domains[..] {
+            [only] if only.0 == requester.domain() => Some(only),
+            domains => {
+                let at = domains.binary_search_by_key(&requester.domain(), |(domain, _)| *domain);
+                at.ok().and_then(|at| domains.get(at))
+            }
+        };
+        let buses = domain.map(|(_, buses)| buses);
+        let table = buses.and_then(|buses| buses.get(usize::from(requester.bus()))?.as_ref());
+        let position = table.map_or(Self::NONE, |table| table[usize::from(requester.devfn())]);
+        self.list.get(position as usize).copied().unwrap_or_default()
+    }
+
+    fn entry(&mut self, requester: Bdf) -> Result<&mut Context, IommuError> {
+        let full = IommuError::Full {
+            most: Iommu::MOST_CONTEXTS,
+        };
+        let at = self
+            .domains
+            .binary_search_by_key(&requester.domain(), |(domain, _)| *domain);
+        let has_room = self.list.len() < Iommu::MOST_CONTEXTS;
+        let at = match at {
+            Ok(at) => at,
+            Err(_) if !has_room => return Err(full),
+            Err(at) => {
+                self.domains.insert(at, (requester.domain(), Vec::new()));
+                at
+            }
+        };
+        let buses = &mut self.domains[at].1;
+        let bus = usize::from(requester.bus());
+        if buses.len() <= bus {
+            buses.resize_with(bus + 1, || None);
+        }
+        let table = buses[bus].get_or_insert_with(|| Box::new([Self::NONE; 256]));
+        let position = &mut table[usize::from(requester.devfn())];
+        if *position == Self::NONE {
+            if self.list.len() >= Iommu::MOST_CONTEXTS {
+                return Err(full);
+            }
+            *position = self.list.len() as u32;
+            self.list.push(Context::default());
+        }
+        self.list.get_mut(*position as usize).ok_or(full)
     }
 }

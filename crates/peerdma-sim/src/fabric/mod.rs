@@ -2,25 +2,57 @@
 //!
 //! Built from a [`Blueprint`]; the machine asks it for the way of every TLP, and hands it the writes of software to
 //! configuration spaces. It knows no time and moves no data.
+//!
+//! ```text
+//! build      blueprint -> configuration spaces (config_space, layout, writable), wires (wiring), host (host)
+//! node, bus  what is decoded from them: flags and ranges in flat arrays; decode: who claims an address
+//! request    a memory request, hop by hop (climb), down to its target (descend), past ACS (acs)
+//! root_complex, iommu   what happens at the top
+//! completion its answer, by requester ID
+//! record     what hardware writes down of losses
+//! ```
 
+mod acs;
+mod ats;
+mod build;
+mod bus;
+mod completion;
 mod config_space;
+mod decode;
+mod descend;
 mod error;
+mod host;
+mod index;
 mod iommu;
+mod layout;
+mod node;
 mod note;
+mod record;
+mod request;
+mod root_complex;
 mod route;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod wiring;
+mod writable;
 
 pub use config_space::{ConfigEffect, Width};
 pub use error::BuildError;
-pub use iommu::{FaultReason, IoasId, Iommu, IommuError, IommuFault, Rights, Translated};
-pub use note::Note;
+pub use iommu::{AtsPermission, FaultReason, IoasId, Iommu, IommuError, IommuFault, Rights, Translated};
+pub use note::{Decision, Note};
+pub use record::HostErrors;
 pub use route::{Completer, Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};
 
-use crate::blueprint::Blueprint;
-use crate::device::Translation;
-use crate::tlp::{Access, Request};
+use crate::blueprint::{Blueprint, Siblings};
+use bus::{Bus, BusPlace};
+use config_space::Space;
+use host::HostSide;
+use index::Index;
+use node::{Facing, Node};
 use peerdma::addr::Bdf;
 use peerdma::pci::LinkState;
-use peerdma::snapshot::{IommuMode, Snapshot};
+use peerdma::snapshot::Snapshot;
 
 /// A function of a [`Fabric`]: its position in the snapshot's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +76,16 @@ impl LinkId {
     }
 }
 
+/// A bus of a [`Fabric`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BusId(u32);
+
+impl BusId {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a function is set to, as far as its own traffic goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionView {
@@ -53,13 +95,23 @@ pub struct FunctionView {
     pub max_payload_bytes: u16,
     /// Its MRRS; 128 for a conventional function.
     pub max_read_request_bytes: u16,
+    /// May it set the relaxed-ordering attribute (Device Control)?
+    pub may_relax_ordering: bool,
+    /// May it send translated requests (ATS control)?
+    pub ats_enabled: bool,
+    /// May it send requests (bus-master enable)?
+    pub bus_master: bool,
+    /// Does it answer at its memory BARs (memory enable)?
+    pub memory_enabled: bool,
     /// Does it lead to further buses?
     pub is_bridge: bool,
     /// The physical function of a virtual one.
     pub physical_function: Option<FunctionId>,
+    /// The bridge above it; nothing on a root bus.
+    pub bridge_above: Option<FunctionId>,
     /// The link that it sits on the lower end of; nothing on a root bus, inside a switch or on a conventional bus.
     pub link_above: Option<LinkId>,
-    /// Is it there, and all links above it up?
+    /// Is it there, and are all links above it up?
     pub answers: bool,
 }
 
@@ -76,12 +128,22 @@ pub struct LinkView {
     pub is_up: bool,
 }
 
+type LinkNode = LinkView;
+
 /// The fabric of a machine.
 #[derive(Debug)]
 pub struct Fabric {
+    /// The blueprint's facts: what no configuration space says.
+    base: Snapshot,
+    index: Index,
+    spaces: Vec<Space>,
+    nodes: Vec<Node>,
+    buses: Vec<Bus>,
+    links: Vec<LinkNode>,
+    host: HostSide,
+    host_errors: HostErrors,
     iommu: Iommu,
-    functions: Vec<FunctionView>,
-    links: Vec<LinkView>,
+    siblings: Siblings,
 }
 
 impl Fabric {
@@ -90,33 +152,52 @@ impl Fabric {
     /// # Errors
     /// [`BuildError`] where a fact that it needs is unknown, or no such machine can be.
     pub fn new(blueprint: &Blueprint) -> Result<Self, BuildError> {
-        let _ = blueprint;
-        Ok(Self {
-            iommu: Iommu::new(IommuMode::Off),
-            functions: Vec::new(),
-            links: Vec::new(),
-        })
-    }
-
-    /// The machine as it is now: configuration spaces read anew, beside what the blueprint says of the host.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+        Self::build(blueprint)
     }
 
     /// The function at `bdf`.
     pub fn find(&self, bdf: Bdf) -> Option<FunctionId> {
-        let _ = bdf;
-        None
+        self.index.find(bdf)
     }
 
     /// All functions, in the snapshot's order.
     pub fn functions(&self) -> impl ExactSizeIterator<Item = FunctionId> + use<> {
-        (0..self.functions.len() as u32).map(FunctionId)
+        (0..self.nodes.len() as u32).map(FunctionId)
     }
 
-    /// What a function is set to. A [`FunctionId`] of another fabric may panic.
+    /// What a function is set to.
+    ///
+    /// # Panics
+    /// For a [`FunctionId`] of another fabric.
     pub fn function(&self, function: FunctionId) -> FunctionView {
-        self.functions[function.index()]
+        const CONVENTIONAL_BYTES: u16 = 128;
+        let node = self.node(function);
+        let (bridge_above, link_above) = match self.bus(node.bus).place {
+            BusPlace::Root(_) => (None, None),
+            BusPlace::Below {
+                bridge,
+                facing: Facing::Port(link),
+            } => (Some(bridge), Some(link)),
+            BusPlace::Below { bridge, .. } => (Some(bridge), None),
+        };
+        FunctionView {
+            bdf: node.bdf,
+            max_payload_bytes: node
+                .payload
+                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_payload_bytes),
+            max_read_request_bytes: node
+                .payload
+                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
+            may_relax_ordering: node.payload.is_some_and(|payload| payload.relaxed_ordering),
+            ats_enabled: node.ats_enabled,
+            bus_master: node.bus_master,
+            memory_enabled: node.memory_enabled,
+            is_bridge: node.below.is_some(),
+            physical_function: node.physical_function,
+            bridge_above,
+            link_above,
+            answers: self.answers(function),
+        }
     }
 
     /// All links.
@@ -124,21 +205,32 @@ impl Fabric {
         (0..self.links.len() as u32).map(LinkId)
     }
 
-    /// A link. A [`LinkId`] of another fabric may panic.
+    /// A link.
+    ///
+    /// # Panics
+    /// For a [`LinkId`] of another fabric.
     pub fn link(&self, link: LinkId) -> LinkView {
         self.links[link.index()]
     }
 
-    /// Address and size in bytes of a memory BAR as its registers say now; nothing where there is none.
+    /// Address and size in bytes of a memory BAR as its registers say now; nothing where there is none. A BAR that no
+    /// address was given to is at 0.
     pub fn bar(&self, function: FunctionId, bar: u8) -> Option<(u64, u64)> {
-        let _ = (function, bar);
-        None
+        let node = self.node(function);
+        if node.physical_function.is_some() {
+            let opening = *node.bars.get(usize::from(bar))?;
+            let size_bytes = decode::bytes_to(opening.first, opening.last.max(opening.first));
+            return opening.is_open().then_some((opening.first, size_bytes));
+        }
+        self.spaces[function.index()].memory_bar(bar)
     }
 
     /// What software reads at `offset`: all ones where nothing answers.
     pub fn config_read(&self, function: FunctionId, offset: u16, width: Width) -> u32 {
-        let _ = (function, offset, width);
-        u32::MAX
+        match (self.spaces.get(function.index()), self.answers(function)) {
+            (Some(space), true) => space.read(offset, width),
+            _ => u32::MAX >> (32 - 8 * u32::from(width.bytes())),
+        }
     }
 
     /// Software writes `value` at `offset`; what is read-only stays.
@@ -149,63 +241,46 @@ impl Fabric {
         width: Width,
         value: u32,
     ) -> ConfigEffect {
-        let _ = (function, offset, width, value);
-        ConfigEffect::default()
-    }
-
-    /// The way of a request from the function that its requester ID names.
-    pub fn route_request(&self, request: &Request, route: &mut Route) {
-        let _ = (request, route);
-    }
-
-    /// The way of a request that `sender` sends, whatever requester ID it claims to have.
-    pub fn route_request_from(&self, sender: FunctionId, request: &Request, route: &mut Route) {
-        let _ = (sender, request, route);
-    }
-
-    /// The way of a processor's load or store.
-    pub fn route_cpu(&self, access: Access, phys: u64, len_bytes: u32, route: &mut Route) {
-        let _ = (access, phys, len_bytes, route);
-    }
-
-    /// The way of a completion for `request`, whose own way was `path`.
-    pub fn route_completion(
-        &self,
-        completer: Completer,
-        request: &Request,
-        path: &Route,
-        payload_bytes: u32,
-        route: &mut Route,
-    ) {
-        let _ = (completer, request, path, payload_bytes, route);
-    }
-
-    /// What the translation agent answers to `function` (ATS): the address to put into translated requests. Nothing
-    /// where ATS is off, not allowed, or nothing is mapped.
-    pub fn translate_for_device(&self, function: FunctionId, iova: u64) -> Option<Translation> {
-        let _ = (function, iova);
-        None
-    }
-
-    /// Records a loss where hardware records it: Device Status and AER of the function that saw it, the fault log of
-    /// the IOMMU.
-    pub fn record(&mut self, loss: &Loss, request: &Request) {
-        let _ = (loss, request);
+        if !self.answers(function) {
+            return ConfigEffect::default();
+        }
+        let Some(space) = self.spaces.get_mut(function.index()) else {
+            return ConfigEffect::default();
+        };
+        let effect = space.write(offset, width, value);
+        if effect.bus_reset {
+            self.reset_below(function);
+        }
+        if effect.routes_changed() {
+            self.decode_again(function);
+        }
+        effect
     }
 
     /// Takes a link down: what is below no longer answers.
     pub fn take_link_down(&mut self, link: LinkId) {
-        let _ = link;
+        if let Some(link) = self.links.get_mut(link.index()) {
+            link.is_up = false;
+        }
     }
 
     /// Brings a link up again; what is below has been reset.
     pub fn bring_link_up(&mut self, link: LinkId) {
-        let _ = link;
+        if let Some(link) = self.links.get_mut(link.index()) {
+            link.is_up = true;
+            let port = link.port;
+            self.reset_below(port);
+        }
     }
 
     /// Takes a function, and all below it, out of the machine.
     pub fn remove(&mut self, function: FunctionId) {
-        let _ = function;
+        let Some(node) = self.nodes.get_mut(function.index()) else {
+            return;
+        };
+        node.is_gone = true;
+        let bus = node.bus;
+        self.buses[bus.index()].decode_again(&self.nodes);
     }
 
     /// The IOMMU.
@@ -216,5 +291,89 @@ impl Fabric {
     /// The IOMMU, to change what it maps.
     pub fn iommu_mut(&mut self) -> &mut Iommu {
         &mut self.iommu
+    }
+
+    fn node(&self, function: FunctionId) -> &Node {
+        &self.nodes[function.index()]
+    }
+
+    fn bus(&self, bus: BusId) -> &Bus {
+        &self.buses[bus.index()]
+    }
+
+    /// The root that a function is below. Wires have no loops.
+    fn root_of(&self, function: FunctionId) -> u32 {
+        let mut at = function;
+        loop {
+            match self.bus(self.node(at).bus).place {
+                BusPlace::Root(root) => return root,
+                BusPlace::Below { bridge, .. } => at = bridge,
+            }
+        }
+    }
+
+    /// Is a function there, with all bridges and links above it?
+    fn answers(&self, function: FunctionId) -> bool {
+        let mut at = function;
+        loop {
+            let Some(node) = self.nodes.get(at.index()) else {
+                return false;
+            };
+            if node.is_gone {
+                return false;
+            }
+            match self.bus(node.bus).place {
+                BusPlace::Root(_) => return true,
+                BusPlace::Below { bridge, facing } => {
+                    if let Facing::Port(link) = facing
+                        && !self.links[link.index()].is_up
+                    {
+                        return false;
+                    }
+                    at = bridge;
+                }
+            }
+        }
+    }
+
+    /// Decodes a function's configuration space after a change, and what depends on it.
+    fn decode_again(&mut self, function: FunctionId) {
+        let Some(node) = self.nodes.get_mut(function.index()) else {
+            return;
+        };
+        node.decode(&self.spaces[function.index()]);
+        let bus = node.bus;
+        self.decode_virtual(function);
+        if self.spaces[function.index()].layout.sriov != 0 {
+            // Virtual functions sit on the bus of their physical one.
+            let functions = self.buses[bus.index()].functions.clone();
+            for below in functions {
+                self.decode_virtual(below);
+            }
+        }
+        self.buses[bus.index()].decode_again(&self.nodes);
+    }
+
+    /// Resets all that is below a bridge.
+    fn reset_below(&mut self, bridge: FunctionId) {
+        let mut waiting = vec![bridge];
+        while let Some(bridge) = waiting.pop() {
+            let Some((_, bus)) = self.node(bridge).below else {
+                continue;
+            };
+            let bus = bus.index();
+            for at in 0..self.buses[bus].functions.len() {
+                let function = self.buses[bus].functions[at];
+                self.spaces[function.index()].reset_bus();
+                self.nodes[function.index()].decode(&self.spaces[function.index()]);
+                if self.nodes[function.index()].below.is_some() {
+                    waiting.push(function);
+                }
+            }
+            for at in 0..self.buses[bus].functions.len() {
+                self.decode_virtual(self.buses[bus].functions[at]);
+            }
+            self.buses[bus].decode_again(&self.nodes);
+        }
     }
 }

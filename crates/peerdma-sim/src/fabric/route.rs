@@ -154,6 +154,8 @@ pub enum Where {
     },
     /// The IOMMU.
     Iommu,
+    /// Nobody: the request comes from a function that is not part of the machine.
+    Nowhere,
 }
 
 /// Why a TLP gets nowhere.
@@ -162,6 +164,8 @@ pub enum Where {
 pub enum Why {
     /// Bus-master enable of the initiator is clear: nothing was sent.
     MasterDisabled,
+    /// No function of the machine has the requester ID.
+    NoSuchRequester,
     /// A port's access control services forbid it.
     AcsViolation,
     /// Nobody takes the address, or a bridge may not forward it.
@@ -189,7 +193,7 @@ impl Loss {
     /// [`Failure::MasterDisabled`].
     pub fn seen_by_reader(&self) -> Failure {
         match (self.packet, self.why) {
-            (_, Why::MasterDisabled) => Failure::MasterDisabled,
+            (_, Why::MasterDisabled | Why::NoSuchRequester) => Failure::MasterDisabled,
             (_, Why::Poisoned) => Failure::Poisoned,
             (Packet::Completion, _) => Failure::CompletionTimeout,
             (_, Why::AcsViolation | Why::CompleterAbort) => Failure::CompleterAbort,

@@ -1,0 +1,446 @@
+//! A completion on its way back: by the bus number in the requester ID that its request arrived with.
+//!
+//! Of ACS only completion redirect (C) and upstream forwarding (U) act on completions; bus-master enable does not.
+
+use super::bus::BusPlace;
+use super::node::{Facing, Node};
+use super::note::Decision;
+use super::root_complex::forwards;
+use super::route::{Completer, Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};
+use super::{BusId, Fabric, FunctionId, LinkId};
+use crate::blueprint::Siblings;
+use crate::tlp::{Access, Ordering, Request};
+use peerdma::addr::Bdf;
+use peerdma::pci::AcsFlags;
+use std::ops::ControlFlow;
+
+/// A completion under way.
+struct CompletionWalk<'a> {
+    fabric: &'a Fabric,
+    request: &'a Request,
+    route: &'a mut Route,
+    /// The function that waits for it; nothing for the processor, and for an ID that no function has.
+    requester: Option<FunctionId>,
+    /// The bridge from a conventional bus whose alias the requester ID is.
+    alias_of: Option<FunctionId>,
+    payload_bytes: u32,
+    /// The root complex forwarded the request: the completion goes back the same way.
+    goes_back: bool,
+    /// The processor waits for it.
+    is_for_processor: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    function: FunctionId,
+    /// It came in from below through this port.
+    ingress: bool,
+    redirected: bool,
+}
+
+type Hop = ControlFlow<End, Arrival>;
+
+impl Fabric {
+    /// The way of a completion of `payload_bytes` (at most) for `request`, whose own way was `path`.
+    pub fn route_completion(
+        &self,
+        completer: Completer,
+        request: &Request,
+        path: &Route,
+        payload_bytes: u32,
+        route: &mut Route,
+    ) {
+        route.begin(path.requester, path.initiator);
+        let is_aliased = path.requester != request.requester && path.initiator.is_some();
+        let mut walk = CompletionWalk {
+            fabric: self,
+            request,
+            route,
+            requester: self.find(request.requester).filter(|_| path.initiator.is_some()),
+            alias_of: match path.initiator {
+                Some(initiator) if is_aliased => self.alias_owner(initiator, path.requester),
+                _ => None,
+            },
+            payload_bytes,
+            goes_back: path.crosses_root_complex(),
+            is_for_processor: path.initiator.is_none(),
+        };
+        let end = match completer {
+            Completer::Function(function) if function.index() < self.nodes.len() => walk.run(function),
+            Completer::Function(_) => walk.lost(Where::Nowhere, Why::LinkDown),
+            Completer::RootComplex => {
+                walk.route.legs.push(Leg::RootComplex);
+                walk.from_root_complex()
+            }
+        };
+        route.end = end;
+    }
+
+    /// The bridge above `initiator` that gives requests this ID.
+    fn alias_owner(&self, initiator: FunctionId, alias: Bdf) -> Option<FunctionId> {
+        let mut at = initiator;
+        loop {
+            let BusPlace::Below { bridge, facing } = self.bus(self.node(at).bus).place else {
+                return None;
+            };
+            let node = self.node(bridge);
+            if facing == Facing::Conventional && node.secondary == alias.bus() && alias.devfn() == 0 {
+                return Some(bridge);
+            }
+            at = bridge;
+        }
+    }
+}
+
+impl CompletionWalk<'_> {
+    fn run(&mut self, completer: FunctionId) -> End {
+        let node = self.fabric.node(completer);
+        self.cut(node);
+        let mut arrival = Arrival {
+            function: completer,
+            ingress: false,
+            redirected: false,
+        };
+        if !self.fabric.answers(completer) {
+            let at = Where::Function(completer);
+            self.note(at, || Decision::SenderGone);
+            return self.lost(at, Why::LinkDown);
+        }
+        loop {
+            match self.on_bus(arrival) {
+                ControlFlow::Continue(next) => arrival = next,
+                ControlFlow::Break(end) => return end,
+            }
+        }
+    }
+
+    fn on_bus(&mut self, arrival: Arrival) -> Hop {
+        let bus = self.fabric.node(arrival.function).bus;
+        match self.fabric.bus(bus).place {
+            BusPlace::Root(root) => ControlFlow::Break(self.at_root(root)),
+            BusPlace::Below { bridge, facing } => match facing {
+                Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
+                Facing::Switch => self.in_switch(arrival, bus, bridge),
+                Facing::Conventional => self.on_conventional(arrival, bus, bridge),
+            },
+        }
+    }
+
+    fn on_link(&mut self, arrival: Arrival, bus: BusId, port: FunctionId, link: LinkId) -> Hop {
+        if !arrival.redirected
+            && let Some(next) = self.on_this_bus(bus)
+            && next.function() != arrival.function
+            && self.stays_in_device(arrival.function, next.function())
+        {
+            return ControlFlow::Break(self.hand(next, bus));
+        }
+        self.route.legs.push(Leg::Link {
+            link,
+            direction: Direction::Up,
+        });
+        let node = self.fabric.node(port);
+        let at = Where::Function(port);
+        if let Some(end) = self.check_size(port) {
+            return ControlFlow::Break(end);
+        }
+        let mut redirected = false;
+        if self.is_below(node) {
+            let acs = node.acs;
+            if !acs.is_some_and(|acs| acs.has(AcsFlags::UPSTREAM_FORWARDING)) {
+                self.note(at, || Decision::NotForwardedUp);
+                return ControlFlow::Break(self.lost(at, Why::UnexpectedCompletion));
+            }
+            self.note(at, || Decision::ForwardedUp);
+            redirected = true;
+        }
+        ControlFlow::Continue(Arrival {
+            function: port,
+            ingress: true,
+            redirected,
+        })
+    }
+
+    fn in_switch(&mut self, arrival: Arrival, bus: BusId, upstream_port: FunctionId) -> Hop {
+        self.route.legs.push(Leg::Switch { upstream_port });
+        let mut redirected = arrival.redirected;
+        if !redirected && let Some(next) = self.on_this_bus(bus) {
+            let at = Where::Function(arrival.function);
+            let to = self.fabric.node(next.function()).bdf;
+            let acs = self.fabric.node(arrival.function).acs;
+            let is_redirected = arrival.ingress
+                && self.request.ordering == Ordering::Strict
+                && acs.is_some_and(|acs| acs.has(AcsFlags::COMPLETION_REDIRECT));
+            if !is_redirected {
+                self.note(at, || Decision::TurnsAround { to });
+                return ControlFlow::Break(self.hand(next, bus));
+            }
+            self.note(at, || Decision::CompletionRedirected { to });
+            redirected = true;
+        }
+        self.forward_up(upstream_port, redirected)
+    }
+
+    fn on_conventional(&mut self, arrival: Arrival, bus: BusId, bridge: FunctionId) -> Hop {
+        self.route.legs.push(Leg::ConventionalBus { bridge });
+        if !arrival.redirected {
+            if self.alias_of == Some(bridge) {
+                return ControlFlow::Break(self.hand_to_alias(bridge));
+            }
+            if let Some(next) = self.on_this_bus(bus) {
+                return ControlFlow::Break(self.hand(next, bus));
+            }
+        }
+        let hop = self.forward_up(bridge, arrival.redirected);
+        if hop.is_continue() {
+            self.cut(self.fabric.node(bridge));
+        }
+        hop
+    }
+
+    /// A bridge takes a completion upward that is not for below it.
+    fn forward_up(&mut self, bridge: FunctionId, redirected: bool) -> Hop {
+        let node = self.fabric.node(bridge);
+        if !redirected && self.is_below(node) {
+            return ControlFlow::Break(self.unexpected(Where::Function(bridge)));
+        }
+        if !redirected {
+            self.note(Where::Function(bridge), || Decision::GoesUp);
+        }
+        ControlFlow::Continue(Arrival {
+            function: bridge,
+            ingress: false,
+            redirected,
+        })
+    }
+
+    /// At the root complex, come up to the root with this index.
+    fn at_root(&mut self, root: u32) -> End {
+        self.route.legs.push(Leg::RootComplex);
+        let roots = &self.fabric.host.roots;
+        let from = &roots[root as usize];
+        if self.goes_back {
+            self.note(from.place(), || Decision::GoesBack);
+            return self.from_root_complex();
+        }
+        let Some(to) = self.requesters_root() else {
+            return self.unexpected(from.place());
+        };
+        // The request went past it: it forwards the answer where it would forward a read.
+        if let Err((at, policy)) = forwards(from, &roots[to as usize], Access::Read) {
+            self.note(at, || Decision::NotForwarded { policy });
+            return self.lost(at, Why::NotForwarded);
+        }
+        let policy = from.forwarding;
+        self.note(from.place(), || Decision::Forwarded { policy });
+        self.from_root_complex()
+    }
+
+    /// From the root complex down to the requester.
+    fn from_root_complex(&mut self) -> End {
+        if self.is_for_processor {
+            return End::Requester;
+        }
+        let Some(root) = self.requesters_root() else {
+            return self.unexpected(Where::Nowhere);
+        };
+        let root = &self.fabric.host.roots[root as usize];
+        let next = root.bus.and_then(|bus| Some((self.on_this_bus(bus)?, bus)));
+        match next {
+            Some((next, bus)) => self.hand(next, bus),
+            None => self.unexpected(root.place()),
+        }
+    }
+
+    /// The root that the requester is below: of a function by its wires, of a forged ID by bus numbers.
+    fn requesters_root(&self) -> Option<u32> {
+        if let Some(requester) = self.requester {
+            return Some(self.fabric.root_of(requester));
+        }
+        let id = self.route.requester;
+        let roots = self.fabric.host.roots.iter();
+        (0u32..).zip(roots).find_map(|(index, root)| {
+            let bus = self.fabric.bus(root.bus?);
+            let leads = root.domain == id.domain() && bus.bridge_to(&self.fabric.nodes, id.bus()).is_some();
+            leads.then_some(index)
+        })
+    }
+
+    /// Gives a completion to who is next on a bus, and on from there to the requester.
+    fn hand(&mut self, next: Next, bus: BusId) -> End {
+        let (mut next, mut bus) = (next, bus);
+        loop {
+            let bridge = match next {
+                Next::Requester(function) => {
+                    self.note(Where::Function(function), || Decision::Arrived);
+                    return End::Requester;
+                }
+                Next::Bridge(bridge) => bridge,
+            };
+            let _ = bus;
+            let number = self.route.requester.bus();
+            let at = Where::Function(bridge);
+            self.note(at, || Decision::TakesCompletionDown { bus: number });
+            let Some((facing, below)) = self.fabric.node(bridge).below else {
+                return self.unexpected(at);
+            };
+            match facing {
+                Facing::Port(link) => {
+                    if !self.fabric.links[link.index()].is_up {
+                        self.note(at, || Decision::LinkDown);
+                        return self.lost(at, Why::LinkDown);
+                    }
+                    if self.fabric.is_on_conventional_bus(self.fabric.node(bridge)) {
+                        self.cut(self.fabric.node(bridge));
+                    }
+                    self.route.legs.push(Leg::Link {
+                        link,
+                        direction: Direction::Down,
+                    });
+                }
+                Facing::Switch => self.route.legs.push(Leg::Switch {
+                    upstream_port: bridge,
+                }),
+                Facing::Conventional => self.route.legs.push(Leg::ConventionalBus { bridge }),
+            }
+            if self.alias_of == Some(bridge) {
+                return self.hand_to_alias(bridge);
+            }
+            match self.on_this_bus(below) {
+                Some(found) => {
+                    if matches!(facing, Facing::Port(_))
+                        && let Some(end) = self.check_size(found.function())
+                    {
+                        return end;
+                    }
+                    (next, bus) = (found, below);
+                }
+                None => return self.unexpected(at),
+            }
+        }
+    }
+
+    /// The completion is on the conventional bus below the bridge that sent the request on under its own ID: down to the
+    /// function that asked.
+    fn hand_to_alias(&mut self, bridge: FunctionId) -> End {
+        let Some(requester) = self.requester else {
+            return self.unexpected(Where::Function(bridge));
+        };
+        let start = self.route.legs.len();
+        let mut at = requester;
+        while let BusPlace::Below { bridge: above, .. } = self.fabric.bus(self.fabric.node(at).bus).place {
+            if above == bridge {
+                break;
+            }
+            let leg = match self.fabric.node(above).below {
+                Some((Facing::Port(link), _)) => Leg::Link {
+                    link,
+                    direction: Direction::Down,
+                },
+                Some((Facing::Switch, _)) => Leg::Switch { upstream_port: above },
+                _ => Leg::ConventionalBus { bridge: above },
+            };
+            self.route.legs.push(leg);
+            at = above;
+        }
+        self.route.legs[start..].reverse();
+        self.note(Where::Function(requester), || Decision::Arrived);
+        End::Requester
+    }
+
+    /// Who on a bus takes the completion: the requester itself, or a bridge that its bus lies below.
+    fn on_this_bus(&self, bus: BusId) -> Option<Next> {
+        if let Some(requester) = self.requester
+            && self.alias_of.is_none()
+            && self.fabric.node(requester).bus == bus
+            && !self.fabric.node(requester).is_gone
+        {
+            return Some(Next::Requester(requester));
+        }
+        let number = self.route.requester.bus();
+        let bus = self.fabric.bus(bus);
+        bus.bridge_to(&self.fabric.nodes, number).map(Next::Bridge)
+    }
+
+    /// Does the requester's bus lie below this bridge, as its registers say?
+    fn is_below(&self, node: &Node) -> bool {
+        let id = self.route.requester;
+        !self.is_for_processor && node.bdf.domain() == id.domain() && node.leads_to(id.bus())
+    }
+
+    /// Does a completion for a function of the same device stay inside?
+    fn stays_in_device(&mut self, completer: FunctionId, peer: FunctionId) -> bool {
+        let at = Where::Function(completer);
+        let to = self.fabric.node(peer).bdf;
+        let acs = self.fabric.node(completer).acs;
+        let stays = match acs {
+            None => self.fabric.siblings == Siblings::Direct,
+            Some(acs) => {
+                self.request.ordering == Ordering::Relaxed
+                    || !acs.has_or_is_wired(AcsFlags::COMPLETION_REDIRECT)
+            }
+        };
+        self.note(at, || match (stays, acs) {
+            (true, _) => Decision::StaysInDevice { to },
+            (false, None) => Decision::LeavesDevice { to },
+            (false, Some(_)) => Decision::CompletionRedirected { to },
+        });
+        stays
+    }
+
+    /// A sender puts no more into a packet than its MPS.
+    fn cut(&mut self, sender: &Node) {
+        if let Some(most_bytes) = sender.max_payload_bytes() {
+            self.payload_bytes = self.payload_bytes.min(most_bytes);
+        }
+    }
+
+    fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
+        let most_bytes = self.fabric.node(receiver).max_payload_bytes()?;
+        let payload_bytes = self.payload_bytes;
+        if payload_bytes <= most_bytes {
+            return None;
+        }
+        let at = Where::Function(receiver);
+        self.note(at, || Decision::TooLarge {
+            payload_bytes,
+            most_bytes,
+        });
+        Some(self.lost(at, Why::MalformedTlp))
+    }
+
+    fn unexpected(&mut self, at: Where) -> End {
+        let requester = self.route.requester;
+        self.note(at, || Decision::Unexpected { requester });
+        self.lost(at, Why::UnexpectedCompletion)
+    }
+
+    fn lost(&mut self, at: Where, why: Why) -> End {
+        End::Lost(Loss {
+            at,
+            why,
+            packet: Packet::Completion,
+        })
+    }
+
+    #[inline]
+    fn note(&mut self, at: Where, decision: impl FnOnce() -> Decision) {
+        if self.route.explain == Explain::Notes {
+            self.fabric.take_note(self.route, at, decision());
+        }
+    }
+}
+
+/// Who takes a completion next.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Requester(FunctionId),
+    Bridge(FunctionId),
+}
+
+impl Next {
+    const fn function(self) -> FunctionId {
+        match self {
+            Self::Requester(function) | Self::Bridge(function) => function,
+        }
+    }
+}
