@@ -90,3 +90,10 @@ fn linux_puts_into_one_group_what_the_fabric_does_not_isolate() {
     assert!(apart.windows(2).all(|two| two[0].1 != two[1].1), "{apart:?}");
     assert!(groups("two-ssds.toml").iter().all(|(_, group)| group.is_none()));
 }
+
+#[test]
+fn a_file_with_every_key_is_a_machine() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/machine_file/every-key.toml");
+    let blueprint = file::load(&fs::read_to_string(seed).unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(blueprint.devices.len(), 6);
+}
