@@ -7,7 +7,9 @@ use peerdma_sim::file;
 
 /// Panics where a promise is broken.
 pub(crate) fn check(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
     match file::load(text) {
         Ok(blueprint) => {
             for function in blueprint.snapshot.functions() {

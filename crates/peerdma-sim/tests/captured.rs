@@ -24,13 +24,23 @@ fn machines_whose_linux_was_asked_can_be_simulated() {
         eprintln!("skipped: PEERDMA_SHARED names no folder with captured machines");
         return;
     };
-    let folders = ["kernel-truth/listed", "kernel-truth/zen", "kernel-truth/sysfs", "corpora/hwloc"];
-    let checked: usize = folders.iter().map(|name| check_folder(&Path::new(&shared).join(name))).sum();
+    let folders = [
+        "kernel-truth/listed",
+        "kernel-truth/zen",
+        "kernel-truth/sysfs",
+        "corpora/hwloc",
+    ];
+    let checked: usize = folders
+        .iter()
+        .map(|name| check_folder(&Path::new(&shared).join(name)))
+        .sum();
     assert!(checked >= 60, "only {checked} captured machines were found");
 }
 
 fn check_folder(folder: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| !path.to_string_lossy().contains(".matrix") && path.is_file());
     paths.sort();
@@ -52,7 +62,10 @@ fn check(snapshot: &Snapshot) {
         assert_eq!(read, function.config);
     }
     let (again, _) = Blueprint::from_snapshot(&blueprint.snapshot).unwrap();
-    assert!(again.snapshot == blueprint.snapshot, "a second capture is another machine");
+    assert!(
+        again.snapshot == blueprint.snapshot,
+        "a second capture is another machine"
+    );
     assert_eq!(again.devices, blueprint.devices);
     let before = answers(snapshot);
     let after = answers(&blueprint.snapshot);
@@ -109,7 +122,12 @@ fn answers(snapshot: &Snapshot) -> Vec<Vec<MapType>> {
     let mut answers = Vec::new();
     for provider in topology.nodes().take(150) {
         judge.row(provider, &mut row);
-        answers.extend(row.verdicts().iter().map(|verdict| verdict.answer(Access::Write, TlpClass::ALL[0]).possible().collect()));
+        answers.extend(row.verdicts().iter().map(|verdict| {
+            verdict
+                .answer(Access::Write, TlpClass::ALL[0])
+                .possible()
+                .collect()
+        }));
     }
     answers
 }

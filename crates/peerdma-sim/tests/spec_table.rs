@@ -58,6 +58,7 @@ fn is_expected(expected: &str, fate: Fate, inquirer: &Inquirer) -> bool {
                 }
                 // The table names the function through which it came in.
                 Where::HostBridge { .. } | Where::Iommu => at.is_some(),
+                Where::Nowhere => false,
             };
             first == Some("refused") && is_there && why.is_some_and(|why| names(loss).contains(&why))
         }

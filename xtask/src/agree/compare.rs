@@ -1,6 +1,7 @@
 //! One machine, both judges, every question.
 
 use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
 use peerdma::route::spec::{Form, Judge, Outcome, Question, Refusal, Way};
 use peerdma::route::{Access, TlpClass};
 use peerdma::snapshot::Warnings;
@@ -9,6 +10,7 @@ use peerdma_sim::blueprint::Blueprint;
 use peerdma_sim::fabric::{End, Fabric, FunctionId, Loss, Packet, Where, Why};
 use peerdma_sim::inquiry::{self, Fate, Inquirer};
 use peerdma_sim::tlp;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What comparing has brought.
@@ -23,12 +25,15 @@ pub(super) struct Tally {
     /// The judge does not know.
     pub(super) unknown: u64,
     pub(super) different: u64,
-    /// The first of them, in words.
+    /// How many of each kind.
+    pub(super) kinds: BTreeMap<String, u64>,
+    /// The first of each kind, in words.
     pub(super) differences: Vec<String>,
 }
 
 impl Tally {
     const MOST_DIFFERENCES: usize = 200;
+    const MOST_OF_A_KIND: u64 = 2;
 
     pub(super) fn add(&mut self, other: Self) {
         self.machines += other.machines;
@@ -39,11 +44,16 @@ impl Tally {
         self.different += other.different;
         let room = Self::MOST_DIFFERENCES.saturating_sub(self.differences.len());
         self.differences.extend(other.differences.into_iter().take(room));
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
     }
 
-    pub(super) fn differ(&mut self, difference: impl FnOnce() -> String) {
+    pub(super) fn differ(&mut self, kind: String, difference: impl FnOnce() -> String) {
         self.different += 1;
-        if self.differences.len() < Self::MOST_DIFFERENCES {
+        let count = self.kinds.entry(kind).or_default();
+        *count += 1;
+        if *count <= Self::MOST_OF_A_KIND && self.differences.len() < Self::MOST_DIFFERENCES {
             self.differences.push(difference());
         }
     }
@@ -70,7 +80,9 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
     let mut inquirer = match Inquirer::new(blueprint) {
         Ok(inquirer) => inquirer,
         Err(error) => {
-            tally.differ(|| format!("{name}: the simulator does not take it: {error}"));
+            tally.differ("no fabric".into(), || {
+                format!("{name}: the simulator does not take it: {error}")
+            });
             return tally;
         }
     };
@@ -107,7 +119,7 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
                         match agree(&topology, &inquirer, fate.outcome, found) {
                             true if matches!(fate.outcome, Outcome::Delivered { .. }) => tally.delivered += 1,
                             true => tally.refused += 1,
-                            false => tally.differ(|| {
+                            false => tally.differ(kind(&topology, question, fate.outcome, found), || {
                                 format!(
                                     "{name}: {} {access:?} {class:?} {form:?} memory of {}:\n  judge:     {:?}\n    \
                                      {:?}\n    {:?}\n  simulator: {found:?}\n    {:?}\n    {:?}",
@@ -129,11 +141,37 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
     tally
 }
 
+/// What kind of functions, and what the two say.
+fn kind(topology: &Topology, question: Question, judge: Outcome, simulator: Fate) -> String {
+    let port_type = |node| match topology.function(node).port_type() {
+        Fact::Known(Some(port_type)) => port_type.to_string(),
+        Fact::Known(None) => "conventional function".into(),
+        Fact::Unknown(_) => "unknown function".into(),
+    };
+    let judge = match judge {
+        Outcome::Refused { why, .. } => format!("{why:?}"),
+        other => format!("{other:?}"),
+    };
+    let simulator = match simulator {
+        Fate::Lost(Loss { why, packet, .. }) => format!("{why:?} of the {packet:?}"),
+        Fate::Astray(End::Function { .. }) => "another function".into(),
+        Fate::Astray(end) => format!("{end:?}"),
+        other => format!("{other:?}"),
+    };
+    format!(
+        "{} {:?} {}: judge {judge}, simulator {simulator}",
+        port_type(question.client),
+        question.access,
+        port_type(question.provider)
+    )
+}
+
 fn notes(inquirer: &Inquirer, route: &peerdma_sim::fabric::Route) -> Vec<String> {
     let at = |place| match place {
         Where::Function(function) => inquirer.fabric().function(function).bdf.to_string(),
         Where::HostBridge { domain, bus } => format!("host bridge {domain:04x}:{bus:02x}"),
         Where::Iommu => "IOMMU".into(),
+        Where::Nowhere => "nowhere".into(),
     };
     let notes = route.notes.iter();
     notes.map(|note| format!("{}: {note}", at(note.at))).collect()
@@ -217,12 +255,9 @@ fn same_reason(judge: Refusal, simulator: Loss) -> bool {
 fn same_place(topology: &Topology, fabric: &Fabric, judge: Bdf, simulator: Where) -> bool {
     match simulator {
         Where::Function(function) => fabric.function(function).bdf == judge,
-        Where::HostBridge { domain, bus } => topology.find(judge).is_some_and(|node| {
-            let root = topology.root(node).map(|root| topology.roots()[root.index()]);
-            root.is_some_and(|root| (root.domain, root.bus) == (domain, bus))
-        }),
-        Where::Iommu => topology
+        Where::HostBridge { .. } | Where::Iommu => topology
             .find(judge)
             .is_some_and(|node| topology.root(node).is_some()),
+        Where::Nowhere => false,
     }
 }

@@ -41,6 +41,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let random = random(arguments.seed, arguments.machines, arguments.threads);
     println!("random machines:  {random}");
     tally.add(random);
+    for (kind, count) in &tally.kinds {
+        println!("{count:>9}  {kind}");
+    }
     for difference in tally.differences.iter().take(MOST_PRINTED) {
         println!("{difference}");
     }
@@ -89,7 +92,7 @@ fn random(first: u64, count: u64, threads: usize) -> Tally {
                     let name = format!("random machine {seed}");
                     match firmware::boot(&random_machine(seed)) {
                         Ok(blueprint) => mine.add(compare(&name, &blueprint)),
-                        Err(error) => mine.differ(|| format!("{name}: {error}")),
+                        Err(error) => mine.differ("no blueprint".into(), || format!("{name}: {error}")),
                     }
                 }
                 all.lock().unwrap_or_else(PoisonError::into_inner).add(mine);

@@ -12,25 +12,71 @@ fn an_error_names_the_line_what_is_wrong_and_what_to_write_instead() {
     let port = |line: &str| format!("[[bridge]]\n[[bridge.port]]\n{line}\n");
     let device = |rest: &str| format!("[[bridge]]\n[[bridge.port]]\ndevice = {{ {rest} }}\n");
     for (text, parts) in [
-        ("bridge = 5".into(), ["line 1, column 10", "`bridge` is 5", "a table: a host bridge"]),
-        ("".into(), ["line 1", "a machine needs `bridge`", "[[bridge]]"]),
-        (port("lnik = \"gen4 x4\""), ["line 3, column 1", "a port has no `lnik`", "did you mean `link`?"]),
-        (port("link = \"gen7 x4\""), ["line 3, column 8", "`link` is \"gen7 x4\"", "\"gen5 x16\""]),
-        (port("acs = \"RX\""), ["line 3", "`acs` is \"RX\"", "R request redirect"]),
-        (port("acs = { on = \"r\" }"), ["line 3", "`on` is \"r\"", "C completion redirect"]),
-        (port("acs = { can = \"RC\", forbid = [1] }"), ["line 3", "egress control", "write E"]),
-        (port("acs = { can = \"E\", forbid = [\"x\"] }"), ["line 3", "named `x`", "ports of the same switch"]),
-        (port("mps = 300"), ["line 3", "`mps` is 300", "128, 256, 512"]),
-        (port("mps = 1024"), ["line 2", "more than the 512 bytes", "raise `mps-supported`"]),
-        (port("name = \"a\"\n[[bridge.port]]\nname = \"a\""), ["line 4", "the name `a` is taken in line 2", "one thing"]),
-        (device("kind = \"gpu\""), ["line 3", "`kind` is \"gpu\"", "\"accelerator\""]),
-        (device("kind = \"card\", bar = { size = 5 }"), ["line 3", "`size` is 5", "a power of two"]),
-        (device("kind = \"nvme\", slot = \"3.0\""), ["line 3", "slot 3.0 does not exist below a port", "0.N"]),
-        (device("kind = \"nvme\", slot = \"0.1\""), ["line 2", "no function 0", "DEVICE.0"]),
-        ("iommu = \"on\"\n[[bridge]]".into(), ["line 1, column 9", "`iommu` is \"on\"", "\"translating\""]),
-        ("[[bridge]]\n[[bridge]]\nbus = 0".into(), ["line 2", "takes buses 0x00 to 0x00", "another `domain`"]),
         (
-            "[[bridge]]\nwindow = { bus = 0x8000_0000, size = \"1 MiB\" }\ndevice = { kind = \"card\" }".into(),
+            "bridge = 5".into(),
+            ["line 1, column 10", "`bridge` is 5", "a table: a host bridge"],
+        ),
+        ("".into(), ["line 1", "a machine needs `bridge`", "[[bridge]]"]),
+        (
+            port("lnik = \"gen4 x4\""),
+            ["line 3, column 1", "a port has no `lnik`", "did you mean `link`?"],
+        ),
+        (
+            port("link = \"gen7 x4\""),
+            ["line 3, column 8", "`link` is \"gen7 x4\"", "\"gen5 x16\""],
+        ),
+        (
+            port("acs = \"RX\""),
+            ["line 3", "`acs` is \"RX\"", "R request redirect"],
+        ),
+        (
+            port("acs = { on = \"r\" }"),
+            ["line 3", "`on` is \"r\"", "C completion redirect"],
+        ),
+        (
+            port("acs = { can = \"RC\", forbid = [1] }"),
+            ["line 3", "egress control", "write E"],
+        ),
+        (
+            port("acs = { can = \"E\", forbid = [\"x\"] }"),
+            ["line 3", "named `x`", "ports of the same switch"],
+        ),
+        (port("mps = 300"), ["line 3", "`mps` is 300", "128, 256, 512"]),
+        (
+            port("mps = 1024"),
+            ["line 2", "more than the 512 bytes", "raise `mps-supported`"],
+        ),
+        (
+            port("name = \"a\"\n[[bridge.port]]\nname = \"a\""),
+            ["line 4", "the name `a` is taken in line 2", "one thing"],
+        ),
+        (
+            device("kind = \"gpu\""),
+            ["line 3", "`kind` is \"gpu\"", "\"accelerator\""],
+        ),
+        (
+            device("kind = \"card\", bar = { size = 5 }"),
+            ["line 3", "`size` is 5", "a power of two"],
+        ),
+        (
+            device("kind = \"nvme\", slot = \"3.0\""),
+            ["line 3", "slot 3.0 does not exist below a port", "0.N"],
+        ),
+        (
+            device("kind = \"nvme\", slot = \"0.1\""),
+            ["line 2", "no function 0", "DEVICE.0"],
+        ),
+        (
+            "iommu = \"on\"\n[[bridge]]".into(),
+            ["line 1, column 9", "`iommu` is \"on\"", "\"translating\""],
+        ),
+        (
+            "[[bridge]]\n[[bridge]]\nbus = 0".into(),
+            ["line 2", "takes buses 0x00 to 0x00", "another `domain`"],
+        ),
+        (
+            "[[bridge]]\nwindow = { bus = 0x8000_0000, size = \"1 MiB\" }\ndevice = { kind = \"card\" }"
+                .into(),
             ["line 1", "0x4000000 bytes of BARs", "enlarge its `window`"],
         ),
         (
@@ -41,7 +87,10 @@ fn an_error_names_the_line_what_is_wrong_and_what_to_write_instead() {
     ] {
         let found = error(&text);
         for part in parts {
-            assert!(found.contains(part), "{text}\n gives: {found}\n which lacks: {part}");
+            assert!(
+                found.contains(part),
+                "{text}\n gives: {found}\n which lacks: {part}"
+            );
         }
     }
 }
@@ -62,7 +111,13 @@ fn hostile_files_are_refused_within_bounds() {
     assert!(error(&format!("[[bridge]]\n{}", ports.repeat(4))).contains("no bus number left"));
     assert!(error(&"[[bridge]]\n".repeat(300)).contains("there can be 256"));
     assert!(error(&" ".repeat(MOST_FILE_BYTES + 1)).contains("at most"));
-    assert!(error(&format!("[[bridge]]\n{}", "[[bridge.device]]\nkind = \"card\"\n".repeat(32))).contains("32 devices"));
+    assert!(
+        error(&format!(
+            "[[bridge]]\n{}",
+            "[[bridge.device]]\nkind = \"card\"\n".repeat(32)
+        ))
+        .contains("32 devices")
+    );
     let hole = "a = ".to_owned() + &"[".repeat(5000);
     assert!(!error(&hole).is_empty());
 }
