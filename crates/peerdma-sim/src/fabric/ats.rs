@@ -30,7 +30,7 @@ impl Fabric {
                 let address = match place.by {
                     Some(Physical::Window { root: to, phys, bus }) if to == root => bus + (found.phys - phys),
                     // What the root complex adds to it again.
-                    _ => found.phys.checked_sub_signed(inbound_offset)?,
+                    _ => u64::try_from(i128::from(found.phys) - i128::from(inbound_offset)).ok()?,
                 };
                 Some(Translation {
                     address,

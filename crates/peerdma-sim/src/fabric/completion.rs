@@ -70,7 +70,7 @@ impl Fabric {
             Completer::Function(_) => walk.lost(Where::Nowhere, Why::LinkDown),
             Completer::RootComplex => {
                 walk.route.legs.push(Leg::RootComplex);
-                walk.from_root_complex()
+                walk.leave_root_complex()
             }
         };
         route.end = end;
@@ -220,7 +220,7 @@ impl CompletionWalk<'_> {
         let from = &roots[root as usize];
         if self.goes_back {
             self.note(from.place(), || Decision::GoesBack);
-            return self.from_root_complex();
+            return self.leave_root_complex();
         }
         let Some(to) = self.requesters_root() else {
             return self.unexpected(from.place());
@@ -232,11 +232,11 @@ impl CompletionWalk<'_> {
         }
         let policy = from.forwarding;
         self.note(from.place(), || Decision::Forwarded { policy });
-        self.from_root_complex()
+        self.leave_root_complex()
     }
 
     /// From the root complex down to the requester.
-    fn from_root_complex(&mut self) -> End {
+    fn leave_root_complex(&mut self) -> End {
         if self.is_for_processor {
             return End::Requester;
         }

@@ -411,11 +411,14 @@ impl Iommu {
     }
 }
 
+/// For each device and function number of a bus, a position in the list of contexts.
+type BusTable = Box<[u32; 256]>;
+
 /// Contexts by requester ID: a table for each bus that has any, since every request asks.
 #[derive(Debug, Default)]
 struct Contexts {
     /// Domain, and for each of its buses the positions in the list of those of its requesters.
-    domains: Vec<(u32, Vec<Option<Box<[u32; 256]>>>)>,
+    domains: Vec<(u32, Vec<Option<BusTable>>)>,
     list: Vec<Context>,
 }
 

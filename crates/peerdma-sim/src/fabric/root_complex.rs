@@ -45,7 +45,7 @@ impl RequestWalk<'_> {
                 bus,
             }) => {
                 self.address = bus + (phys - first);
-                self.to_peer(root, to, phys, arrival)
+                self.forward(root, to, phys, arrival)
             }
         }
     }
@@ -133,7 +133,7 @@ impl RequestWalk<'_> {
     }
 
     /// From device to device, if the root complex does that.
-    fn to_peer(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> End {
+    fn forward(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> End {
         let roots = &self.fabric.host.roots;
         let (from, beyond) = (&roots[root as usize], &roots[to as usize]);
         let bus_address = self.address;

@@ -42,7 +42,7 @@ impl Layout {
             aer_mask(offset - self.aer)
         } else if inside(self.acs, 8) {
             self.acs_mask(bytes, offset)
-        } else if self.acs != 0 && offset >= self.acs + 8 {
+        } else if inside(self.acs, 8 + 32) {
             self.vector_mask(bytes, offset)
                 .unwrap_or_else(|| self.rest_mask(offset))
         } else {
