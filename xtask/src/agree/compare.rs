@@ -2,10 +2,11 @@
 
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
+use peerdma::pci::PortType;
 use peerdma::route::spec::{Form, Judge, Outcome, Question, Refusal, Way};
 use peerdma::route::{Access, TlpClass};
 use peerdma::snapshot::Warnings;
-use peerdma::topology::{NodeId, Topology};
+use peerdma::topology::{NodeId, Place, Topology};
 use peerdma_sim::blueprint::Blueprint;
 use peerdma_sim::fabric::{End, Fabric, FunctionId, Loss, Packet, Where, Why};
 use peerdma_sim::inquiry::{self, Fate, Inquirer};
@@ -116,7 +117,8 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
                             continue;
                         }
                         let found = inquirer.ask(asked(question, client_function, provider_function));
-                        match agree(&topology, &inquirer, fate.outcome, found) {
+                        let mut possible = std::iter::once(&fate.outcome).chain(&fate.other_refusals);
+                        match possible.any(|&outcome| agree(&topology, &inquirer, outcome, found)) {
                             true if matches!(fate.outcome, Outcome::Delivered { .. }) => tally.delivered += 1,
                             true => tally.refused += 1,
                             false => tally.differ(kind(&topology, question, fate.outcome, found), || {
@@ -211,7 +213,7 @@ fn agree(topology: &Topology, inquirer: &Inquirer, judge: Outcome, simulator: Fa
             },
         ) => same_way(request, found_request) && same_way(completion, found_completion),
         (Outcome::Refused { at, why }, Fate::Lost(loss)) => {
-            same_reason(why, loss) && same_place(topology, inquirer.fabric(), at, loss.at)
+            same_reason(why, loss) && same_place(topology, inquirer.fabric(), gives_up(topology, at, why), loss.at)
         }
         (Outcome::Refused { why, .. }, Fate::Astray(end)) => matches!(
             (why, end),
@@ -251,13 +253,37 @@ fn same_reason(judge: Refusal, simulator: Loss) -> bool {
     (simulator.packet, simulator.why) == expected
 }
 
+/// Who gives up on a request that the judge says is refused.
+///
+/// Where a function does not decode memory, the judge names that function, and who gives up is who has the packet: at the
+/// end of a link the device, whose first function speaks for it (no BAR or window says which it was for); elsewhere nobody
+/// takes it over, and it stays with the bridge above, or with the root complex.
+fn gives_up(topology: &Topology, at: Bdf, why: Refusal) -> Bdf {
+    let above = || {
+        let bridge = topology.upstream(topology.find(at)?)?;
+        let is_link = matches!(
+            topology.function(bridge).port_type(),
+            Fact::Known(Some(PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL))
+        );
+        let has_it = match is_link {
+            true => *topology.children(bridge).first()?,
+            false => bridge,
+        };
+        Some(topology.function(has_it).bdf)
+    };
+    match why {
+        Refusal::MemoryDisabled => above().unwrap_or(at),
+        _ => at,
+    }
+}
+
 /// The judge names the function through which a packet came into the root complex, the simulator the host bridge.
 fn same_place(topology: &Topology, fabric: &Fabric, judge: Bdf, simulator: Where) -> bool {
     match simulator {
         Where::Function(function) => fabric.function(function).bdf == judge,
         Where::HostBridge { .. } | Where::Iommu => topology
             .find(judge)
-            .is_some_and(|node| topology.root(node).is_some()),
+            .is_some_and(|node| matches!(topology.place(node), Place::OnRoot(_))),
         Where::Nowhere => false,
     }
 }

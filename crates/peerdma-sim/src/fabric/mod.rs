@@ -170,7 +170,6 @@ impl Fabric {
     /// # Panics
     /// For a [`FunctionId`] of another fabric.
     pub fn function(&self, function: FunctionId) -> FunctionView {
-        const CONVENTIONAL_BYTES: u16 = 128;
         let node = self.node(function);
         let (bridge_above, link_above) = match self.bus(node.bus).place {
             BusPlace::Root(_) => (None, None),
@@ -182,12 +181,10 @@ impl Fabric {
         };
         FunctionView {
             bdf: node.bdf,
-            max_payload_bytes: node
-                .payload
-                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_payload_bytes),
+            max_payload_bytes: self.sent_payload_bytes(function),
             max_read_request_bytes: node
                 .payload
-                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
+                .map_or(Self::CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
             may_relax_ordering: node.payload.is_some_and(|payload| payload.relaxed_ordering),
             ats_enabled: node.ats_enabled,
             bus_master: node.bus_master,
@@ -197,6 +194,24 @@ impl Fabric {
             bridge_above,
             link_above,
             answers: self.answers(function),
+        }
+    }
+
+    const CONVENTIONAL_BYTES: u16 = 128;
+
+    /// What packets with data from a function carry at most on the first link that they come to. A conventional function
+    /// makes none: the nearest bridge above it with a link above does.
+    fn sent_payload_bytes(&self, function: FunctionId) -> u16 {
+        let mut at = function;
+        loop {
+            let node = self.node(at);
+            if let Some(payload) = node.payload {
+                return payload.max_payload_bytes;
+            }
+            match self.bus(node.bus).place {
+                BusPlace::Root(_) => return Self::CONVENTIONAL_BYTES,
+                BusPlace::Below { bridge, .. } => at = bridge,
+            }
         }
     }
 

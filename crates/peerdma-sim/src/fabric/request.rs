@@ -274,19 +274,23 @@ impl RequestWalk<'_> {
             return Some(target);
         }
         // The sender hides whoever else claims the same: two claimants of one address, a broken machine.
+        self.scan(bus, |function, node| function != sender && node.memory_enabled)
+    }
+
+    /// Who would claim the address on a bus if memory enable were set everywhere.
+    pub(super) fn silent_on(&mut self, bus: BusId) -> Option<FunctionId> {
+        self.scan(bus, |_, node| !node.memory_enabled).map(Target::function)
+    }
+
+    /// The first of `wanted` functions on a bus whose BARs or windows hold the address.
+    fn scan(&mut self, bus: BusId, wanted: impl Fn(FunctionId, &Node) -> bool) -> Option<Target> {
         let address = self.address;
         let nodes = &self.fabric.nodes;
-        let others = self
-            .fabric
-            .bus(bus)
-            .functions
-            .iter()
-            .filter(|&&other| other != sender);
         let mut found = None;
         let mut holds_bytes = u64::MAX;
-        for &function in others {
+        for &function in &self.fabric.bus(bus).functions {
             let node = &nodes[function.index()];
-            if node.is_gone || !node.memory_enabled {
+            if node.is_gone || !wanted(function, node) {
                 continue;
             }
             for (bar, opening) in (0u8..).zip(node.bars) {

@@ -54,6 +54,7 @@ impl<'t> Judge<'t> {
     pub fn fate(&self, question: Question) -> Fate {
         let mut fate = Fate {
             outcome: Outcome::SameFunction,
+            other_refusals: Vec::new(),
             request: Vec::new(),
             completion: Vec::new(),
         };
@@ -74,8 +75,7 @@ impl<'t> Judge<'t> {
                 Next::TooMany => {
                     let at = self.machine.bdf(question.client);
                     let missing = Missing::TooMuch;
-                    fate.outcome = Outcome::Unknown { at, missing };
-                    return fate;
+                    return fate.unknown(at, missing);
                 }
                 Next::Run(doubt) => doubt,
             };
@@ -83,11 +83,10 @@ impl<'t> Judge<'t> {
             let other = outcome(walk.run(&mut Vec::new()));
             if !ends_alike(fate.outcome, other) {
                 // Neighbours differ by one fact alone: all that was asked before it is the same in both.
-                fate.outcome = Outcome::Unknown {
-                    at: doubt.at,
-                    missing: doubt.missing,
-                };
-                return fate;
+                return fate.unknown(doubt.at, doubt.missing);
+            }
+            if other != fate.outcome && !fate.other_refusals.contains(&other) {
+                fate.other_refusals.push(other);
             }
         }
     }

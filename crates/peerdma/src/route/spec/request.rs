@@ -2,7 +2,7 @@
 
 use super::facts::{Bus, BusKind};
 use super::port::Turn;
-use super::walk::{Entry, Leg, Packet, Walk};
+use super::walk::{Entry, Leg, Packet, Target, Walk};
 use super::{Deed, Missing, Refusal, Way};
 use crate::topology::NodeId;
 
@@ -27,15 +27,19 @@ pub(super) enum Reply {
 impl Walk<'_, '_> {
     /// From the client to the provider.
     pub(super) fn request(&mut self) -> Leg<Arrival> {
-        self.note(self.client, Deed::Issues);
-        if !self.is_bus_master(self.client)? {
-            return self.refuse(self.client, Refusal::MasterDisabled);
-        }
+        // Where there is no address, nothing can be asked for.
         let mut packet = Packet {
             target: self.first_target()?,
             requester: self.client,
             sender: self.client,
         };
+        self.note(self.client, Deed::Issues);
+        if !self.is_bus_master(self.client)? {
+            return self.refuse(self.client, Refusal::MasterDisabled);
+        }
+        if self.is_for_below(self.client, packet.target)? {
+            return self.unknown(self.client, Missing::OwnRequests);
+        }
         let mut from = self.client;
         let mut entry = Entry::OnBus;
         loop {
@@ -94,6 +98,18 @@ impl Walk<'_, '_> {
                 }
             }
             from = above;
+        }
+    }
+
+    /// Would the client have to send the request down to what is below itself, or be sent it from above for there?
+    fn is_for_below(&mut self, client: NodeId, target: Target) -> Leg<bool> {
+        let mut above = self.machine.topology.climb(self.provider).skip(1);
+        if above.any(|node| node == client) {
+            return Ok(true);
+        }
+        match target {
+            Target::At(_) => self.holds(client, target),
+            Target::OutsideWindows | Target::Unknown(..) => Ok(false),
         }
     }
 

@@ -21,6 +21,9 @@ impl Walk<'_, '_> {
             return Ok(Target::At(self.bus_address));
         }
         if self.iommu()? == IommuMode::Translating {
+            if self.phys.is_none() && self.is_outside_host_windows() {
+                return self.refuse(self.provider, Refusal::NoHostAddress);
+            }
             return Ok(Target::OutsideWindows);
         }
         let unknown = |node, missing| Ok(Target::Unknown(self.bdf(node), missing));
@@ -95,17 +98,18 @@ impl Walk<'_, '_> {
         }
         packet.target = Target::At(address);
         let bus = Bus::Root(egress_root);
-        let Some(claim) = self.claimant(bus, None, packet.target)? else {
-            let off = self.machine.claims.of(bus, address).next();
-            return match off {
-                Some(claim) => self.refuse(claim.node, Refusal::MemoryDisabled),
-                None => self.refuse(from, Refusal::Unclaimed),
-            };
-        };
-        if entry != Entry::OnBus {
-            self.check_egress(from, claim.node)?;
+        let claim = self.claimant(bus, None, packet.target)?;
+        let off = self.machine.claims.of(bus, address).next();
+        if entry != Entry::OnBus
+            && let Some(egress) = claim.or(off)
+        {
+            self.check_egress(from, egress.node)?;
         }
-        self.descend(claim, packet)?;
+        match (claim, off) {
+            (Some(claim), _) => self.descend(claim, packet)?,
+            (None, Some(off)) => return self.refuse(off.node, Refusal::MemoryDisabled),
+            (None, None) => return self.refuse(from, Refusal::Unclaimed),
+        }
         Ok(packet.arrived(Way::ThroughRootComplex))
     }
 
@@ -142,9 +146,6 @@ impl Walk<'_, '_> {
             return match (self.form, self.phys) {
                 (Form::BusAddress, _) => self.refuse(from, Refusal::IommuFault),
                 (Form::HostAddress, Some(phys)) => Ok(phys),
-                (Form::HostAddress, None) if self.is_outside_host_windows() => {
-                    self.refuse(self.provider, Refusal::NoHostAddress)
-                }
                 (Form::HostAddress, None) => self.unknown(self.provider, Missing::HostAddress),
             };
         }

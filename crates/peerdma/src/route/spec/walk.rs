@@ -2,7 +2,7 @@
 
 use super::claims::{Claim, ClaimBy};
 use super::doubts::{Doubt, Doubts};
-use super::facts::{Bus, Machine};
+use super::facts::{Bus, BusKind, Machine};
 use super::{Deed, Form, Missing, Refusal, Step, Way};
 use crate::addr::Bdf;
 use crate::fact::Fact;
@@ -252,7 +252,7 @@ impl Walk<'_, '_> {
             self.note(claim.node, Deed::PassesDown);
             let bus = Bus::Below(claim.node);
             let Some(next) = self.claimant(bus, None, packet.target)? else {
-                return self.nobody_below(claim.node, packet.target);
+                return self.nobody_below(claim.node, &packet);
             };
             self.receive_below(claim.node, next.node, &mut packet.sender)?;
             claim = next;
@@ -264,14 +264,24 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Nobody below the bridge takes the address: is that because someone does not decode memory?
-    fn nobody_below<T>(&mut self, bridge: NodeId, target: Target) -> Leg<T> {
-        if let Target::At(address) = target {
+    /// Nobody below the bridge takes the address: is that because someone does not decode memory? At the end of a
+    /// link there is a device that has received the packet all the same, and gives up on it.
+    fn nobody_below<T>(&mut self, bridge: NodeId, packet: &Packet) -> Leg<T> {
+        let mut last = bridge;
+        if self.machine.function(bridge).below == BusKind::Link
+            && let Some(&device) = self.machine.topology.children(bridge).first()
+        {
+            if self.access == Access::Write {
+                self.check_payload(packet.sender, device)?;
+            }
+            last = device;
+        }
+        if let Target::At(address) = packet.target {
             let first = self.machine.claims.of(Bus::Below(bridge), address).next();
             if let Some(claim) = first {
                 return self.refuse(claim.node, Refusal::MemoryDisabled);
             }
         }
-        self.refuse(bridge, Refusal::Unclaimed)
+        self.refuse(last, Refusal::Unclaimed)
     }
 }
