@@ -33,6 +33,7 @@ struct Memory {
     bar: u8,
     bus: u64,
     phys: Option<u64>,
+    size_bytes: u64,
 }
 
 /// Which address a request carries.
@@ -154,11 +155,13 @@ impl Inquirer {
             Access::Read => client.max_read_request_bytes,
             Access::Write => client.max_payload_bytes,
         };
+        // Nothing reaches beyond the BAR.
+        let len_bytes = u64::from(len_bytes).min(memory.size_bytes) as u32;
         let request = Request {
             requester: client.bdf,
             access: question.access,
             address,
-            len_bytes: len_bytes.into(),
+            len_bytes,
             address_type: question.address_type,
             ordering: question.ordering,
         };
@@ -176,12 +179,12 @@ impl Inquirer {
             };
         }
         let provider = self.fabric.function(question.provider);
-        let payload_bytes = provider.max_payload_bytes;
+        let payload_bytes = len_bytes.min(provider.max_payload_bytes.into());
         self.fabric.route_completion(
             Completer::Function(question.provider),
             &request,
             &self.request,
-            payload_bytes.into(),
+            payload_bytes,
             &mut self.completion,
         );
         match self.completion.end {
@@ -229,6 +232,7 @@ fn largest(function: &Function) -> Option<Memory> {
             bar: bar.index,
             bus,
             phys: bar.phys.known().map(|span| span.first().to_u64()),
+            size_bytes,
         };
         (bus != 0).then_some((size_bytes, memory))
     });

@@ -5,7 +5,7 @@ use peerdma::fact::Fact;
 use peerdma::pci::PortType;
 use peerdma::route::spec::{Form, Judge, Outcome, Question, Refusal, Way};
 use peerdma::route::{Access, TlpClass};
-use peerdma::snapshot::Warnings;
+use peerdma::snapshot::{Snapshot, Warnings};
 use peerdma::topology::{NodeId, Place, Topology};
 use peerdma_sim::blueprint::Blueprint;
 use peerdma_sim::fabric::{End, Fabric, FunctionId, Loss, Packet, Where, Why};
@@ -26,7 +26,11 @@ pub(super) struct Tally {
     /// The judge does not know.
     pub(super) unknown: u64,
     pub(super) different: u64,
-    /// How many of each kind.
+    /// Refused before any packet travels: no memory, no address, no bus master.
+    pub(super) trivial: u64,
+    /// How many ended in which way.
+    pub(super) ends: BTreeMap<String, u64>,
+    /// How many differences of each kind.
     pub(super) kinds: BTreeMap<String, u64>,
     /// The first of each kind, in words.
     pub(super) differences: Vec<String>,
@@ -45,6 +49,10 @@ impl Tally {
         self.different += other.different;
         let room = Self::MOST_DIFFERENCES.saturating_sub(self.differences.len());
         self.differences.extend(other.differences.into_iter().take(room));
+        self.trivial += other.trivial;
+        for (end, count) in other.ends {
+            *self.ends.entry(end).or_default() += count;
+        }
         for (kind, count) in other.kinds {
             *self.kinds.entry(kind).or_default() += count;
         }
@@ -64,19 +72,25 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} machines, {} questions: {} delivered, {} refused, {} unknown to the judge, {} different",
-            self.machines, self.questions, self.delivered, self.refused, self.unknown, self.different
+            "{} machines, {} questions: {} delivered, {} refused ({} before a packet travels), {} unknown to the judge, {} different",
+            self.machines,
+            self.questions,
+            self.delivered,
+            self.refused,
+            self.trivial,
+            self.unknown,
+            self.different
         )
     }
 }
 
-/// Asks both everything about a machine.
-pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
+/// Asks both everything about a machine; `told` is what the specification's judge knows of it.
+pub(super) fn compare(name: &str, blueprint: &Blueprint, told: &Snapshot) -> Tally {
     let mut tally = Tally {
         machines: 1,
         ..Tally::default()
     };
-    let topology = Topology::new(blueprint.snapshot.clone(), &mut Warnings::default());
+    let topology = Topology::new(told.clone(), &mut Warnings::default());
     let judge = Judge::new(&topology);
     let mut inquirer = match Inquirer::new(blueprint) {
         Ok(inquirer) => inquirer,
@@ -96,10 +110,16 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
             if client == provider {
                 continue;
             }
+            let has_memory = judge.default_bar(provider).is_some();
             for access in Access::ALL {
                 for class in TlpClass::ALL {
                     for form in [Form::BusAddress, Form::HostAddress] {
                         if class.is_translated() && form == Form::HostAddress {
+                            continue;
+                        }
+                        // Without memory one question is like the other.
+                        let is_first = (access, class, form) == (Access::Read, TlpClass::Strict, Form::BusAddress);
+                        if !has_memory && !is_first {
                             continue;
                         }
                         tally.questions += 1;
@@ -112,6 +132,8 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
                             form,
                         };
                         let fate = judge.fate(question);
+                        *tally.ends.entry(end(fate.outcome)).or_default() += 1;
+                        tally.trivial += u64::from(is_trivial(fate.outcome));
                         if matches!(fate.outcome, Outcome::Unknown { .. }) {
                             tally.unknown += 1;
                             continue;
@@ -141,6 +163,29 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint) -> Tally {
         }
     }
     tally
+}
+
+/// How it ends, in a few words.
+fn end(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::SameFunction => "same function".into(),
+        Outcome::Delivered { request, completion } => {
+            format!("delivered {}/{}", request.name(), completion.name())
+        }
+        Outcome::Refused { why, .. } => format!("refused {}", why.name()),
+        Outcome::Unknown { missing, .. } => format!("unknown {}", missing.name()),
+    }
+}
+
+/// Refused before any packet travels?
+fn is_trivial(outcome: Outcome) -> bool {
+    let Outcome::Refused { why, .. } = outcome else {
+        return false;
+    };
+    matches!(
+        why,
+        Refusal::NoMemory | Refusal::NoHostAddress | Refusal::MasterDisabled
+    )
 }
 
 /// What kind of functions, and what the two say.

@@ -6,13 +6,15 @@
 //! specification leaves some things open.
 
 mod compare;
+mod oddities;
 #[cfg(test)]
 mod tests;
 
 use crate::chore::{Failure, repository};
 use compare::{Tally, compare};
 use peerdma_sim::firmware;
-use peerdma_sim::random::random_machine;
+use oddities::{forget, meddle};
+use peerdma_sim::random::{Random, random_machine};
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let random = random(arguments.seed, arguments.machines, arguments.threads);
     println!("random machines:  {random}");
     tally.add(random);
+    for (end, count) in &tally.ends {
+        println!("{count:>9}  {end}");
+    }
     for (kind, count) in &tally.kinds {
         println!("{count:>9}  {kind}");
     }
@@ -70,7 +75,7 @@ fn shipped() -> Result<Tally, Failure> {
         let name = file.display().to_string();
         let blueprint =
             peerdma_sim::file::load(&text).map_err(|error| Failure::Bad(format!("{name}: {error}")))?;
-        tally.add(compare(&name, &blueprint));
+        tally.add(compare(&name, &blueprint, &blueprint.snapshot));
     }
     Ok(tally)
 }
@@ -91,7 +96,13 @@ fn random(first: u64, count: u64, threads: usize) -> Tally {
                     let seed = first.wrapping_add(index);
                     let name = format!("random machine {seed}");
                     match firmware::boot(&random_machine(seed)) {
-                        Ok(blueprint) => mine.add(compare(&name, &blueprint)),
+                        Ok(mut blueprint) => {
+                            let mut random = Random::new(seed);
+                            meddle(&mut blueprint.snapshot, &mut random);
+                            let mut told = blueprint.snapshot.clone();
+                            forget(&mut told, &mut random);
+                            mine.add(compare(&name, &blueprint, &told));
+                        }
                         Err(error) => mine.differ("no blueprint".into(), || format!("{name}: {error}")),
                     }
                 }

@@ -49,7 +49,7 @@ use bus::{Bus, BusPlace};
 use config_space::Space;
 use host::HostSide;
 use index::Index;
-use node::{Facing, Node};
+use node::{Facing, Node, PayloadSizes};
 use peerdma::addr::Bdf;
 use peerdma::pci::LinkState;
 use peerdma::snapshot::Snapshot;
@@ -170,6 +170,7 @@ impl Fabric {
     /// # Panics
     /// For a [`FunctionId`] of another fabric.
     pub fn function(&self, function: FunctionId) -> FunctionView {
+        const CONVENTIONAL_BYTES: u16 = 128;
         let node = self.node(function);
         let (bridge_above, link_above) = match self.bus(node.bus).place {
             BusPlace::Root(_) => (None, None),
@@ -181,10 +182,12 @@ impl Fabric {
         };
         FunctionView {
             bdf: node.bdf,
-            max_payload_bytes: self.sent_payload_bytes(function),
-            max_read_request_bytes: node
-                .payload
-                .map_or(Self::CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
+            max_payload_bytes: self
+                .sizes_on_link(function)
+                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_payload_bytes),
+            max_read_request_bytes: self
+                .sizes_on_link(function)
+                .map_or(CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
             may_relax_ordering: node.payload.is_some_and(|payload| payload.relaxed_ordering),
             ats_enabled: node.ats_enabled,
             bus_master: node.bus_master,
@@ -197,19 +200,17 @@ impl Fabric {
         }
     }
 
-    const CONVENTIONAL_BYTES: u16 = 128;
-
-    /// What packets with data from a function carry at most on the first link that they come to. A conventional function
-    /// makes none: the nearest bridge above it with a link above does.
-    fn sent_payload_bytes(&self, function: FunctionId) -> u16 {
+    /// How large packets of a function are on the first link that they come to. A conventional function makes none: the
+    /// nearest bridge above it with a link above does.
+    fn sizes_on_link(&self, function: FunctionId) -> Option<PayloadSizes> {
         let mut at = function;
         loop {
             let node = self.node(at);
-            if let Some(payload) = node.payload {
-                return payload.max_payload_bytes;
+            if node.payload.is_some() {
+                return node.payload;
             }
             match self.bus(node.bus).place {
-                BusPlace::Root(_) => return Self::CONVENTIONAL_BYTES,
+                BusPlace::Root(_) => return None,
                 BusPlace::Below { bridge, .. } => at = bridge,
             }
         }

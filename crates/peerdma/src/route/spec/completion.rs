@@ -38,7 +38,7 @@ impl Walk<'_, '_> {
                         self.complete_down(sibling, completer, requester)?;
                         return Ok(Way::Direct);
                     }
-                    self.check_payload(completer, above)?;
+                    self.check_completion(completer, requester, above)?;
                     if above == requester {
                         self.note(above, Deed::Receives);
                         return Ok(Way::Direct);
@@ -147,7 +147,7 @@ impl Walk<'_, '_> {
                 return self.unknown(requester, Missing::Place);
             };
             match self.machine.function(node).below {
-                BusKind::Link => self.check_payload(completer, next)?,
+                BusKind::Link => self.check_completion(completer, requester, next)?,
                 BusKind::Internal | BusKind::Conventional => {}
                 BusKind::Unknown => return self.unknown(node, Missing::PortType),
             }

@@ -171,6 +171,7 @@ impl<'t> Judge<'t> {
             client: question.client,
             bus_address: memory.bus_address,
             phys: memory.phys,
+            size_bytes: memory.size_bytes,
             access: question.access,
             class: question.class,
             form: question.form,
@@ -196,7 +197,9 @@ impl<'t> Judge<'t> {
                 Err(Outcome::Refused { at, why })
             }
             Memory::Unknown => unknown(provider, Missing::Bars),
-            Memory::At { bus, phys, .. } => {
+            Memory::At {
+                bus, phys, size_bytes, ..
+            } => {
                 for node in [provider, client] {
                     if self.topology().root(node).is_none() {
                         return unknown(node, Missing::Place);
@@ -205,6 +208,7 @@ impl<'t> Judge<'t> {
                 Ok(Placed {
                     bus_address: bus,
                     phys,
+                    size_bytes,
                 })
             }
         }
@@ -238,6 +242,7 @@ impl<'t> Judge<'t> {
 struct Placed {
     bus_address: u64,
     phys: Option<u64>,
+    size_bytes: Option<u64>,
 }
 
 fn outcome(end: Leg<(Way, Way)>) -> Outcome {

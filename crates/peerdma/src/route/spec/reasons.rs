@@ -120,7 +120,7 @@ pub enum Missing {
     Windows,
     /// Its BARs, or their addresses.
     Bars,
-    /// What a port does with a request from below for its own BAR.
+    /// What a port or bridge does with a request from below for its own BAR.
     OwnBar,
     /// What a port or bridge does with a request of its own for what lies below it.
     OwnRequests,

@@ -91,6 +91,7 @@ impl Walk<'_, '_> {
                     if !self.is_bus_master(above)? {
                         return self.refuse(above, Refusal::PortMasterDisabled);
                     }
+                    self.is_not_for(above, packet.target)?;
                     self.note(above, Deed::PassesUpAsItsOwn);
                     packet.requester = above;
                     packet.sender = above;
@@ -120,6 +121,9 @@ impl Walk<'_, '_> {
         }
         if !self.is_bus_master(upstream)? {
             return self.refuse(upstream, Refusal::PortMasterDisabled);
+        }
+        if entry != Entry::Redirected {
+            self.is_not_for(upstream, packet.target)?;
         }
         self.note(upstream, Deed::PassesUp);
         Ok(())

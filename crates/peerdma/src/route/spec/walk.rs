@@ -69,6 +69,8 @@ pub(super) struct Walk<'w, 't> {
     pub(super) bus_address: u64,
     /// Where the CPU sees it.
     pub(super) phys: Option<u64>,
+    /// How large it is.
+    pub(super) size_bytes: Option<u64>,
     pub(super) access: Access,
     pub(super) class: TlpClass,
     pub(super) form: Form,
