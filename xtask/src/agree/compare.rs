@@ -118,7 +118,8 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint, told: &Snapshot) -> Tal
                             continue;
                         }
                         // Without memory one question is like the other.
-                        let is_first = (access, class, form) == (Access::Read, TlpClass::Strict, Form::BusAddress);
+                        let is_first =
+                            (access, class, form) == (Access::Read, TlpClass::Strict, Form::BusAddress);
                         if !has_memory && !is_first {
                             continue;
                         }
@@ -200,7 +201,15 @@ fn kind(topology: &Topology, question: Question, judge: Outcome, simulator: Fate
         other => format!("{other:?}"),
     };
     let simulator = match simulator {
-        Fate::Lost(Loss { why, packet, .. }) => format!("{why:?} of the {packet:?}"),
+        Fate::Lost(Loss { why, packet, at }) => {
+            let at = match at {
+                Where::Function(_) => "function",
+                Where::HostBridge { .. } => "host bridge",
+                Where::Iommu => "IOMMU",
+                Where::Nowhere => "nowhere",
+            };
+            format!("{why:?} of the {packet:?} ({at})")
+        }
         Fate::Astray(End::Function { .. }) => "another function".into(),
         Fate::Astray(end) => format!("{end:?}"),
         other => format!("{other:?}"),
@@ -258,7 +267,8 @@ fn agree(topology: &Topology, inquirer: &Inquirer, judge: Outcome, simulator: Fa
             },
         ) => same_way(request, found_request) && same_way(completion, found_completion),
         (Outcome::Refused { at, why }, Fate::Lost(loss)) => {
-            same_reason(why, loss) && same_place(topology, inquirer.fabric(), gives_up(topology, at, why), loss.at)
+            same_reason(why, loss)
+                && same_place(topology, inquirer.fabric(), gives_up(topology, at, why), loss.at)
         }
         (Outcome::Refused { why, .. }, Fate::Astray(end)) => matches!(
             (why, end),
@@ -308,7 +318,9 @@ fn gives_up(topology: &Topology, at: Bdf, why: Refusal) -> Bdf {
         let bridge = topology.upstream(topology.find(at)?)?;
         let is_link = matches!(
             topology.function(bridge).port_type(),
-            Fact::Known(Some(PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL))
+            Fact::Known(Some(
+                PortType::ROOT_PORT | PortType::DOWNSTREAM | PortType::FROM_CONVENTIONAL
+            ))
         );
         let has_it = match is_link {
             true => *topology.children(bridge).first()?,

@@ -3,7 +3,7 @@
 //! [`meddle`] changes facts for both judges: sizes, enables, controls, vectors, port numbers, windows, BARs of bridges.
 //! [`forget`] takes facts from the specification's judge alone, which must then be right whatever they are.
 
-use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
+use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::pci::{Acs, AcsFlags, Bar, BarKind, Command, EgressVector, PortType};
 use peerdma::snapshot::{Function, Host, Resource, Snapshot};
@@ -13,10 +13,18 @@ const MEMORY_ENABLE: u16 = 0x2;
 const BUS_MASTER: u16 = 0x4;
 const MIB: u64 = 1 << 20;
 
+/// Is every address given out once?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Addresses {
+    Once,
+    Twice,
+}
+
 /// Changes facts here and there; most machines stay as firmware made them.
-pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) {
+pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) -> Addresses {
     let percent = random.one_of(&[0, 0, 5, 10, 25]);
     let mut taken: Option<BusAddr> = None;
+    let mut addresses = Addresses::Once;
     let host = snapshot.host.clone();
     snapshot.edit(|function| {
         if random.chance(percent) {
@@ -35,13 +43,16 @@ pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) {
             close(function, random);
         }
         if random.chance(2 * percent) {
+            // Bridges further down keep what this one loses.
+            addresses = Addresses::Twice;
             furnish(function, &host, random);
         }
         if random.chance(percent) {
             shrink(function, random);
         }
         if random.chance(percent / 3) {
-            place_twice(function, &mut taken);
+            addresses = Addresses::Twice;
+            place_twice(function, &host, &mut taken);
         }
         if random.chance(percent) && is_conventional_bridge(function) {
             function.config.express = Fact::Known(None);
@@ -50,10 +61,12 @@ pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) {
             function.os.link = Fact::Known(None);
         }
     });
+    addresses
 }
 
-/// Makes facts unknown here and there.
-pub(super) fn forget(snapshot: &mut Snapshot, random: &mut Random) {
+/// Makes facts unknown here and there. Where addresses are given out twice, windows stay: that they are not is what the
+/// judge takes for granted where it does not know them.
+pub(super) fn forget(snapshot: &mut Snapshot, addresses: Addresses, random: &mut Random) {
     let percent = random.one_of(&[0, 0, 0, 2, 5, 20]);
     if percent == 0 {
         return;
@@ -73,7 +86,7 @@ pub(super) fn forget(snapshot: &mut Snapshot, random: &mut Random) {
             if random.chance(percent) {
                 bridge.inbound_offset = Fact::NOT_IN_SOURCE;
             }
-            if random.chance(percent) {
+            if random.chance(percent) && addresses == Addresses::Once {
                 bridge.windows = Fact::NOT_IN_SOURCE;
             }
         }
@@ -105,6 +118,7 @@ pub(super) fn forget(snapshot: &mut Snapshot, random: &mut Random) {
         }
         if let Fact::Known(Some(bridge)) = &mut config.bridge
             && random.chance(percent)
+            && addresses == Addresses::Once
         {
             bridge.windows = Fact::NOT_IN_SOURCE;
         }
@@ -199,10 +213,7 @@ fn furnish(function: &mut Function, host: &Host, random: &mut Random) {
     let address = BusAddr::from_u64(span.last().to_u64() + 1 - MIB);
     let last = BusAddr::from_u64(address.to_u64() - 1);
     let size_bytes = random.one_of(&[4096, 1 << 16, MIB]);
-    let bridges = host.bridges.as_ref().known().map_or(&[][..], Vec::as_slice);
-    let windows_of = bridges.iter().filter(|bridge| bridge.domain == function.bdf.domain());
-    let mut mapped = windows_of.filter_map(|bridge| bridge.windows.as_ref().known()).flatten();
-    let Some(seen) = mapped.find_map(|window| window.phys_address(address)) else {
+    let Some(seen) = seen_at(host, function.bdf, address, size_bytes) else {
         return;
     };
     *window = Span::new(span.first(), last).ok();
@@ -212,17 +223,28 @@ fn furnish(function: &mut Function, host: &Host, random: &mut Random) {
         prefetchable: false,
         address,
     });
-    let end = PhysAddr::from_u64(seen.to_u64() + (size_bytes - 1));
     let resource = Resource {
         index: 0,
         kind: BarKind::Memory64,
         prefetchable: false,
-        span: Span::new(seen, end).map_or(Fact::NOT_IN_SOURCE, Fact::Known),
+        span: Fact::Known(seen),
         size_bytes: Fact::Known(size_bytes),
     };
     if let Fact::Known(resources) = &mut function.os.resources {
         resources.push(resource);
     }
+}
+
+/// Where the CPU sees an address.
+fn seen_at(host: &Host, bdf: Bdf, address: BusAddr, size_bytes: u64) -> Option<Span<PhysAddr>> {
+    let bridges = host.bridges.as_ref().known()?.iter();
+    let mut windows = bridges
+        .filter(|bridge| bridge.domain == bdf.domain())
+        .filter_map(|bridge| bridge.windows.as_ref().known())
+        .flatten();
+    let first = windows.find_map(|window| window.phys_address(address))?;
+    let last = PhysAddr::from_u64(first.to_u64().checked_add(size_bytes - 1)?);
+    Span::new(first, last).ok()
 }
 
 /// Leaves BARs smaller than a packet may be.
@@ -241,17 +263,27 @@ fn shrink(function: &mut Function, random: &mut Random) {
     }
 }
 
-/// Puts the first BAR of one function where that of another is.
-fn place_twice(function: &mut Function, taken: &mut Option<BusAddr>) {
-    let Fact::Known(bars) = &mut function.config.bars else {
+/// Puts a BAR of one function where that of another is.
+fn place_twice(function: &mut Function, host: &Host, taken: &mut Option<BusAddr>) {
+    let (Fact::Known(bars), Fact::Known(resources)) = (&mut function.config.bars, &mut function.os.resources)
+    else {
         return;
     };
     let Some(bar) = bars.iter_mut().find(|bar| bar.kind == BarKind::Memory64) else {
         return;
     };
-    match *taken {
-        None => *taken = Some(bar.address),
-        Some(address) => bar.address = address,
+    let Some(address) = *taken else {
+        *taken = Some(bar.address);
+        return;
+    };
+    let Some(resource) = resources.iter_mut().find(|resource| resource.index == bar.index) else {
+        return;
+    };
+    if let Fact::Known(size_bytes) = resource.size_bytes
+        && let Some(seen) = seen_at(host, function.bdf, address, size_bytes)
+    {
+        bar.address = address;
+        resource.span = Fact::Known(seen);
     }
 }
 

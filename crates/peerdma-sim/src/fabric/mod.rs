@@ -210,8 +210,11 @@ impl Fabric {
                 return node.payload;
             }
             match self.bus(node.bus).place {
-                BusPlace::Root(_) => return None,
-                BusPlace::Below { bridge, .. } => at = bridge,
+                BusPlace::Below {
+                    bridge,
+                    facing: Facing::Conventional,
+                } => at = bridge,
+                BusPlace::Root(_) | BusPlace::Below { .. } => return None,
             }
         }
     }

@@ -144,11 +144,8 @@ impl RequestWalk<'_> {
     /// Another function of the same device may claim the address; its sender's ACS decides whether the request leaves
     /// the device all the same.
     fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<End> {
-        let target = self.claimed(bus)?;
+        let target = self.claimed_by_other(bus, sender)?;
         let peer = target.function();
-        if peer == sender {
-            return None;
-        }
         match self.turn_in_device(sender, peer) {
             Turn::Around => Some(self.take(target)),
             Turn::Upstream => None,
@@ -191,8 +188,7 @@ impl RequestWalk<'_> {
         let from = arrival.function;
         let mut redirected = arrival.redirected;
         if !redirected {
-            let own_bar = |target: Target| matches!(target, Target::Bar { function, .. } if function == from);
-            if let Some(target) = self.claimed(bus).filter(|&target| !own_bar(target)) {
+            if let Some(target) = self.claimed_by_other(bus, from) {
                 let turn = match arrival.ingress {
                     true => self.turn_at_port(from, target.function()),
                     false => {
@@ -279,7 +275,8 @@ impl RequestWalk<'_> {
 
     /// Who would claim the address on a bus if memory enable were set everywhere.
     pub(super) fn silent_on(&mut self, bus: BusId) -> Option<FunctionId> {
-        self.scan(bus, |_, node| !node.memory_enabled).map(Target::function)
+        self.scan(bus, |_, node| !node.memory_enabled)
+            .map(Target::function)
     }
 
     /// The first of `wanted` functions on a bus whose BARs or windows hold the address.

@@ -18,6 +18,10 @@ impl Walk<'_, '_> {
         }
         let completer = self.completer();
         let requester = arrival.requester;
+        let mut above = self.machine.topology.climb(requester).skip(1);
+        if completer == self.provider && above.any(|node| node == completer) {
+            return self.unknown(completer, Missing::OwnPackets);
+        }
         self.note(completer, Deed::Issues);
         let mut from = completer;
         let mut entry = Entry::OnBus;

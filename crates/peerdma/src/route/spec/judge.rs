@@ -198,7 +198,10 @@ impl<'t> Judge<'t> {
             }
             Memory::Unknown => unknown(provider, Missing::Bars),
             Memory::At {
-                bus, phys, size_bytes, ..
+                bus,
+                phys,
+                size_bytes,
+                ..
             } => {
                 for node in [provider, client] {
                     if self.topology().root(node).is_none() {

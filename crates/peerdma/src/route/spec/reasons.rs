@@ -122,8 +122,8 @@ pub enum Missing {
     Bars,
     /// What a port or bridge does with a request from below for its own BAR.
     OwnBar,
-    /// What a port or bridge does with a request of its own for what lies below it.
-    OwnRequests,
+    /// What a port or bridge does with a request or completion of its own for what lies below it.
+    OwnPackets,
     /// Which of two functions takes the address: both say that they do.
     TwoClaims,
     /// Do functions of this device reach each other inside it? The specification leaves that to a device without ACS.
@@ -160,7 +160,7 @@ impl Missing {
             Self::Windows => "windows",
             Self::Bars => "bars",
             Self::OwnBar => "own-bar",
-            Self::OwnRequests => "own-requests",
+            Self::OwnPackets => "own-packets",
             Self::TwoClaims => "two-claims",
             Self::InsideDevice => "inside-device",
             Self::HostAddress => "host-address",
@@ -188,7 +188,7 @@ impl fmt::Display for Missing {
             Self::Windows => "its windows",
             Self::Bars => "its BARs",
             Self::OwnBar => "what it does with requests from below for its own BAR",
-            Self::OwnRequests => "what it does with requests of its own for what lies below it",
+            Self::OwnPackets => "what it does with packets of its own for what lies below it",
             Self::TwoClaims => "who takes the address: two functions say that they do",
             Self::InsideDevice => "whether functions of this device reach each other inside it",
             Self::HostAddress => "where the CPU sees the memory",

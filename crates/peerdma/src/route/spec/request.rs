@@ -38,7 +38,7 @@ impl Walk<'_, '_> {
             return self.refuse(self.client, Refusal::MasterDisabled);
         }
         if self.is_for_below(self.client, packet.target)? {
-            return self.unknown(self.client, Missing::OwnRequests);
+            return self.unknown(self.client, Missing::OwnPackets);
         }
         let mut from = self.client;
         let mut entry = Entry::OnBus;

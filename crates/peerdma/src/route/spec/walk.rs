@@ -8,7 +8,7 @@ use crate::addr::Bdf;
 use crate::fact::Fact;
 use crate::pci::AcsFlags;
 use crate::route::{Access, TlpClass};
-use crate::topology::NodeId;
+use crate::topology::{NodeId, RootId};
 use alloc::vec::Vec;
 
 /// Why a walk ends before its goal.
@@ -181,15 +181,21 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Does a bridge of unknown windows take the provider's address? Only if it leads there: addresses are given
-    /// out once.
+    /// Does a bridge of unknown windows take the provider's address? Only if it leads there, or is below another host
+    /// bridge: below one of them addresses are given out once.
     fn unknown_window_holds(&mut self, bridge: NodeId) -> Leg<bool> {
         let provider = self.provider;
         let mut above = self.machine.topology.climb(provider).skip(1);
-        if !above.any(|node| node == bridge) {
+        if !above.any(|node| node == bridge) && !self.may_be_given_again(self.machine.topology.root(bridge)) {
             return Ok(false);
         }
         Ok(self.pick(bridge, Missing::Windows, provider, 2)? == 0)
+    }
+
+    /// May the provider's bus address have been given out once more below the host bridge `root`? Below another than
+    /// its own it may, also where the CPU sees nothing.
+    fn may_be_given_again(&self, root: Option<RootId>) -> bool {
+        root.is_some() && root != self.machine.topology.root(self.provider)
     }
 
     /// The function on `bus`, other than `except`, that takes the address.
@@ -230,8 +236,15 @@ impl Walk<'_, '_> {
                 .unwrap_or(self.provider);
             return self.unknown(first, Missing::Windows);
         }
+        let root = match bus {
+            Bus::Below(bridge) => machine.topology.root(bridge),
+            Bus::Root(root) => Some(root),
+        };
         let Some(bridge) = leads else {
-            return Ok(None);
+            return match self.may_be_given_again(root) {
+                true => self.unknown(self.provider, Missing::Windows),
+                false => Ok(None),
+            };
         };
         if self.unknown_window_holds(bridge)? && self.is_memory_enabled(bridge)? {
             return Ok(Some(Claim::of_unknown_window(bridge, address)));
