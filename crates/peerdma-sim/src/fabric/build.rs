@@ -169,14 +169,18 @@ impl Fabric {
         self.nodes[function.index()].memory_enabled = own || control & ENABLED == ENABLED;
     }
 
+    /// Software looks for further functions only where the header says that there are any. Virtual ones do not count.
     fn mark_multi_function(&mut self) {
-        for position in 1..self.nodes.len() {
-            let (before, node) = (self.nodes[position - 1].bdf, self.nodes[position].bdf);
-            let same = (before.domain(), before.bus(), before.device())
-                == (node.domain(), node.bus(), node.device());
-            if same {
-                self.spaces[position - 1].mark_multi_function();
-                self.spaces[position].mark_multi_function();
+        let is_own = |position: &usize| self.nodes[*position].physical_function.is_none();
+        let own: Vec<usize> = (0..self.nodes.len()).filter(is_own).collect();
+        let device = |position: usize| {
+            let bdf = self.nodes[position].bdf;
+            (bdf.domain(), bdf.bus(), bdf.device())
+        };
+        for pair in own.windows(2) {
+            if device(pair[0]) == device(pair[1]) {
+                self.spaces[pair[0]].mark_multi_function();
+                self.spaces[pair[1]].mark_multi_function();
             }
         }
     }

@@ -25,24 +25,38 @@ pub(super) enum BusPlace {
     Below { bridge: FunctionId, facing: Facing },
 }
 
-/// What claims an address on a bus.
+/// What claims an address on a bus. Plain words rather than an enum: it is copied for every hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
-    /// A memory BAR, with its first address.
-    Bar {
-        function: FunctionId,
-        bar: u8,
-        first: u64,
-    },
-    /// A window of a bridge.
-    Window { bridge: FunctionId },
+pub(super) struct Target {
+    pub(super) function: FunctionId,
+    bar: u32,
+    /// First address of the BAR; 0 for a window.
+    pub(super) first: u64,
 }
 
 impl Target {
-    pub(super) const fn function(self) -> FunctionId {
-        match self {
-            Self::Bar { function, .. } => function,
-            Self::Window { bridge } => bridge,
+    const WINDOW: u32 = u32::MAX;
+
+    /// A memory BAR, with its first address.
+    pub(super) const fn bar(function: FunctionId, bar: u8, first: u64) -> Self {
+        let bar = bar as u32;
+        Self { function, bar, first }
+    }
+
+    /// A window of a bridge.
+    pub(super) const fn window(function: FunctionId) -> Self {
+        Self {
+            function,
+            bar: Self::WINDOW,
+            first: 0,
+        }
+    }
+
+    /// Number of the BAR; nothing for a window.
+    pub(super) const fn bar_number(self) -> Option<u8> {
+        match self.bar {
+            Self::WINDOW => None,
+            bar => Some(bar as u8),
         }
     }
 }
@@ -85,11 +99,7 @@ fn claims_of(function: FunctionId, node: &Node, claims: &mut Vec<Claim<Target>>)
             claims.push(Claim {
                 first: opening.first,
                 last: opening.last,
-                by: Target::Bar {
-                    function,
-                    bar,
-                    first: opening.first,
-                },
+                by: Target::bar(function, bar, opening.first),
             });
         }
     }
@@ -99,7 +109,7 @@ fn claims_of(function: FunctionId, node: &Node, claims: &mut Vec<Claim<Target>>)
                 claims.push(Claim {
                     first: opening.first,
                     last: opening.last,
-                    by: Target::Window { bridge: function },
+                    by: Target::window(function),
                 });
             }
         }

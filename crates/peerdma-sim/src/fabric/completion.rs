@@ -15,19 +15,19 @@ use peerdma::pci::AcsFlags;
 use std::ops::ControlFlow;
 
 /// A completion under way.
-struct CompletionWalk<'a> {
-    fabric: &'a Fabric,
-    request: &'a Request,
-    route: &'a mut Route,
+pub(super) struct CompletionWalk<'a> {
+    pub(super) fabric: &'a Fabric,
+    pub(super) request: &'a Request,
+    pub(super) route: &'a mut Route,
     /// The function that waits for it; nothing for the processor, and for an ID that no function has.
-    requester: Option<FunctionId>,
+    pub(super) requester: Option<FunctionId>,
     /// The bridge from a conventional bus whose alias the requester ID is.
-    alias_of: Option<FunctionId>,
-    payload_bytes: u32,
+    pub(super) alias_of: Option<FunctionId>,
+    pub(super) payload_bytes: u32,
     /// The root complex forwarded the request: the completion goes back the same way.
-    goes_back: bool,
+    pub(super) goes_back: bool,
     /// The processor waits for it.
-    is_for_processor: bool,
+    pub(super) is_for_processor: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +132,7 @@ impl CompletionWalk<'_> {
             && next.function() != arrival.function
             && self.stays_in_device(arrival.function, next.function())
         {
-            return ControlFlow::Break(self.hand(next, bus));
+            return ControlFlow::Break(self.hand(next));
         }
         self.route.legs.push(Leg::Link {
             link,
@@ -172,7 +172,7 @@ impl CompletionWalk<'_> {
                 && acs.is_some_and(|acs| acs.has(AcsFlags::COMPLETION_REDIRECT));
             if !is_redirected {
                 self.note(at, || Decision::TurnsAround { to });
-                return ControlFlow::Break(self.hand(next, bus));
+                return ControlFlow::Break(self.hand(next));
             }
             self.note(at, || Decision::CompletionRedirected { to });
             redirected = true;
@@ -198,7 +198,7 @@ impl CompletionWalk<'_> {
                 return ControlFlow::Break(self.hand_to_alias(bridge));
             }
             if let Some(next) = self.on_this_bus(bus) {
-                return ControlFlow::Break(self.hand(next, bus));
+                return ControlFlow::Break(self.hand(next));
             }
         }
         let hop = self.forward_up(bridge, arrival.redirected);
@@ -246,136 +246,8 @@ impl CompletionWalk<'_> {
         self.leave_root_complex()
     }
 
-    /// From the root complex down to the requester.
-    fn leave_root_complex(&mut self) -> End {
-        if self.is_for_processor {
-            return End::Requester;
-        }
-        let Some(root) = self.requesters_root() else {
-            return self.unexpected(Where::Nowhere);
-        };
-        let root = &self.fabric.host.roots[root as usize];
-        let next = root.bus.and_then(|bus| Some((self.on_this_bus(bus)?, bus)));
-        match next {
-            Some((next, bus)) => self.hand(next, bus),
-            None => self.unexpected(root.place()),
-        }
-    }
-
-    /// The root that the requester is below: of a function by its wires, of a forged ID by bus numbers.
-    fn requesters_root(&self) -> Option<u32> {
-        if let Some(requester) = self.requester {
-            return Some(self.fabric.root_of(requester));
-        }
-        let id = self.route.requester;
-        let roots = self.fabric.host.roots.iter();
-        (0u32..).zip(roots).find_map(|(index, root)| {
-            let bus = self.fabric.bus(root.bus?);
-            let leads = root.domain == id.domain() && bus.bridge_to(&self.fabric.nodes, id.bus()).is_some();
-            leads.then_some(index)
-        })
-    }
-
-    /// Gives a completion to who is next on a bus, and on from there to the requester.
-    fn hand(&mut self, next: Next, bus: BusId) -> End {
-        let (mut next, mut bus) = (next, bus);
-        loop {
-            let bridge = match next {
-                Next::Requester(function) => {
-                    self.note(Where::Function(function), || Decision::Arrived);
-                    return End::Requester;
-                }
-                Next::Bridge(bridge) => bridge,
-            };
-            let _ = bus;
-            let number = self.route.requester.bus();
-            let at = Where::Function(bridge);
-            self.note(at, || Decision::TakesCompletionDown { bus: number });
-            let Some((facing, below)) = self.fabric.node(bridge).below else {
-                return self.unexpected(at);
-            };
-            match facing {
-                Facing::Port(link) => {
-                    if !self.fabric.links[link.index()].is_up {
-                        self.note(at, || Decision::LinkDown);
-                        return self.lost(at, Why::LinkDown);
-                    }
-                    if self.fabric.is_on_conventional_bus(self.fabric.node(bridge)) {
-                        self.cut(self.fabric.node(bridge));
-                    }
-                    self.route.legs.push(Leg::Link {
-                        link,
-                        direction: Direction::Down,
-                    });
-                }
-                Facing::Switch => self.route.legs.push(Leg::Switch {
-                    upstream_port: bridge,
-                }),
-                Facing::Conventional => self.route.legs.push(Leg::ConventionalBus { bridge }),
-            }
-            if self.alias_of == Some(bridge) {
-                return self.hand_to_alias(bridge);
-            }
-            match self.on_this_bus(below) {
-                Some(found) => {
-                    if matches!(facing, Facing::Port(_))
-                        && let Some(end) = self.check_size(found.function())
-                    {
-                        return end;
-                    }
-                    (next, bus) = (found, below);
-                }
-                None => return self.unexpected(at),
-            }
-        }
-    }
-
-    /// The completion is on the conventional bus below the bridge that sent the request on under its own ID: down to the
-    /// function that asked.
-    fn hand_to_alias(&mut self, bridge: FunctionId) -> End {
-        let Some(requester) = self.requester else {
-            return self.unexpected(Where::Function(bridge));
-        };
-        let start = self.route.legs.len();
-        let mut at = requester;
-        while let BusPlace::Below { bridge: above, .. } = self.fabric.bus(self.fabric.node(at).bus).place {
-            if above == bridge {
-                break;
-            }
-            let leg = match self.fabric.node(above).below {
-                Some((Facing::Port(link), _)) => Leg::Link {
-                    link,
-                    direction: Direction::Down,
-                },
-                Some((Facing::Switch, _)) => Leg::Switch { upstream_port: above },
-                _ => Leg::ConventionalBus { bridge: above },
-            };
-            self.route.legs.push(leg);
-            at = above;
-        }
-        self.route.legs[start..].reverse();
-        self.note(Where::Function(requester), || Decision::Arrived);
-        End::Requester
-    }
-
-    /// Who on a bus takes the completion: the requester itself, or a bridge that its bus lies below.
-    fn on_this_bus(&self, bus: BusId) -> Option<Next> {
-        if let Some(requester) = self.requester
-            && self.alias_of.is_none()
-            && self.fabric.node(requester).bus == bus
-            && !self.fabric.node(requester).is_gone
-        {
-            return Some(Next::Requester(requester));
-        }
-        let id = self.route.requester;
-        let nodes = &self.fabric.nodes;
-        let bridge = self.fabric.bus(bus).bridge_to(nodes, id.bus())?;
-        // Bus numbers mean something within one domain: what the root complex forwards into another goes as its own.
-        (nodes[bridge.index()].bdf.domain() == id.domain()).then_some(Next::Bridge(bridge))
-    }
-
     /// Does the requester's bus lie below this bridge, as its registers say?
-    fn is_below(&self, node: &Node) -> bool {
+    pub(super) fn is_below(&self, node: &Node) -> bool {
         let id = self.route.requester;
         !self.is_for_processor && node.bdf.domain() == id.domain() && node.leads_to(id.bus())
     }
@@ -401,13 +273,13 @@ impl CompletionWalk<'_> {
     }
 
     /// A sender puts no more into a packet than its MPS.
-    fn cut(&mut self, sender: &Node) {
+    pub(super) fn cut(&mut self, sender: &Node) {
         if let Some(most_bytes) = sender.max_payload_bytes() {
             self.payload_bytes = self.payload_bytes.min(most_bytes);
         }
     }
 
-    fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
+    pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
         let most_bytes = self.fabric.node(receiver).max_payload_bytes()?;
         let payload_bytes = self.payload_bytes;
         if payload_bytes <= most_bytes {
@@ -421,13 +293,13 @@ impl CompletionWalk<'_> {
         Some(self.lost(at, Why::MalformedTlp))
     }
 
-    fn unexpected(&mut self, at: Where) -> End {
+    pub(super) fn unexpected(&mut self, at: Where) -> End {
         let requester = self.route.requester;
         self.note(at, || Decision::Unexpected { requester });
         self.lost(at, Why::UnexpectedCompletion)
     }
 
-    fn lost(&mut self, at: Where, why: Why) -> End {
+    pub(super) fn lost(&mut self, at: Where, why: Why) -> End {
         End::Lost(Loss {
             at,
             why,
@@ -436,24 +308,9 @@ impl CompletionWalk<'_> {
     }
 
     #[inline]
-    fn note(&mut self, at: Where, decision: impl FnOnce() -> Decision) {
+    pub(super) fn note(&mut self, at: Where, decision: impl FnOnce() -> Decision) {
         if self.route.explain == Explain::Notes {
             self.fabric.take_note(self.route, at, decision());
-        }
-    }
-}
-
-/// Who takes a completion next.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    Requester(FunctionId),
-    Bridge(FunctionId),
-}
-
-impl Next {
-    const fn function(self) -> FunctionId {
-        match self {
-            Self::Requester(function) | Self::Bridge(function) => function,
         }
     }
 }

@@ -12,11 +12,10 @@ impl RequestWalk<'_> {
     pub(super) fn take(&mut self, target: Target) -> End {
         let mut target = target;
         loop {
-            let bridge = match target {
-                Target::Bar { function, bar, first } => return self.deliver(function, bar, first),
-                Target::Window { bridge } => bridge,
-            };
-            match self.through(bridge) {
+            if let Some(bar) = target.bar_number() {
+                return self.deliver(target.function, bar, target.first);
+            }
+            match self.through(target.function) {
                 Ok(next) => target = next,
                 Err(end) => return end,
             }
@@ -49,7 +48,7 @@ impl RequestWalk<'_> {
                     return Err(end);
                 }
                 let target = self.claimed_or_lost(bus, device.unwrap_or(bridge))?;
-                match self.check_size(target.function()) {
+                match self.check_size(target.function) {
                     Some(end) => Err(end),
                     None => Ok(target),
                 }

@@ -8,7 +8,7 @@
 //! node, bus  what is decoded from them: flags and ranges in flat arrays; decode: who claims an address
 //! request    a memory request, hop by hop (climb), down to its target (descend), past ACS (acs)
 //! root_complex, iommu   what happens at the top
-//! completion its answer, by requester ID
+//! completion its answer, by requester ID; completion_descend: down to the requester
 //! record     what hardware writes down of losses
 //! ```
 
@@ -17,7 +17,9 @@ mod ats;
 mod build;
 mod bus;
 mod completion;
+mod completion_descend;
 mod config_space;
+mod contexts;
 mod decode;
 mod descend;
 mod error;
@@ -38,8 +40,9 @@ mod wiring;
 mod writable;
 
 pub use config_space::{ConfigEffect, Width};
+pub use contexts::AtsPermission;
 pub use error::BuildError;
-pub use iommu::{AtsPermission, FaultReason, IoasId, Iommu, IommuError, IommuFault, Rights, Translated};
+pub use iommu::{FaultReason, IoasId, Iommu, IommuError, IommuFault, Rights, Translated};
 pub use note::{Decision, Note};
 pub use record::HostErrors;
 pub use route::{Completer, Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};
@@ -234,6 +237,9 @@ impl Fabric {
 
     /// Address and size in bytes of a memory BAR as its registers say now; nothing where there is none. A BAR that no
     /// address was given to is at 0.
+    ///
+    /// # Panics
+    /// For a [`FunctionId`] of another fabric.
     pub fn bar(&self, function: FunctionId, bar: u8) -> Option<(u64, u64)> {
         let node = self.node(function);
         if node.physical_function.is_some() {

@@ -145,7 +145,7 @@ impl RequestWalk<'_> {
     /// the device all the same.
     fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<End> {
         let target = self.claimed_by_other(bus, sender)?;
-        let peer = target.function();
+        let peer = target.function;
         match self.turn_in_device(sender, peer) {
             Turn::Around => Some(self.take(target)),
             Turn::Upstream => None,
@@ -187,22 +187,20 @@ impl RequestWalk<'_> {
         self.route.legs.push(Leg::Switch { upstream_port });
         let from = arrival.function;
         let mut redirected = arrival.redirected;
-        if !redirected {
-            if let Some(target) = self.claimed_by_other(bus, from) {
-                let turn = match arrival.ingress {
-                    true => self.turn_at_port(from, target.function()),
-                    false => {
-                        let to = self.fabric.node(target.function()).bdf;
-                        self.note(Where::Function(from), || Decision::TurnsAround { to });
-                        Turn::Around
-                    }
-                };
-                match turn {
-                    Turn::Around => return ControlFlow::Break(self.take(target)),
-                    Turn::Upstream => redirected = true,
-                    Turn::Violation => {
-                        return ControlFlow::Break(self.lost(Where::Function(from), Why::AcsViolation));
-                    }
+        if !redirected && let Some(target) = self.claimed_by_other(bus, from) {
+            let turn = match arrival.ingress {
+                true => self.turn_at_port(from, target.function),
+                false => {
+                    let to = self.fabric.node(target.function).bdf;
+                    self.note(Where::Function(from), || Decision::TurnsAround { to });
+                    Turn::Around
+                }
+            };
+            match turn {
+                Turn::Around => return ControlFlow::Break(self.take(target)),
+                Turn::Upstream => redirected = true,
+                Turn::Violation => {
+                    return ControlFlow::Break(self.lost(Where::Function(from), Why::AcsViolation));
                 }
             }
         }
@@ -266,7 +264,7 @@ impl RequestWalk<'_> {
     /// Who claims the address on a bus beside `sender`.
     fn claimed_by_other(&mut self, bus: BusId, sender: FunctionId) -> Option<Target> {
         let target = self.claimed(bus)?;
-        if target.function() != sender {
+        if target.function != sender {
             return Some(target);
         }
         // The sender hides whoever else claims the same: two claimants of one address, a broken machine.
@@ -276,7 +274,7 @@ impl RequestWalk<'_> {
     /// Who would claim the address on a bus if memory enable were set everywhere.
     pub(super) fn silent_on(&mut self, bus: BusId) -> Option<FunctionId> {
         self.scan(bus, |_, node| !node.memory_enabled)
-            .map(Target::function)
+            .map(|target| target.function)
     }
 
     /// The first of `wanted` functions on a bus whose BARs or windows hold the address.
@@ -294,15 +292,14 @@ impl RequestWalk<'_> {
                 let (inside, bytes) = opening.look(address);
                 holds_bytes = holds_bytes.min(bytes);
                 if inside && found.is_none() {
-                    let first = opening.first;
-                    found = Some(Target::Bar { function, bar, first });
+                    found = Some(Target::bar(function, bar, opening.first));
                 }
             }
             if node.below.is_some() {
                 let (inside, bytes) = node.look_in_windows(address);
                 holds_bytes = holds_bytes.min(bytes);
                 if inside && found.is_none() {
-                    found = Some(Target::Window { bridge: function });
+                    found = Some(Target::window(function));
                 }
             }
         }

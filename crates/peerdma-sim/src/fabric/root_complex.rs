@@ -153,7 +153,7 @@ impl RequestWalk<'_> {
         // Egress control knows the port by its place, whether it decodes memory or not.
         let egress = match (&target, beyond.bus) {
             _ if !arrival.ingress => None,
-            (Ok(target), _) => Some(target.function()),
+            (Ok(target), _) => Some(target.function),
             (Err(_), Some(bus)) => self.silent_on(bus),
             (Err(_), None) => None,
         };
@@ -242,7 +242,7 @@ impl Fabric {
         };
         let end = match walk.on_root_bus(root) {
             Ok(target) => {
-                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function()));
+                walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function));
                 walk.take(target)
             }
             Err(end) => end,

@@ -50,7 +50,7 @@ fn function(at: &str, above: Option<&str>, port_type: Option<PortType>, number: 
             vendor: 0x1af4,
             device: 0x1000,
         }),
-        class: Fact::Known(ClassCode::new(0x0580_00)),
+        class: Fact::Known(ClassCode::new(0x05_8000)),
         revision: Fact::Known(1),
         subsystem: Fact::Known(None),
         command: Fact::Known(Command(0x6)),
@@ -88,7 +88,7 @@ pub(super) fn bridge(
     window: (u64, u64),
 ) -> Function {
     let mut function = function(at, above, port_type, number);
-    function.config.class = Fact::Known(ClassCode::new(0x0604_00));
+    function.config.class = Fact::Known(ClassCode::new(0x06_0400));
     function.config.bridge = Fact::Known(Some(Bridge {
         kind: BridgeKind::Pci,
         primary: function.bdf.bus(),

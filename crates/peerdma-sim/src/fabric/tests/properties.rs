@@ -335,3 +335,28 @@ fn a_way_of_seven_hops_is_short() {
     assert_eq!(route.legs.len(), 7);
     assert!(route.legs.contains(&Leg::RootComplex));
 }
+
+#[test]
+fn as_many_functions_as_a_domain_has_may_share_a_link() {
+    let mut machine = Machine::new();
+    let physical = bdf("0b:00.0");
+    for number in 0x0c00..=0xffffu32 {
+        let mut function = machine.functions[17].clone();
+        function.bdf = peerdma::addr::Bdf::from_devfn(0, (number >> 8) as u8, number as u8);
+        function.upstream = peerdma::fact::Fact::NOT_IN_SOURCE;
+        function.os.physical_function = peerdma::fact::Fact::Known(Some(physical));
+        machine.functions.push(function);
+    }
+    let start = std::time::Instant::now();
+    let mut fabric = machine.build();
+    let function = fabric.at("0b:00.1");
+    for turn in 0..10 {
+        // All virtual functions lie where the first function does: the first of all claimants has it.
+        assert_eq!(
+            fabric.fate(&super::machine::read("03:00.0", 0xc000_0000)),
+            "0b:00.0+0x0"
+        );
+        fabric.config_write(function, 0x04, Width::Word, turn & 7);
+    }
+    println!("{} functions in {:?}", fabric.functions().len(), start.elapsed());
+}

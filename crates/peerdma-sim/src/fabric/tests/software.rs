@@ -3,7 +3,7 @@
 use super::machine::{MIB, Machine, card, read};
 use crate::fabric::{BuildError, Fabric, Width};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::PortType;
+use peerdma::pci::{PortType, Sriov};
 
 const BAR0: u16 = 0x10;
 const EXPRESS: u16 = 0x48;
@@ -139,6 +139,37 @@ fn a_bus_reset_resets_all_below() {
         assert_eq!(fabric.config_read(fabric.at(at), 0x04, Width::Word), 0, "{at}");
     }
     assert_eq!(fabric.config_read(fabric.at("02:01.0"), 0x18, Width::Dword), 0);
+}
+
+#[test]
+fn a_virtual_function_is_where_the_operating_system_says() {
+    let mut machine = Machine::new().with("0b:00.0", |config| {
+        config.sriov = Fact::Known(Some(Sriov {
+            enabled: true,
+            total: 1,
+            count: 1,
+            first_offset: 0x100,
+            stride: 1,
+            device: 0x1001,
+        }));
+    });
+    let mut function = card("0c:00.0", None, Some(PortType::ENDPOINT), 0xc020_0000);
+    function.upstream = Fact::Known(Some("00:04.0".parse().unwrap()));
+    function.config.id = Fact::Unknown(Unread::Contradictory);
+    function.config.bars = Fact::Known(Vec::new());
+    function.config.command = Fact::Known(peerdma::pci::Command(0x4));
+    function.os.physical_function = Fact::Known(Some("0b:00.0".parse().unwrap()));
+    machine.functions.push(function);
+    let blueprint = machine.blueprint();
+    let mut fabric = Fabric::new(&blueprint).unwrap();
+    assert_eq!(fabric.snapshot(), blueprint.snapshot);
+    let peer = read("03:00.0", 0xc020_0004);
+    assert_eq!(fabric.fate(&peer), "0c:00.0+0x4");
+    assert_eq!(fabric.fate(&read("0c:00.0", 0xc010_0000)), "0b:00.1+0x0");
+    // Memory enable of virtual functions lies in the capability of the physical one.
+    let physical = fabric.at("0b:00.0");
+    fabric.config_write(physical, 0x108, Width::Byte, 0);
+    assert_eq!(fabric.fate(&peer), "UnsupportedRequest at 0b:00.0");
 }
 
 #[test]

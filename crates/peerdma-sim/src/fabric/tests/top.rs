@@ -1,9 +1,11 @@
 //! The root complex: policies, memory map, offsets, IOMMU, the processor.
 
-use super::machine::{Machine, bdf, read, translated, write};
-use crate::fabric::{Explain, FaultReason, IommuError, Rights, Route, Why};
+use super::machine::{Machine, bdf, bridge, card, read, translated, write};
+use crate::fabric::{Completer, Explain, FaultReason, IommuError, Rights, Route, Why};
 use crate::tlp::Access;
+use peerdma::addr::{Address, PhysAddr};
 use peerdma::fact::Fact;
+use peerdma::pci::PortType;
 use peerdma::snapshot::{Forwarding, IommuMode};
 
 const FAR_PEER: u64 = 0xa000_0000;
@@ -215,4 +217,49 @@ fn faults_are_logged_with_the_alias_and_the_reason() {
         (fabric.iommu().faults().count(), fabric.iommu().fault_count()),
         (256, 300)
     );
+}
+
+/// A second host bridge, whose bus addresses are those of the first, and which the processor sees elsewhere.
+fn two_host_bridges(policy: Forwarding) -> Machine {
+    const PHYS: u64 = 0x20_9000_0000;
+    let mut machine = Machine::new().with_host(policy, IommuMode::Off);
+    if let Fact::Known(bridges) = &mut machine.host.bridges {
+        let mut second = bridges[0].clone();
+        second.bus = 0x40;
+        if let Fact::Known(windows) = &mut second.windows {
+            windows[0].phys = PhysAddr::from_u64(PHYS);
+        }
+        bridges.push(second);
+    }
+    let (root, end) = (Some(PortType::ROOT_PORT), Some(PortType::ENDPOINT));
+    machine
+        .functions
+        .push(bridge("40:01.0", None, root, 1, (0x41, 0x41), (0x9000_0000, 16)));
+    machine
+        .functions
+        .push(card("41:00.0", Some("40:01.0"), end, 0x9000_0000));
+    machine
+}
+
+#[test]
+fn windows_of_host_bridges_give_physical_addresses_their_own_bus_addresses() {
+    let fabric = two_host_bridges(Forwarding::Everything).build();
+    let request = read("03:00.0", 0x20_9000_0010);
+    let path = fabric.routed(&request);
+    assert_eq!(fabric.end_text(&path.end), "41:00.0+0x10");
+    let mut back = Route::new(Explain::Notes);
+    let completer = Completer::Function(fabric.at("41:00.0"));
+    fabric.route_completion(completer, &request, &path, 256, &mut back);
+    assert_eq!(
+        (fabric.end_text(&back.end).as_str(), fabric.way(&back).as_str()),
+        ("requester", "^Rvsv")
+    );
+    // The same bus address below the other bridge is somebody else's.
+    assert_eq!(
+        fabric.fate(&read("41:00.0", 0x9000_0000)),
+        "UnsupportedRequest at 40:01.0"
+    );
+    assert_eq!(fabric.fate(&read("41:00.0", 0xa000_0000)), "07:00.0+0x0");
+    let fabric = two_host_bridges(Forwarding::SameBridge).build();
+    assert_eq!(fabric.fate(&request), "NotForwarded at host 00");
 }
