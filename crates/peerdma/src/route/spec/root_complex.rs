@@ -119,15 +119,18 @@ impl Walk<'_, '_> {
         packet.target = Target::At(address);
         let bus = Bus::Root(egress_root);
         let claim = self.claimant(bus, None, packet.target)?;
-        let off = self.machine.claims.of(bus, address).next();
+        let off = match claim {
+            Some(_) => None,
+            None => self.silent(bus, packet.target)?,
+        };
         if entry != Entry::OnBus
-            && let Some(egress) = claim.or(off)
+            && let Some(egress) = claim.map(|claim| claim.node).or(off)
         {
-            self.check_egress(from, egress.node)?;
+            self.check_egress(from, egress)?;
         }
         match (claim, off) {
             (Some(claim), _) => self.descend(claim, packet)?,
-            (None, Some(off)) => return self.refuse(off.node, Refusal::MemoryDisabled),
+            (None, Some(off)) => return self.refuse(off, Refusal::MemoryDisabled),
             (None, None) => return self.refuse(from, Refusal::Unclaimed),
         }
         Ok(packet.arrived(Way::ThroughRootComplex))

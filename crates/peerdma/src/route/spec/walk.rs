@@ -214,7 +214,11 @@ impl Walk<'_, '_> {
         let machine = self.machine;
         let mut taken: Option<Claim> = None;
         for claim in machine.claims.of(bus, address) {
-            if Some(claim.node) == except || taken.is_some_and(|taken| taken.node == claim.node) {
+            // A bridge whose two windows overlap is one claimant.
+            let is_same = |taken: Claim| {
+                taken.node == claim.node && (taken.by, claim.by) == (ClaimBy::Window, ClaimBy::Window)
+            };
+            if Some(claim.node) == except || taken.is_some_and(is_same) {
                 continue;
             }
             if self.is_memory_enabled(claim.node)? {
@@ -291,12 +295,29 @@ impl Walk<'_, '_> {
             }
             last = device;
         }
-        if let Target::At(address) = packet.target {
-            let first = self.machine.claims.of(Bus::Below(bridge), address).next();
-            if let Some(claim) = first {
-                return self.refuse(claim.node, Refusal::MemoryDisabled);
-            }
+        match self.silent(Bus::Below(bridge), packet.target)? {
+            Some(node) => self.refuse(node, Refusal::MemoryDisabled),
+            None => self.refuse(last, Refusal::Unclaimed),
         }
-        self.refuse(last, Refusal::Unclaimed)
+    }
+
+    /// Where nobody on `bus` takes the address: who would, if it decoded memory.
+    pub(super) fn silent(&mut self, bus: Bus, target: Target) -> Leg<Option<NodeId>> {
+        let Target::At(address) = target else {
+            return Ok(None);
+        };
+        let machine = self.machine;
+        if let Some(claim) = machine.claims.of(bus, address).next() {
+            return Ok(Some(claim.node));
+        }
+        let leads = machine
+            .towards(bus, self.provider)
+            .filter(|&node| node != self.provider && !machine.function(node).windows.is_known());
+        match leads {
+            Some(bridge) if address == self.bus_address && self.unknown_window_holds(bridge)? => {
+                Ok(Some(bridge))
+            }
+            _ => Ok(None),
+        }
     }
 }
