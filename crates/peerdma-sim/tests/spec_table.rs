@@ -5,7 +5,7 @@ mod table;
 
 use peerdma::route::{Access, TlpClass};
 use peerdma_sim::blueprint::Blueprint;
-use peerdma_sim::fabric::{End, Loss, Packet, Where, Why};
+use peerdma_sim::fabric::{End, Fabric, FunctionId, Loss, Packet, Where, Why};
 use peerdma_sim::inquiry::{Fate, Form, Inquirer, Question, Way};
 use peerdma_sim::tlp;
 
@@ -39,6 +39,20 @@ fn names(loss: Loss) -> &'static [&'static str] {
 }
 
 /// Is this what the table expects?
+fn named(fabric: &Fabric, at: &str) -> Option<FunctionId> {
+    let bdf = at.parse().or_else(|_| format!("0000:{at}").parse());
+    fabric.find(bdf.ok()?)
+}
+
+/// Who has a packet that a function would take if it decoded memory, as the head of the table says.
+fn gives_up(fabric: &Fabric, silent: FunctionId) -> Option<FunctionId> {
+    let view = fabric.function(silent);
+    match view.link_above {
+        Some(link) => fabric.link(link).device,
+        None => view.bridge_above,
+    }
+}
+
 fn is_expected(expected: &str, fate: Fate, inquirer: &Inquirer) -> bool {
     let mut words = expected.split_whitespace();
     let (first, at, why) = (words.next(), words.next(), words.next());
@@ -53,8 +67,12 @@ fn is_expected(expected: &str, fate: Fate, inquirer: &Inquirer) -> bool {
         Fate::Lost(loss) => {
             let is_there = match loss.at {
                 Where::Function(function) => {
-                    let bdf = inquirer.fabric().function(function).bdf.to_string();
-                    at.is_some_and(|at| bdf.ends_with(at))
+                    let named = at.and_then(|at| named(inquirer.fabric(), at));
+                    let expected = match why {
+                        Some("memory-disabled") => named.and_then(|named| gives_up(inquirer.fabric(), named)),
+                        _ => named,
+                    };
+                    expected == Some(function)
                 }
                 // The table names the function through which it came in.
                 Where::HostBridge { .. } | Where::Iommu => at.is_some(),

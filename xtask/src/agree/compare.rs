@@ -110,17 +110,18 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint, told: &Snapshot) -> Tal
             if client == provider {
                 continue;
             }
-            let has_memory = judge.default_bar(provider).is_some();
+            // Without memory one question is like the other, and so it is where a bridge asks for what lies below it.
+            let is_above = topology.climb(provider).any(|above| above == client);
+            let is_asked_once = is_above || judge.default_bar(provider).is_none();
             for access in Access::ALL {
                 for class in TlpClass::ALL {
                     for form in [Form::BusAddress, Form::HostAddress] {
                         if class.is_translated() && form == Form::HostAddress {
                             continue;
                         }
-                        // Without memory one question is like the other.
                         let is_first =
                             (access, class, form) == (Access::Read, TlpClass::Strict, Form::BusAddress);
-                        if !has_memory && !is_first {
+                        if is_asked_once && !is_first {
                             continue;
                         }
                         tally.questions += 1;

@@ -27,8 +27,8 @@ fn device(value: Value<'_, '_>) -> Result<Device, MachineError> {
     let slot = table.take_some("slot", value::slot)?;
     let link = table.take_some("link", value::link)?;
     let ats = table.take_some("ats", value::switched)?;
-    let kinds: [(&'static str, fn(&mut Table<'_, '_>) -> Result<Kind, MachineError>); 3] =
-        [("nvme", nvme), ("accelerator", accelerator), ("card", card)];
+    type Reader = fn(&mut Table<'_, '_>) -> Result<Kind, MachineError>;
+    let kinds: [(&'static str, Reader); 3] = [("nvme", nvme), ("accelerator", accelerator), ("card", card)];
     let expected = "\"nvme\", \"accelerator\" or \"card\"";
     let kind = table
         .take("kind")
