@@ -274,12 +274,11 @@ fn map_all(fabric: &mut Fabric, snapshot: &Snapshot, ioas: IoasId) -> Result<(),
     }
     let mut requesters: BTreeSet<Bdf> = BTreeSet::new();
     for function in snapshot.functions() {
-        requesters.insert(function.bdf);
-        let is_conventional = matches!(
-            function.port_type(),
-            Fact::Known(None | Some(PortType::TO_CONVENTIONAL))
-        );
-        if let Some(bridge) = function.bridge().filter(|_| is_conventional) {
+        // From behind a bridge to a conventional bus nothing comes under an ID of its own.
+        if !bridges_above(snapshot, function).any(leads_to_conventional) {
+            requesters.insert(function.bdf);
+        }
+        if let Some(bridge) = function.bridge().filter(|_| leads_to_conventional(function)) {
             requesters.insert(Bdf::from_devfn(function.bdf.domain(), bridge.secondary, 0));
         }
     }
@@ -291,16 +290,7 @@ fn map_all(fabric: &mut Fabric, snapshot: &Snapshot, ioas: IoasId) -> Result<(),
 
 /// What the host bridge above a function adds.
 fn inbound_offset(snapshot: &Snapshot, function: &Function) -> i64 {
-    let mut top = function;
-    for _ in snapshot.functions() {
-        let Fact::Known(Some(above)) = top.upstream else {
-            break;
-        };
-        match snapshot.position(above) {
-            Some(position) => top = &snapshot.functions()[position],
-            None => break,
-        }
-    }
+    let top = bridges_above(snapshot, function).last().unwrap_or(function);
     let Fact::Known(bridges) = &snapshot.host.bridges else {
         return 0;
     };
@@ -309,4 +299,20 @@ fn inbound_offset(snapshot: &Snapshot, function: &Function) -> i64 {
     bridge
         .and_then(|bridge| bridge.inbound_offset.known())
         .unwrap_or(0)
+}
+
+/// The bridges above a function, bottom up.
+fn bridges_above<'a>(snapshot: &'a Snapshot, function: &'a Function) -> impl Iterator<Item = &'a Function> {
+    let above = |function: &&'a Function| match function.upstream {
+        Fact::Known(Some(above)) => snapshot.functions().get(snapshot.position(above)?),
+        _ => None,
+    };
+    // Never more than there are functions, whatever a snapshot says.
+    std::iter::successors(above(&function), above).take(snapshot.functions().len())
+}
+
+/// Is it a bridge from which a conventional bus leads off?
+fn leads_to_conventional(function: &Function) -> bool {
+    let port_type = function.port_type();
+    function.bridge().is_some() && matches!(port_type, Fact::Known(None | Some(PortType::TO_CONVENTIONAL)))
 }
