@@ -25,6 +25,13 @@ pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) -> Addresses 
     let percent = random.one_of(&[0, 0, 5, 10, 25]);
     let mut taken: Option<BusAddr> = None;
     let mut addresses = Addresses::Once;
+    if random.chance(percent) {
+        addresses = Addresses::Twice;
+        cover(snapshot, random);
+    }
+    if random.chance(percent) {
+        interrupt(snapshot, random);
+    }
     let host = snapshot.host.clone();
     snapshot.edit(|function| {
         if random.chance(percent) {
@@ -64,7 +71,7 @@ pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) -> Addresses 
     addresses
 }
 
-/// Makes facts unknown here and there. Where addresses are given out twice, windows stay: that they are not is what the
+/// Makes facts unknown here and there. Where addresses are given out twice, windows and memory stay: that they are not is what the
 /// judge takes for granted where it does not know them.
 pub(super) fn forget(snapshot: &mut Snapshot, addresses: Addresses, random: &mut Random) {
     let percent = random.one_of(&[0, 0, 0, 2, 5, 20]);
@@ -75,7 +82,7 @@ pub(super) fn forget(snapshot: &mut Snapshot, addresses: Addresses, random: &mut
     if random.chance(percent) {
         host.iommu = Fact::NOT_IN_SOURCE;
     }
-    if random.chance(percent) {
+    if random.chance(percent) && addresses == Addresses::Once {
         host.ram = Fact::NOT_IN_SOURCE;
     }
     if let Fact::Known(bridges) = &mut host.bridges {
@@ -123,6 +130,48 @@ pub(super) fn forget(snapshot: &mut Snapshot, addresses: Addresses, random: &mut
             bridge.windows = Fact::NOT_IN_SOURCE;
         }
     });
+}
+
+/// Puts host memory over the start of a host bridge's window.
+fn cover(snapshot: &mut Snapshot, random: &mut Random) {
+    let (Fact::Known(bridges), Fact::Known(ram)) = (&snapshot.host.bridges, &mut snapshot.host.ram) else {
+        return;
+    };
+    let windows = bridges
+        .iter()
+        .filter_map(|bridge| bridge.windows.as_ref().known());
+    let firsts: Vec<u64> = windows.flatten().map(|window| window.phys.to_u64()).collect();
+    if firsts.is_empty() {
+        return;
+    }
+    let first = random.one_of(&firsts);
+    let last = PhysAddr::from_u64(first.saturating_add(64 * MIB - 1));
+    ram.extend(Span::new(PhysAddr::from_u64(first), last));
+}
+
+/// Makes a host bridge take the address of a BAR for that of an interrupt.
+fn interrupt(snapshot: &mut Snapshot, random: &mut Random) {
+    const INTERRUPTS: u64 = 0xfee0_0000;
+    let bars = snapshot
+        .functions()
+        .iter()
+        .filter_map(|function| function.config.bars.as_ref().known());
+    let bars: Vec<u64> = bars
+        .flatten()
+        .map(|bar| bar.address.to_u64())
+        .filter(|&bar| bar != 0)
+        .collect();
+    let Fact::Known(bridges) = &mut snapshot.host.bridges else {
+        return;
+    };
+    if bars.is_empty() || bridges.is_empty() {
+        return;
+    }
+    let at = random.number() % bridges.len() as u64;
+    if let Some(bridge) = bridges.get_mut(at as usize) {
+        let offset = INTERRUPTS.wrapping_sub(random.one_of(&bars)) as i64;
+        bridge.inbound_offset = Fact::Known(offset);
+    }
 }
 
 fn enable(function: &mut Function, random: &mut Random) {

@@ -167,6 +167,12 @@ impl Walk<'_, '_> {
             }
         } else if mode == IommuMode::Translating {
             return match (self.form, self.phys) {
+                // Interrupts are told apart before anything is translated.
+                (Form::BusAddress, _)
+                    if self.access == Access::Write && INTERRUPTS.contains(&self.bus_address) =>
+                {
+                    self.refuse(from, Refusal::InterruptWindow)
+                }
                 (Form::BusAddress, _) => self.refuse(from, Refusal::IommuFault),
                 (Form::HostAddress, Some(phys)) => Ok(phys),
                 (Form::HostAddress, None) => self.unknown(self.provider, Missing::HostAddress),
