@@ -36,7 +36,8 @@ impl Walk<'_, '_> {
             match self.machine.function(above).below {
                 BusKind::Unknown => return self.unknown(above, Missing::PortType),
                 BusKind::Link => {
-                    if let Some(sibling) = sibling
+                    if entry != Entry::Redirected
+                        && let Some(sibling) = sibling
                         && self.completes_inside(from)?
                     {
                         self.complete_down(sibling, completer, requester)?;
@@ -61,9 +62,12 @@ impl Walk<'_, '_> {
                             return Ok(Way::Direct);
                         }
                         self.note(from, Deed::Redirects(AcsFlags::COMPLETION_REDIRECT));
+                        entry = Entry::Redirected;
                     }
                     self.note(above, Deed::PassesUp);
-                    entry = Entry::OnBus;
+                    if entry != Entry::Redirected {
+                        entry = Entry::OnBus;
+                    }
                 }
                 BusKind::Conventional => {
                     self.note(above, Deed::PassesUp);

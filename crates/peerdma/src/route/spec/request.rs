@@ -52,7 +52,8 @@ impl Walk<'_, '_> {
             match self.machine.function(above).below {
                 BusKind::Unknown => return self.unknown(above, Missing::PortType),
                 BusKind::Link => {
-                    if let Some(claim) = self.claimant(bus, Some(from), packet.target)?
+                    if entry != Entry::Redirected
+                        && let Some(claim) = self.claimant(bus, Some(from), packet.target)?
                         && self.turn_inside(from, claim.node)? == Turn::Direct
                     {
                         self.descend(claim, packet)?;
@@ -75,7 +76,10 @@ impl Walk<'_, '_> {
                         entry = Entry::Redirected;
                     }
                     self.leave_switch(above, entry, &packet)?;
-                    entry = Entry::OnBus;
+                    // What is to go up does not turn to a function beside the upstream port either.
+                    if entry != Entry::Redirected {
+                        entry = Entry::OnBus;
+                    }
                 }
                 BusKind::Conventional => {
                     if let Some(claim) = self.claimant(bus, Some(from), packet.target)? {
