@@ -130,6 +130,8 @@ pub enum Missing {
     InsideDevice,
     /// Where the CPU sees the memory.
     HostAddress,
+    /// Where host memory lies.
+    HostMemory,
     /// The host bridge's windows.
     HostWindows,
     /// What the host bridge adds to addresses from below.
@@ -164,6 +166,7 @@ impl Missing {
             Self::TwoClaims => "two-claims",
             Self::InsideDevice => "inside-device",
             Self::HostAddress => "host-address",
+            Self::HostMemory => "host-memory",
             Self::HostWindows => "host-windows",
             Self::InboundOffset => "inbound-offset",
             Self::Forwarding => "forwarding",
@@ -192,6 +195,7 @@ impl fmt::Display for Missing {
             Self::TwoClaims => "who takes the address: two functions say that they do",
             Self::InsideDevice => "whether functions of this device reach each other inside it",
             Self::HostAddress => "where the CPU sees the memory",
+            Self::HostMemory => "where host memory lies",
             Self::HostWindows => "the windows of the host bridge",
             Self::InboundOffset => "what the host bridge adds to addresses from below",
             Self::Forwarding => "what the root complex forwards",

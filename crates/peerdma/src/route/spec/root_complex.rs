@@ -112,6 +112,14 @@ impl Walk<'_, '_> {
         if ram.is_some_and(|ram| ram.iter().any(|span| span.contains(PhysAddr::from_u64(phys)))) {
             return self.refuse(from, Refusal::HostMemory);
         }
+        // It is not taken to lie at the BAR; elsewhere it may.
+        let is_elsewhere = self.phys.is_some_and(|of_bar| of_bar != phys);
+        if ram.is_none()
+            && is_elsewhere
+            && self.ask(Fact::NOT_IN_SOURCE, false, from, Missing::HostMemory, from)?
+        {
+            return self.refuse(from, Refusal::HostMemory);
+        }
         let (egress_root, address) = self.leave_memory_map(from, phys)?;
         if !self.forwards(root, egress_root, self.access)? {
             return self.refuse(from, Refusal::NotForwarded);
