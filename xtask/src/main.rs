@@ -6,6 +6,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod agree;
 mod bench;
 mod chore;
 mod generate;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Chore {
     /// Compares the shipped command line with what a running Linux answered, pair by pair
     KernelTruth(kernel_truth::Arguments),
+    /// Compares the specification's judge with the simulator, on every pair of shipped and random machines
+    Agree(agree::Arguments),
     /// Prints a random, plausible machine, the same one for the same seed
     GenerateMachine(generate::Arguments),
     /// Times peerdma against lspci and lstopo and prints a table in Markdown
@@ -32,6 +35,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::KernelTruth(arguments) => kernel_truth::run(&arguments),
+        Chore::Agree(arguments) => agree::run(&arguments),
         Chore::GenerateMachine(arguments) => generate::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };

@@ -60,7 +60,7 @@ fn settle(missing: spec::Missing, source: &Source, command: &str) -> String {
             "nothing but the running system tells it: a snapshot or a sysfs tree of it holds the placement".into()
         }
         Fact::IommuMode => format!("peerdma {command} --iommu on, pt or off"),
-        Fact::InsideDevice | Fact::OwnBar | Fact::TranslatedWithoutIommu => {
+        Fact::InsideDevice | Fact::OwnBar | Fact::OwnPackets | Fact::TranslatedWithoutIommu => {
             "the specification leaves it to the device; only a trial tells".into()
         }
         Fact::TwoClaims => "look at the windows and BARs (`peerdma topo -v`): two of them overlap".into(),

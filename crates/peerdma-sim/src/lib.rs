@@ -18,6 +18,7 @@ pub mod device;
 pub mod fabric;
 pub mod file;
 pub mod firmware;
+pub mod inquiry;
 pub mod machine;
 pub mod memory;
 pub mod random;

@@ -182,6 +182,17 @@ impl CompletionWalk<'_> {
 
     fn on_conventional(&mut self, arrival: Arrival, bus: BusId, bridge: FunctionId) -> Hop {
         self.route.legs.push(Leg::ConventionalBus { bridge });
+        // What the root complex sent back down is no transaction of this bus: the bridge answers it above, under the
+        // very ID that asked.
+        if self.goes_back {
+            self.cut(self.fabric.node(bridge));
+            self.note(Where::Function(bridge), || Decision::GoesUp);
+            return ControlFlow::Continue(Arrival {
+                function: bridge,
+                ingress: false,
+                redirected: arrival.redirected,
+            });
+        }
         if !arrival.redirected {
             if self.alias_of == Some(bridge) {
                 return ControlFlow::Break(self.hand_to_alias(bridge));

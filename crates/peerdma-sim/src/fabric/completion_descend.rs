@@ -142,8 +142,10 @@ impl CompletionWalk<'_> {
         {
             return Some(Next::Requester(requester));
         }
-        let number = self.route.requester.bus();
-        let bus = self.fabric.bus(bus);
-        bus.bridge_to(&self.fabric.nodes, number).map(Next::Bridge)
+        let id = self.route.requester;
+        let nodes = &self.fabric.nodes;
+        let bridge = self.fabric.bus(bus).bridge_to(nodes, id.bus())?;
+        // Bus numbers mean something within one domain: what the root complex forwards into another goes as its own.
+        (nodes[bridge.index()].bdf.domain() == id.domain()).then_some(Next::Bridge(bridge))
     }
 }

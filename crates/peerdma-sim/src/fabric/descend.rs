@@ -41,8 +41,13 @@ impl RequestWalk<'_> {
                     direction: Direction::Down,
                 });
                 // Nobody below a port: the port itself gives up on it.
-                let device = self.first_on(bus).unwrap_or(bridge);
-                let target = self.claimed_or_lost(bus, device)?;
+                let device = self.first_on(bus);
+                if let (Some(device), None) = (device, self.claimed(bus))
+                    && let Some(end) = self.check_size(device)
+                {
+                    return Err(end);
+                }
+                let target = self.claimed_or_lost(bus, device.unwrap_or(bridge))?;
                 match self.check_size(target.function) {
                     Some(end) => Err(end),
                     None => Ok(target),

@@ -52,7 +52,7 @@ use bus::{Bus, BusPlace};
 use config_space::Space;
 use host::HostSide;
 use index::Index;
-use node::{Facing, Node};
+use node::{Facing, Node, PayloadSizes};
 use peerdma::addr::Bdf;
 use peerdma::pci::LinkState;
 use peerdma::snapshot::Snapshot;
@@ -185,11 +185,11 @@ impl Fabric {
         };
         FunctionView {
             bdf: node.bdf,
-            max_payload_bytes: node
-                .payload
+            max_payload_bytes: self
+                .sizes_on_link(function)
                 .map_or(CONVENTIONAL_BYTES, |payload| payload.max_payload_bytes),
-            max_read_request_bytes: node
-                .payload
+            max_read_request_bytes: self
+                .sizes_on_link(function)
                 .map_or(CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
             may_relax_ordering: node.payload.is_some_and(|payload| payload.relaxed_ordering),
             ats_enabled: node.ats_enabled,
@@ -200,6 +200,25 @@ impl Fabric {
             bridge_above,
             link_above,
             answers: self.answers(function),
+        }
+    }
+
+    /// How large packets of a function are on the first link that they come to. A conventional function makes none: the
+    /// nearest bridge above it with a link above does.
+    fn sizes_on_link(&self, function: FunctionId) -> Option<PayloadSizes> {
+        let mut at = function;
+        loop {
+            let node = self.node(at);
+            if node.payload.is_some() {
+                return node.payload;
+            }
+            match self.bus(node.bus).place {
+                BusPlace::Below {
+                    bridge,
+                    facing: Facing::Conventional,
+                } => at = bridge,
+                BusPlace::Root(_) | BusPlace::Below { .. } => return None,
+            }
         }
     }
 

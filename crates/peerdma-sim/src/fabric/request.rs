@@ -144,11 +144,8 @@ impl RequestWalk<'_> {
     /// Another function of the same device may claim the address; its sender's ACS decides whether the request leaves
     /// the device all the same.
     fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<End> {
-        let target = self.claimed(bus)?;
+        let target = self.claimed_by_other(bus, sender)?;
         let peer = target.function;
-        if peer == sender {
-            return None;
-        }
         match self.turn_in_device(sender, peer) {
             Turn::Around => Some(self.take(target)),
             Turn::Upstream => None,
@@ -190,23 +187,20 @@ impl RequestWalk<'_> {
         self.route.legs.push(Leg::Switch { upstream_port });
         let from = arrival.function;
         let mut redirected = arrival.redirected;
-        if !redirected {
-            let own_bar = |target: Target| target.bar_number().is_some() && target.function == from;
-            if let Some(target) = self.claimed(bus).filter(|&target| !own_bar(target)) {
-                let turn = match arrival.ingress {
-                    true => self.turn_at_port(from, target.function),
-                    false => {
-                        let to = self.fabric.node(target.function).bdf;
-                        self.note(Where::Function(from), || Decision::TurnsAround { to });
-                        Turn::Around
-                    }
-                };
-                match turn {
-                    Turn::Around => return ControlFlow::Break(self.take(target)),
-                    Turn::Upstream => redirected = true,
-                    Turn::Violation => {
-                        return ControlFlow::Break(self.lost(Where::Function(from), Why::AcsViolation));
-                    }
+        if !redirected && let Some(target) = self.claimed_by_other(bus, from) {
+            let turn = match arrival.ingress {
+                true => self.turn_at_port(from, target.function),
+                false => {
+                    let to = self.fabric.node(target.function).bdf;
+                    self.note(Where::Function(from), || Decision::TurnsAround { to });
+                    Turn::Around
+                }
+            };
+            match turn {
+                Turn::Around => return ControlFlow::Break(self.take(target)),
+                Turn::Upstream => redirected = true,
+                Turn::Violation => {
+                    return ControlFlow::Break(self.lost(Where::Function(from), Why::AcsViolation));
                 }
             }
         }
@@ -274,19 +268,24 @@ impl RequestWalk<'_> {
             return Some(target);
         }
         // The sender hides whoever else claims the same: two claimants of one address, a broken machine.
+        self.scan(bus, |function, node| function != sender && node.memory_enabled)
+    }
+
+    /// Who would claim the address on a bus if memory enable were set everywhere.
+    pub(super) fn silent_on(&mut self, bus: BusId) -> Option<FunctionId> {
+        self.scan(bus, |_, node| !node.memory_enabled)
+            .map(|target| target.function)
+    }
+
+    /// The first of `wanted` functions on a bus whose BARs or windows hold the address.
+    fn scan(&mut self, bus: BusId, wanted: impl Fn(FunctionId, &Node) -> bool) -> Option<Target> {
         let address = self.address;
         let nodes = &self.fabric.nodes;
-        let others = self
-            .fabric
-            .bus(bus)
-            .functions
-            .iter()
-            .filter(|&&other| other != sender);
         let mut found = None;
         let mut holds_bytes = u64::MAX;
-        for &function in others {
+        for &function in &self.fabric.bus(bus).functions {
             let node = &nodes[function.index()];
-            if node.is_gone || !node.memory_enabled {
+            if node.is_gone || !wanted(function, node) {
                 continue;
             }
             for (bar, opening) in (0u8..).zip(node.bars) {

@@ -149,14 +149,23 @@ impl RequestWalk<'_> {
         }
         let policy = from.forwarding;
         self.note(from.place(), || Decision::Forwarded { policy });
-        let target = match self.on_root_bus(beyond) {
-            Ok(target) => target,
-            Err(end) => return end,
+        let target = self.on_root_bus(beyond);
+        // Egress control knows the port by its place, whether it decodes memory or not.
+        let egress = match (&target, beyond.bus) {
+            _ if !arrival.ingress => None,
+            (Ok(target), _) => Some(target.function),
+            (Err(_), Some(bus)) => self.silent_on(bus),
+            (Err(_), None) => None,
         };
-        if arrival.ingress && self.leaves_root_port(arrival.function, target.function) == Turn::Violation {
+        if let Some(egress) = egress
+            && self.leaves_root_port(arrival.function, egress) == Turn::Violation
+        {
             return self.lost(Where::Function(arrival.function), Why::AcsViolation);
         }
-        self.take(target)
+        match target {
+            Ok(target) => self.take(target),
+            Err(end) => end,
+        }
     }
 
     fn on_root_bus(&mut self, root: &Root) -> Result<Target, End> {

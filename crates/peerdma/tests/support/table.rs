@@ -304,8 +304,9 @@ impl Part {
             .unwrap_or_else(|| panic!("line {line}: ADDRESS+SIZE, not {text}"));
         let (address, size_bytes) = (hex(address, line), hex(size, line));
         let phys = match self.word("phys") {
-            Some(text) => hex(text, line),
-            None => address,
+            Some("none") => None,
+            Some(text) => Some(hex(text, line)),
+            None => Some(address),
         };
         let bar = Bar {
             index: 0,
@@ -313,12 +314,15 @@ impl Part {
             prefetchable: false,
             address: BusAddr::from_u64(address),
         };
-        let last = PhysAddr::from_u64(phys + (size_bytes - 1));
+        let span = phys.map_or(Fact::NOT_IN_SOURCE, |phys| {
+            let last = PhysAddr::from_u64(phys + (size_bytes - 1));
+            Fact::Known(Span::new(PhysAddr::from_u64(phys), last).expect("a span"))
+        });
         let resource = Resource {
             index: 0,
             kind: BarKind::Memory64,
             prefetchable: false,
-            span: Fact::Known(Span::new(PhysAddr::from_u64(phys), last).expect("a span")),
+            span,
             size_bytes: Fact::Known(size_bytes),
         };
         vec![(bar, Some(resource))]
@@ -370,7 +374,10 @@ impl Part {
                 max_payload_bytes: text.map_or(256, |text| {
                     text.parse().unwrap_or_else(|_| panic!("line {line}: mps {text}"))
                 }),
-                max_read_request_bytes: 512,
+                max_read_request_bytes: self.word("mrrs").map_or(512, |text| {
+                    text.parse()
+                        .unwrap_or_else(|_| panic!("line {line}: mrrs {text}"))
+                }),
             }),
         }
     }

@@ -18,6 +18,10 @@ impl Walk<'_, '_> {
         }
         let completer = self.completer();
         let requester = arrival.requester;
+        let mut above = self.machine.topology.climb(requester).skip(1);
+        if completer == self.provider && above.any(|node| node == completer) {
+            return self.unknown(completer, Missing::OwnPackets);
+        }
         self.note(completer, Deed::Issues);
         let mut from = completer;
         let mut entry = Entry::OnBus;
@@ -32,13 +36,14 @@ impl Walk<'_, '_> {
             match self.machine.function(above).below {
                 BusKind::Unknown => return self.unknown(above, Missing::PortType),
                 BusKind::Link => {
-                    if let Some(sibling) = sibling
+                    if entry != Entry::Redirected
+                        && let Some(sibling) = sibling
                         && self.completes_inside(from)?
                     {
                         self.complete_down(sibling, completer, requester)?;
                         return Ok(Way::Direct);
                     }
-                    self.check_payload(completer, above)?;
+                    self.check_completion(completer, requester, above)?;
                     if above == requester {
                         self.note(above, Deed::Receives);
                         return Ok(Way::Direct);
@@ -57,9 +62,12 @@ impl Walk<'_, '_> {
                             return Ok(Way::Direct);
                         }
                         self.note(from, Deed::Redirects(AcsFlags::COMPLETION_REDIRECT));
+                        entry = Entry::Redirected;
                     }
                     self.note(above, Deed::PassesUp);
-                    entry = Entry::OnBus;
+                    if entry != Entry::Redirected {
+                        entry = Entry::OnBus;
+                    }
                 }
                 BusKind::Conventional => {
                     self.note(above, Deed::PassesUp);
@@ -147,7 +155,7 @@ impl Walk<'_, '_> {
                 return self.unknown(requester, Missing::Place);
             };
             match self.machine.function(node).below {
-                BusKind::Link => self.check_payload(completer, next)?,
+                BusKind::Link => self.check_completion(completer, requester, next)?,
                 BusKind::Internal | BusKind::Conventional => {}
                 BusKind::Unknown => return self.unknown(node, Missing::PortType),
             }

@@ -37,6 +37,8 @@ pub(super) struct FunctionFacts {
     pub(super) bus_master: Fact<bool>,
     /// MPS; nothing in a conventional function.
     pub(super) payload_bytes: Fact<Option<u16>>,
+    /// MRRS, likewise.
+    pub(super) read_bytes: Fact<Option<u16>>,
     /// What its bus is, if it is a bridge.
     pub(super) below: BusKind,
     /// First and last address of its memory windows; nothing in a function that is no bridge.
@@ -157,6 +159,13 @@ impl<'t> Machine<'t> {
         }
     }
 
+    /// Does the address lie in a BAR of the function?
+    pub(super) fn is_in_bar(&self, node: NodeId, address: u64) -> bool {
+        let bars = self.function(node).bars(&self.bars).iter();
+        let mut spans = bars.filter_map(|bar| bar.span());
+        spans.any(|(first, last)| first <= address && address <= last)
+    }
+
     /// The bus that a function sits on; nothing where its place is unknown.
     pub(super) fn bus_of(&self, node: NodeId) -> Option<Bus> {
         match self.topology.place(node) {
@@ -224,9 +233,9 @@ impl FunctionFacts {
             Fact::Known(false) if is_virtual => Fact::NOT_IN_SOURCE,
             enabled => enabled,
         };
-        let payload_bytes = match function.config.express {
+        let payload = match function.config.express {
             Fact::Known(None) => Fact::Known(None),
-            Fact::Known(Some(express)) => express.payload.map(|payload| Some(payload.max_payload_bytes)),
+            Fact::Known(Some(express)) => express.payload.map(Some),
             Fact::Unknown(why) => Fact::Unknown(why),
         };
         let windows = match function.config.bridge {
@@ -253,7 +262,8 @@ impl FunctionFacts {
             bdf: function.bdf,
             memory_enabled,
             bus_master: function.config.command.map(|command| command.bus_master()),
-            payload_bytes,
+            payload_bytes: payload.map(|payload| Some(payload?.max_payload_bytes)),
+            read_bytes: payload.map(|payload| Some(payload?.max_read_request_bytes)),
             below,
             windows,
             memory,

@@ -54,11 +54,23 @@ impl Form {
 pub struct Fate {
     /// How it ends.
     pub outcome: Outcome,
+    /// Where it is refused, and unknown facts decide for which reason: the further refusals that are possible.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub other_refusals: Vec<Outcome>,
     /// Every function that the request passes, in order, with what it does. Where the outcome is unknown, the way
     /// with the unknown facts taken as they would least get in the way.
     pub request: Vec<Step>,
     /// The same for the completions of a read.
     pub completion: Vec<Step>,
+}
+
+impl Fate {
+    /// The same way with another end.
+    pub(super) fn unknown(mut self, at: Bdf, missing: Missing) -> Self {
+        self.outcome = Outcome::Unknown { at, missing };
+        self.other_refusals.clear();
+        self
+    }
 }
 
 /// How a request ends.

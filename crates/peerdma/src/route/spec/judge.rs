@@ -54,6 +54,7 @@ impl<'t> Judge<'t> {
     pub fn fate(&self, question: Question) -> Fate {
         let mut fate = Fate {
             outcome: Outcome::SameFunction,
+            other_refusals: Vec::new(),
             request: Vec::new(),
             completion: Vec::new(),
         };
@@ -74,8 +75,7 @@ impl<'t> Judge<'t> {
                 Next::TooMany => {
                     let at = self.machine.bdf(question.client);
                     let missing = Missing::TooMuch;
-                    fate.outcome = Outcome::Unknown { at, missing };
-                    return fate;
+                    return fate.unknown(at, missing);
                 }
                 Next::Run(doubt) => doubt,
             };
@@ -83,11 +83,10 @@ impl<'t> Judge<'t> {
             let other = outcome(walk.run(&mut Vec::new()));
             if !ends_alike(fate.outcome, other) {
                 // Neighbours differ by one fact alone: all that was asked before it is the same in both.
-                fate.outcome = Outcome::Unknown {
-                    at: doubt.at,
-                    missing: doubt.missing,
-                };
-                return fate;
+                return fate.unknown(doubt.at, doubt.missing);
+            }
+            if other != fate.outcome && !fate.other_refusals.contains(&other) {
+                fate.other_refusals.push(other);
             }
         }
     }
@@ -172,6 +171,7 @@ impl<'t> Judge<'t> {
             client: question.client,
             bus_address: memory.bus_address,
             phys: memory.phys,
+            size_bytes: memory.size_bytes,
             access: question.access,
             class: question.class,
             form: question.form,
@@ -197,7 +197,12 @@ impl<'t> Judge<'t> {
                 Err(Outcome::Refused { at, why })
             }
             Memory::Unknown => unknown(provider, Missing::Bars),
-            Memory::At { bus, phys, .. } => {
+            Memory::At {
+                bus,
+                phys,
+                size_bytes,
+                ..
+            } => {
                 for node in [provider, client] {
                     if self.topology().root(node).is_none() {
                         return unknown(node, Missing::Place);
@@ -206,6 +211,7 @@ impl<'t> Judge<'t> {
                 Ok(Placed {
                     bus_address: bus,
                     phys,
+                    size_bytes,
                 })
             }
         }
@@ -239,6 +245,7 @@ impl<'t> Judge<'t> {
 struct Placed {
     bus_address: u64,
     phys: Option<u64>,
+    size_bytes: Option<u64>,
 }
 
 fn outcome(end: Leg<(Way, Way)>) -> Outcome {

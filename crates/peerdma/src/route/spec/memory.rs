@@ -20,7 +20,12 @@ pub(super) struct BarPlace {
 /// The memory that a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Memory {
-    At { bar: u8, bus: u64, phys: Option<u64> },
+    At {
+        bar: u8,
+        bus: u64,
+        phys: Option<u64>,
+        size_bytes: Option<u64>,
+    },
     None,
     Unknown,
 }
@@ -33,6 +38,7 @@ impl Memory {
                 bar: bar.index,
                 bus,
                 phys: bar.phys,
+                size_bytes: bar.size_bytes,
             },
             None => Self::Unknown,
         }

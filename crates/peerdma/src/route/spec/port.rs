@@ -30,9 +30,7 @@ impl Walk<'_, '_> {
         if !self.is_bus_master(port)? {
             return self.refuse(port, Refusal::PortMasterDisabled);
         }
-        if port == self.provider && packet.target == Target::At(self.bus_address) {
-            return self.unknown(port, Missing::OwnBar);
-        }
+        self.is_not_for(port, packet.target)?;
         if !self.holds(port, packet.target)? {
             self.note(port, Deed::PassesUp);
             return Ok(Entry::FromPort);
@@ -42,6 +40,16 @@ impl Walk<'_, '_> {
         }
         self.note(port, Deed::ForwardsUpstream);
         Ok(Entry::Redirected)
+    }
+
+    /// What a bridge does with a request from below for a BAR of its own is left to it.
+    pub(super) fn is_not_for(&self, bridge: NodeId, target: Target) -> Leg<()> {
+        match target {
+            Target::At(address) if self.machine.is_in_bar(bridge, address) => {
+                self.unknown(bridge, Missing::OwnBar)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Is the requester's bus number one of those below the port?

@@ -120,14 +120,18 @@ pub enum Missing {
     Windows,
     /// Its BARs, or their addresses.
     Bars,
-    /// What a port does with a request from below for its own BAR.
+    /// What a port or bridge does with a request from below for its own BAR.
     OwnBar,
+    /// What a port or bridge does with a request or completion of its own for what lies below it.
+    OwnPackets,
     /// Which of two functions takes the address: both say that they do.
     TwoClaims,
     /// Do functions of this device reach each other inside it? The specification leaves that to a device without ACS.
     InsideDevice,
     /// Where the CPU sees the memory.
     HostAddress,
+    /// Where host memory lies.
+    HostMemory,
     /// The host bridge's windows.
     HostWindows,
     /// What the host bridge adds to addresses from below.
@@ -158,9 +162,11 @@ impl Missing {
             Self::Windows => "windows",
             Self::Bars => "bars",
             Self::OwnBar => "own-bar",
+            Self::OwnPackets => "own-packets",
             Self::TwoClaims => "two-claims",
             Self::InsideDevice => "inside-device",
             Self::HostAddress => "host-address",
+            Self::HostMemory => "host-memory",
             Self::HostWindows => "host-windows",
             Self::InboundOffset => "inbound-offset",
             Self::Forwarding => "forwarding",
@@ -185,9 +191,11 @@ impl fmt::Display for Missing {
             Self::Windows => "its windows",
             Self::Bars => "its BARs",
             Self::OwnBar => "what it does with requests from below for its own BAR",
+            Self::OwnPackets => "what it does with packets of its own for what lies below it",
             Self::TwoClaims => "who takes the address: two functions say that they do",
             Self::InsideDevice => "whether functions of this device reach each other inside it",
             Self::HostAddress => "where the CPU sees the memory",
+            Self::HostMemory => "where host memory lies",
             Self::HostWindows => "the windows of the host bridge",
             Self::InboundOffset => "what the host bridge adds to addresses from below",
             Self::Forwarding => "what the root complex forwards",

@@ -2,7 +2,7 @@
 
 use super::facts::{Bus, BusKind};
 use super::port::Turn;
-use super::walk::{Entry, Leg, Packet, Walk};
+use super::walk::{Entry, Leg, Packet, Target, Walk};
 use super::{Deed, Missing, Refusal, Way};
 use crate::topology::NodeId;
 
@@ -27,15 +27,19 @@ pub(super) enum Reply {
 impl Walk<'_, '_> {
     /// From the client to the provider.
     pub(super) fn request(&mut self) -> Leg<Arrival> {
-        self.note(self.client, Deed::Issues);
-        if !self.is_bus_master(self.client)? {
-            return self.refuse(self.client, Refusal::MasterDisabled);
-        }
+        // Where there is no address, nothing can be asked for.
         let mut packet = Packet {
             target: self.first_target()?,
             requester: self.client,
             sender: self.client,
         };
+        self.note(self.client, Deed::Issues);
+        if !self.is_bus_master(self.client)? {
+            return self.refuse(self.client, Refusal::MasterDisabled);
+        }
+        if self.is_for_below(self.client, packet.target)? {
+            return self.unknown(self.client, Missing::OwnPackets);
+        }
         let mut from = self.client;
         let mut entry = Entry::OnBus;
         loop {
@@ -48,7 +52,8 @@ impl Walk<'_, '_> {
             match self.machine.function(above).below {
                 BusKind::Unknown => return self.unknown(above, Missing::PortType),
                 BusKind::Link => {
-                    if let Some(claim) = self.claimant(bus, Some(from), packet.target)?
+                    if entry != Entry::Redirected
+                        && let Some(claim) = self.claimant(bus, Some(from), packet.target)?
                         && self.turn_inside(from, claim.node)? == Turn::Direct
                     {
                         self.descend(claim, packet)?;
@@ -71,7 +76,10 @@ impl Walk<'_, '_> {
                         entry = Entry::Redirected;
                     }
                     self.leave_switch(above, entry, &packet)?;
-                    entry = Entry::OnBus;
+                    // What is to go up does not turn to a function beside the upstream port either.
+                    if entry != Entry::Redirected {
+                        entry = Entry::OnBus;
+                    }
                 }
                 BusKind::Conventional => {
                     if let Some(claim) = self.claimant(bus, Some(from), packet.target)? {
@@ -87,6 +95,7 @@ impl Walk<'_, '_> {
                     if !self.is_bus_master(above)? {
                         return self.refuse(above, Refusal::PortMasterDisabled);
                     }
+                    self.is_not_for(above, packet.target)?;
                     self.note(above, Deed::PassesUpAsItsOwn);
                     packet.requester = above;
                     packet.sender = above;
@@ -97,6 +106,18 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Would the client have to send the request down to what is below itself, or be sent it from above for there?
+    fn is_for_below(&mut self, client: NodeId, target: Target) -> Leg<bool> {
+        let mut above = self.machine.topology.climb(self.provider).skip(1);
+        if above.any(|node| node == client) {
+            return Ok(true);
+        }
+        match target {
+            Target::At(_) => self.holds(client, target),
+            Target::OutsideWindows | Target::Unknown(..) => Ok(false),
+        }
+    }
+
     /// Up through the upstream port of a switch.
     fn leave_switch(&mut self, upstream: NodeId, entry: Entry, packet: &Packet) -> Leg<()> {
         if entry != Entry::Redirected && self.holds(upstream, packet.target)? {
@@ -104,6 +125,9 @@ impl Walk<'_, '_> {
         }
         if !self.is_bus_master(upstream)? {
             return self.refuse(upstream, Refusal::PortMasterDisabled);
+        }
+        if entry != Entry::Redirected {
+            self.is_not_for(upstream, packet.target)?;
         }
         self.note(upstream, Deed::PassesUp);
         Ok(())

@@ -21,26 +21,49 @@ impl Walk<'_, '_> {
             return Ok(Target::At(self.bus_address));
         }
         if self.iommu()? == IommuMode::Translating {
+            if self.phys.is_none() {
+                self.has_host_address()?;
+            }
             return Ok(Target::OutsideWindows);
         }
-        let unknown = |node, missing| Ok(Target::Unknown(self.bdf(node), missing));
+        let machine = self.machine;
+        let unknown = |node, missing| Ok(Target::Unknown(machine.bdf(node), missing));
         let Some(root) = self.machine.topology.root(self.client) else {
             return unknown(self.client, Missing::Place);
         };
         let head = self.machine.topology.roots()[root.index()].first;
         let Some(phys) = self.phys else {
-            return match self.is_outside_host_windows() {
-                true => self.refuse(self.provider, Refusal::NoHostAddress),
-                false => unknown(self.provider, Missing::HostAddress),
-            };
+            self.has_host_address()?;
+            return unknown(self.provider, Missing::HostAddress);
         };
         let Fact::Known(offset) = self.machine.root(root).inbound_offset else {
+            // With some offsets there is no such address.
+            if !self.ask(Fact::NOT_IN_SOURCE, true, head, Missing::InboundOffset, head)? {
+                return self.refuse(self.client, Refusal::NoHostAddress);
+            }
             return unknown(head, Missing::InboundOffset);
         };
         match u64::try_from(i128::from(phys) - i128::from(offset)) {
             Ok(address) => Ok(Target::At(address)),
             Err(_) => self.refuse(self.client, Refusal::NoHostAddress),
         }
+    }
+
+    /// Nobody knows where the CPU sees the memory: perhaps it does not.
+    fn has_host_address(&mut self) -> Leg<()> {
+        let provider = self.provider;
+        if self.is_outside_host_windows()
+            || !self.ask(
+                Fact::NOT_IN_SOURCE,
+                true,
+                provider,
+                Missing::HostAddress,
+                provider,
+            )?
+        {
+            return self.refuse(provider, Refusal::NoHostAddress);
+        }
+        Ok(())
     }
 
     /// Is it known that the CPU does not see the memory?
@@ -89,23 +112,35 @@ impl Walk<'_, '_> {
         if ram.is_some_and(|ram| ram.iter().any(|span| span.contains(PhysAddr::from_u64(phys)))) {
             return self.refuse(from, Refusal::HostMemory);
         }
+        // It is not taken to lie at the BAR; elsewhere it may.
+        let is_elsewhere = self.phys.is_some_and(|of_bar| of_bar != phys);
+        if ram.is_none()
+            && is_elsewhere
+            && self.ask(Fact::NOT_IN_SOURCE, false, from, Missing::HostMemory, from)?
+        {
+            return self.refuse(from, Refusal::HostMemory);
+        }
         let (egress_root, address) = self.leave_memory_map(from, phys)?;
         if !self.forwards(root, egress_root, self.access)? {
             return self.refuse(from, Refusal::NotForwarded);
         }
         packet.target = Target::At(address);
         let bus = Bus::Root(egress_root);
-        let Some(claim) = self.claimant(bus, None, packet.target)? else {
-            let off = self.machine.claims.of(bus, address).next();
-            return match off {
-                Some(claim) => self.refuse(claim.node, Refusal::MemoryDisabled),
-                None => self.refuse(from, Refusal::Unclaimed),
-            };
+        let claim = self.claimant(bus, None, packet.target)?;
+        let off = match claim {
+            Some(_) => None,
+            None => self.silent(bus, packet.target)?,
         };
-        if entry != Entry::OnBus {
-            self.check_egress(from, claim.node)?;
+        if entry != Entry::OnBus
+            && let Some(egress) = claim.map(|claim| claim.node).or(off)
+        {
+            self.check_egress(from, egress)?;
         }
-        self.descend(claim, packet)?;
+        match (claim, off) {
+            (Some(claim), _) => self.descend(claim, packet)?,
+            (None, Some(off)) => return self.refuse(off, Refusal::MemoryDisabled),
+            (None, None) => return self.refuse(from, Refusal::Unclaimed),
+        }
         Ok(packet.arrived(Way::ThroughRootComplex))
     }
 
@@ -140,11 +175,14 @@ impl Walk<'_, '_> {
             }
         } else if mode == IommuMode::Translating {
             return match (self.form, self.phys) {
+                // Interrupts are told apart before anything is translated.
+                (Form::BusAddress, _)
+                    if self.access == Access::Write && INTERRUPTS.contains(&self.bus_address) =>
+                {
+                    self.refuse(from, Refusal::InterruptWindow)
+                }
                 (Form::BusAddress, _) => self.refuse(from, Refusal::IommuFault),
                 (Form::HostAddress, Some(phys)) => Ok(phys),
-                (Form::HostAddress, None) if self.is_outside_host_windows() => {
-                    self.refuse(self.provider, Refusal::NoHostAddress)
-                }
                 (Form::HostAddress, None) => self.unknown(self.provider, Missing::HostAddress),
             };
         }
@@ -178,17 +216,18 @@ impl Walk<'_, '_> {
             found.map(|address: BusAddr| (root, address.to_u64()))
         };
         let home = machine.topology.root(self.provider);
-        if let Some(home) = home {
-            if let Some(found) = in_windows(home) {
-                return Ok(found);
-            }
-            // The windows are unknown, but where this one byte of it lies is not.
-            if !machine.root(home).windows.is_known() && Some(phys) == self.phys {
-                return Ok((home, self.bus_address));
-            }
+        if let Some(found) = home.and_then(in_windows) {
+            return Ok(found);
         }
         if let Some(found) = machine.topology.root_ids().find_map(in_windows) {
             return Ok(found);
+        }
+        // The windows are unknown, but where this one byte of it lies is not.
+        if let Some(home) = home
+            && !machine.root(home).windows.is_known()
+            && Some(phys) == self.phys
+        {
+            return Ok((home, self.bus_address));
         }
         let mut roots = machine.topology.root_ids();
         match roots.find(|&root| !machine.root(root).windows.is_known()) {

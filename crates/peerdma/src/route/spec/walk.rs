@@ -2,13 +2,13 @@
 
 use super::claims::{Claim, ClaimBy};
 use super::doubts::{Doubt, Doubts};
-use super::facts::{Bus, Machine};
+use super::facts::{Bus, BusKind, Machine};
 use super::{Deed, Form, Missing, Refusal, Step, Way};
 use crate::addr::Bdf;
 use crate::fact::Fact;
 use crate::pci::AcsFlags;
 use crate::route::{Access, TlpClass};
-use crate::topology::NodeId;
+use crate::topology::{NodeId, RootId};
 use alloc::vec::Vec;
 
 /// Why a walk ends before its goal.
@@ -69,6 +69,8 @@ pub(super) struct Walk<'w, 't> {
     pub(super) bus_address: u64,
     /// Where the CPU sees it.
     pub(super) phys: Option<u64>,
+    /// How large it is.
+    pub(super) size_bytes: Option<u64>,
     pub(super) access: Access,
     pub(super) class: TlpClass,
     pub(super) form: Form,
@@ -179,15 +181,21 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Does a bridge of unknown windows take the provider's address? Only if it leads there: addresses are given
-    /// out once.
+    /// Does a bridge of unknown windows take the provider's address? Only if it leads there, or is below another host
+    /// bridge: below one of them addresses are given out once.
     fn unknown_window_holds(&mut self, bridge: NodeId) -> Leg<bool> {
         let provider = self.provider;
         let mut above = self.machine.topology.climb(provider).skip(1);
-        if !above.any(|node| node == bridge) {
+        if !above.any(|node| node == bridge) && !self.may_be_given_again(self.machine.topology.root(bridge)) {
             return Ok(false);
         }
         Ok(self.pick(bridge, Missing::Windows, provider, 2)? == 0)
+    }
+
+    /// May the provider's bus address have been given out once more below the host bridge `root`? Below another than
+    /// its own it may, also where the CPU sees nothing.
+    fn may_be_given_again(&self, root: Option<RootId>) -> bool {
+        root.is_some() && root != self.machine.topology.root(self.provider)
     }
 
     /// The function on `bus`, other than `except`, that takes the address.
@@ -206,7 +214,11 @@ impl Walk<'_, '_> {
         let machine = self.machine;
         let mut taken: Option<Claim> = None;
         for claim in machine.claims.of(bus, address) {
-            if Some(claim.node) == except || taken.is_some_and(|taken| taken.node == claim.node) {
+            // A bridge whose two windows overlap is one claimant.
+            let is_same = |taken: Claim| {
+                taken.node == claim.node && (taken.by, claim.by) == (ClaimBy::Window, ClaimBy::Window)
+            };
+            if Some(claim.node) == except || taken.is_some_and(is_same) {
                 continue;
             }
             if self.is_memory_enabled(claim.node)? {
@@ -228,8 +240,15 @@ impl Walk<'_, '_> {
                 .unwrap_or(self.provider);
             return self.unknown(first, Missing::Windows);
         }
+        let root = match bus {
+            Bus::Below(bridge) => machine.topology.root(bridge),
+            Bus::Root(root) => Some(root),
+        };
         let Some(bridge) = leads else {
-            return Ok(None);
+            return match self.may_be_given_again(root) {
+                true => self.unknown(self.provider, Missing::Windows),
+                false => Ok(None),
+            };
         };
         if self.unknown_window_holds(bridge)? && self.is_memory_enabled(bridge)? {
             return Ok(Some(Claim::of_unknown_window(bridge, address)));
@@ -252,7 +271,7 @@ impl Walk<'_, '_> {
             self.note(claim.node, Deed::PassesDown);
             let bus = Bus::Below(claim.node);
             let Some(next) = self.claimant(bus, None, packet.target)? else {
-                return self.nobody_below(claim.node, packet.target);
+                return self.nobody_below(claim.node, &packet);
             };
             self.receive_below(claim.node, next.node, &mut packet.sender)?;
             claim = next;
@@ -264,14 +283,41 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Nobody below the bridge takes the address: is that because someone does not decode memory?
-    fn nobody_below<T>(&mut self, bridge: NodeId, target: Target) -> Leg<T> {
-        if let Target::At(address) = target {
-            let first = self.machine.claims.of(Bus::Below(bridge), address).next();
-            if let Some(claim) = first {
-                return self.refuse(claim.node, Refusal::MemoryDisabled);
+    /// Nobody below the bridge takes the address: is that because someone does not decode memory? At the end of a
+    /// link there is a device that has received the packet all the same, and gives up on it.
+    fn nobody_below<T>(&mut self, bridge: NodeId, packet: &Packet) -> Leg<T> {
+        let mut last = bridge;
+        if self.machine.function(bridge).below == BusKind::Link
+            && let Some(&device) = self.machine.topology.children(bridge).first()
+        {
+            if self.access == Access::Write {
+                self.check_payload(packet.sender, device)?;
             }
+            last = device;
         }
-        self.refuse(bridge, Refusal::Unclaimed)
+        match self.silent(Bus::Below(bridge), packet.target)? {
+            Some(node) => self.refuse(node, Refusal::MemoryDisabled),
+            None => self.refuse(last, Refusal::Unclaimed),
+        }
+    }
+
+    /// Where nobody on `bus` takes the address: who would, if it decoded memory.
+    pub(super) fn silent(&mut self, bus: Bus, target: Target) -> Leg<Option<NodeId>> {
+        let Target::At(address) = target else {
+            return Ok(None);
+        };
+        let machine = self.machine;
+        if let Some(claim) = machine.claims.of(bus, address).next() {
+            return Ok(Some(claim.node));
+        }
+        let leads = machine
+            .towards(bus, self.provider)
+            .filter(|&node| node != self.provider && !machine.function(node).windows.is_known());
+        match leads {
+            Some(bridge) if address == self.bus_address && self.unknown_window_holds(bridge)? => {
+                Ok(Some(bridge))
+            }
+            _ => Ok(None),
+        }
     }
 }
