@@ -93,10 +93,10 @@ fn faults_do_what_they_say() {
     let with = |fault: &str| {
         run(
             "two-ssds",
-            &format!("{}[[fault]]\n{fault}", copy.replace("gpu0", "ssd0:cmb")),
+            &format!("{}[[fault]]\n{fault}", copy.replace("gpu0", "nvme0:cmb")),
         )
     };
-    let name = "ssd0";
+    let name = "nvme0";
     assert_eq!(
         fates(&with("kind = \"allocation\"\nnth = 100000")),
         [Expected::Intact; 2]

@@ -1,4 +1,4 @@
-//! Places as scripts name them: `gpu0:bar2+0x1000`, `ssd0:cmb`, `ram+0x10000000`.
+//! Places as scripts name them: `gpu0:bar2+0x1000`, `nvme0:cmb`, `ram+0x10000000`.
 
 use super::Said;
 use crate::file::MachineError;
@@ -35,7 +35,7 @@ pub enum Area {
     Largest,
 }
 
-const EXPECTED: &str = "a place such as \"gpu0:bar2+0x1000\", \"ssd0:cmb\", \"0000:03:00.0:bar2\", \"gpu0\" (its largest BAR) \
+const EXPECTED: &str = "a place such as \"gpu0:bar2+0x1000\", \"nvme0:cmb\", \"0000:03:00.0:bar2\", \"gpu0\" (its largest BAR) \
     or \"ram+0x10000000\" (a physical address)";
 
 impl Spot {

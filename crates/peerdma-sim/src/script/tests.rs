@@ -20,7 +20,7 @@ fn a_script_says_what_it_says() {
         expect = "all-ones"
         [[transfer]]
         from = "ram+0x100000"
-        to = "ssd0:cmb"
+        to = "nvme0:cmb"
         bytes = 4096
         together = true
         [[fault]]
@@ -39,7 +39,7 @@ fn a_script_says_what_it_says() {
             "gpu0:bar2+0x1000",
             "0000:04:00.0:bar2+0x10000",
             "ram+0x100000",
-            "ssd0:cmb"
+            "nvme0:cmb"
         ]
     );
     let [first, second] = &script.transfers[..] else {

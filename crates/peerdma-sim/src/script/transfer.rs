@@ -134,7 +134,7 @@ impl TransferLine {
     pub(super) fn read(mut table: Table<'_, '_>, index: usize) -> Result<Self, MachineError> {
         let from = table.take_some("from", Spot::of)?;
         let from =
-            from.ok_or_else(|| table.missing("from", "where bytes come from, such as \"ssd0:cmb\""))?;
+            from.ok_or_else(|| table.missing("from", "where bytes come from, such as \"nvme0:cmb\""))?;
         let to = table.take_some("to", Spot::of)?;
         let to = to.ok_or_else(|| table.missing("to", "where bytes go, such as \"gpu0:bar2+0x1000\""))?;
         let bytes = table.take("bytes");
