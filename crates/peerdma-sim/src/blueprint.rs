@@ -77,6 +77,19 @@ pub struct CmbKind {
     pub bar: u8,
     /// What it may hold, and whether a command may mix it with host memory.
     pub abilities: CmbAbilities,
+    /// Which version of the specification it follows.
+    pub style: CmbStyle,
+}
+
+/// How a controller memory buffer is found and addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CmbStyle {
+    /// As in NVM Express 1.2 and 1.3: its registers always show, and the controller takes the bus addresses of its BAR for
+    /// the buffer. Such a controller reports version 1.3, and has no bits in CMBLOC beside BAR and offset.
+    V1_2,
+    /// As from NVM Express 1.4 on: software makes its registers show and gives it an address, both with CMBMSC.
+    #[default]
+    V1_4,
 }
 
 /// The bits of CMBSZ and CMBLOC that say what a controller memory buffer may be used for (NVM Express Base 3.1.4.14 and

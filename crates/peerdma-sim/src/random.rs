@@ -4,7 +4,7 @@
 //! offsets, nested switches, ACS bits and egress vectors, functions of one device, devices integrated into the root
 //! complex, conventional buses, payload sizes that do not match, enables that are off, windows that are closed.
 
-use crate::blueprint::{AcceleratorKind, CmbAbilities, NamespaceKind, Nature, OnFailure, Siblings};
+use crate::blueprint::{AcceleratorKind, CmbAbilities, CmbStyle, NamespaceKind, Nature, OnFailure, Siblings};
 use crate::file::{
     Acs, At, Bar, BarHabit, BarWidth, Cmb, Common, ConventionalBridge, Device, Egress, Habits, Host,
     HostBridge, Kind, Link, Machine, PayloadHabit, PcieSwitch, Port, Prefetchable, Reach, Slot, Switched,
@@ -266,15 +266,23 @@ impl Grower {
     fn nvme(&mut self) -> Kind {
         let cmb = self.random.chance(50).then(|| {
             let size_bytes = 1 << self.random.one_of(&[16, 20, 26]);
+            let bar = Bar {
+                reach: self.reach(),
+                ..Bar::memory(self.random.one_of(&[2, 4]), size_bytes, At::default())
+            };
+            let size_bits = (self.random.number() & 0x1f) as u8;
+            let rest = self.random.number();
+            let (style, location_bits) = match rest % 4 {
+                0 => (CmbStyle::V1_2, 0),
+                _ => (CmbStyle::V1_4, (rest & 0x1f8) as u16),
+            };
             Cmb {
-                bar: Bar {
-                    reach: self.reach(),
-                    ..Bar::memory(self.random.one_of(&[2, 4]), size_bytes, At::default())
-                },
+                bar,
                 abilities: CmbAbilities {
-                    size_bits: (self.random.number() & 0x1f) as u8,
-                    location_bits: (self.random.number() & 0x1f8) as u16,
+                    size_bits,
+                    location_bits,
                 },
+                style,
             }
         });
         Kind::Nvme {

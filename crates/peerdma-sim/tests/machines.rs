@@ -105,7 +105,10 @@ fn linux_puts_into_one_group_what_the_fabric_does_not_isolate() {
             .collect::<Vec<_>>()
     };
     let shared = groups("shared-group.toml");
-    assert!(shared.len() == 3 && shared.iter().all(|one| one.1 == shared[0].1), "{shared:?}");
+    assert!(
+        shared.len() == 3 && shared.iter().all(|one| one.1 == shared[0].1),
+        "{shared:?}"
+    );
     let conventional = groups("conventional.toml");
     assert_eq!(conventional[1].1, conventional[2].1);
     assert_ne!(conventional[0].1, conventional[1].1);

@@ -12,6 +12,7 @@ use super::bars::Addresses;
 use super::function::Ends;
 use super::{Blueprint, DeviceKind, Nature, NvmeKind, bars, bridge, function, host, identity};
 use crate::blueprint::NamespaceKind;
+use crate::device::nvme::Controller;
 use crate::firmware::{MOST_FUNCTIONS, groups};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
@@ -193,16 +194,27 @@ fn devices(functions: &[Function], warnings: &mut Warnings) -> BTreeMap<Bdf, Dev
             })
         });
         let Some(mut kind) = own.or(foreign) else { continue };
-        let has = |index: u8| {
-            let resources = function.os.resources.as_ref().known();
-            resources.is_some_and(|all| all.iter().any(|one| one.index == index && one.kind.is_memory()))
+        let size_bytes = |index: u8| {
+            let resources = function.os.resources.as_ref().known()?;
+            let resource = resources
+                .iter()
+                .find(|one| one.index == index && one.kind.is_memory())?;
+            resource.size_bytes.known()
         };
+        let has = |index: u8| size_bytes(index).is_some();
         match &mut kind {
             DeviceKind::Card => {}
             DeviceKind::Nvme(_) | DeviceKind::Accelerator(_) if !has(0) => {
                 warnings.push(
                     function.bdf,
                     "it has no registers in BAR 0; it is simulated as a card of plain memory",
+                );
+                kind = DeviceKind::Card;
+            }
+            DeviceKind::Nvme(_) if size_bytes(0) < Some(Controller::LEAST_REGISTER_BAR_BYTES) => {
+                warnings.push(
+                    function.bdf,
+                    "its BAR 0 has no room for the doorbells of an NVMe controller; it is simulated as a card of plain memory",
                 );
                 kind = DeviceKind::Card;
             }
@@ -215,7 +227,17 @@ fn devices(functions: &[Function], warnings: &mut Warnings) -> BTreeMap<Bdf, Dev
             }
             DeviceKind::Accelerator(_) => {}
             DeviceKind::Nvme(nvme) => {
-                nvme.cmb = nvme.cmb.filter(|cmb| has(cmb.bar));
+                let can_hold = |bytes: u64| bytes >= 4096 && bytes.is_power_of_two();
+                let lost = nvme.cmb.take_if(|cmb| !size_bytes(cmb.bar).is_some_and(can_hold));
+                if let Some(cmb) = lost {
+                    warnings.push(
+                        function.bdf,
+                        format_args!(
+                            "BAR {} can hold no controller memory buffer; it has none",
+                            cmb.bar
+                        ),
+                    );
+                }
                 warnings.push(
                     function.bdf,
                     "no register tells its namespaces: it has one of 1 GiB in memory, in blocks of 512 bytes",

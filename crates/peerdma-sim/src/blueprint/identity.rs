@@ -4,7 +4,9 @@
 //! Vendor and device may be those of a real device (a machine file can say so); the subsystem always tells: its vendor is
 //! [`VENDOR`], the upper two bits of its device are the kind and the lower fourteen how it is furnished.
 
-use super::{AcceleratorKind, CmbAbilities, CmbKind, DeviceKind, NamespaceKind, NvmeKind, OnFailure};
+use super::{
+    AcceleratorKind, CmbAbilities, CmbKind, CmbStyle, DeviceKind, NamespaceKind, NvmeKind, OnFailure,
+};
 use peerdma::pci::Id;
 
 /// A vendor number that the PCI-SIG has not assigned (as of the PCI ID database of 2026).
@@ -33,6 +35,8 @@ const fn own(device: u16) -> Id {
     }
 }
 
+/// An NVMe controller whose buffer is of the older style; the only kind that has one in any case.
+const OLD_NVME_TAG: u16 = 0;
 const NVME_TAG: u16 = 1;
 const ACCELERATOR_TAG: u16 = 2;
 const CARD_TAG: u16 = 3;
@@ -42,7 +46,10 @@ const TAG_SHIFT: u16 = 14;
 pub fn subsystem(kind: &DeviceKind) -> Id {
     let (tag, bits) = match kind {
         DeviceKind::Card => (CARD_TAG, 0),
-        DeviceKind::Nvme(nvme) => (NVME_TAG, nvme.cmb.map_or(0, cmb_bits)),
+        DeviceKind::Nvme(nvme) => match nvme.cmb {
+            Some(cmb) if cmb.style == CmbStyle::V1_2 => (OLD_NVME_TAG, cmb_bits(cmb)),
+            cmb => (NVME_TAG, cmb.map_or(0, cmb_bits)),
+        },
         DeviceKind::Accelerator(accelerator) => {
             let outstanding = accelerator.outstanding_bytes.max(1).ilog2() as u16;
             let on_failure = match accelerator.on_failure {
@@ -63,8 +70,14 @@ pub fn kind(subsystem: Option<Id>) -> Option<DeviceKind> {
         CARD_TAG => Some(DeviceKind::Card),
         NVME_TAG => Some(DeviceKind::Nvme(NvmeKind {
             namespaces: vec![NamespaceKind::default()],
-            cmb: cmb(bits),
+            cmb: cmb(bits, CmbStyle::V1_4),
         })),
+        OLD_NVME_TAG => cmb(bits, CmbStyle::V1_2).map(|cmb| {
+            DeviceKind::Nvme(NvmeKind {
+                namespaces: vec![NamespaceKind::default()],
+                cmb: Some(cmb),
+            })
+        }),
         ACCELERATOR_TAG => Some(DeviceKind::Accelerator(AcceleratorKind {
             outstanding_bytes: 1 << (bits & 0x1f),
             on_failure: match bits >> 5 & 1 {
@@ -83,13 +96,17 @@ fn cmb_bits(cmb: CmbKind) -> u16 {
     u16::from(cmb.bar & 7) | size << 3 | location << 8
 }
 
-fn cmb(bits: u16) -> Option<CmbKind> {
+fn cmb(bits: u16, style: CmbStyle) -> Option<CmbKind> {
     let bar = (bits & 7) as u8;
     (2..=5).contains(&bar).then_some(CmbKind {
         bar,
         abilities: CmbAbilities {
             size_bits: (bits >> 3 & 0x1f) as u8,
-            location_bits: (bits >> 8 & 0x3f) << 3,
+            location_bits: match style {
+                CmbStyle::V1_2 => 0,
+                CmbStyle::V1_4 => (bits >> 8 & 0x3f) << 3,
+            },
         },
+        style,
     })
 }

@@ -16,7 +16,7 @@ use crate::fabric::BuildError;
 use crate::memory::{Banks, Place};
 use crate::time::Time;
 use crate::tlp::{AddressType, Failure, Ordering};
-use peerdma::addr::Bdf;
+use peerdma::snapshot::Function;
 use std::any::Any;
 use std::fmt;
 
@@ -64,12 +64,12 @@ pub trait Device: fmt::Debug + Any {
     fn fail(&mut self, wire: &mut dyn Wire);
 }
 
-/// The model of a function of this kind, which has memory BARs of these numbers and sizes in bytes.
+/// The model of `function`, which is of this kind and has memory BARs of these numbers and sizes in bytes.
 ///
 /// # Errors
 /// [`BuildError`] where it cannot be furnished so.
 pub(crate) fn build(
-    function: Bdf,
+    function: &Function,
     kind: &DeviceKind,
     bars: &[(u8, u64)],
     banks: &mut Banks,

@@ -4,7 +4,7 @@ use super::error::{MachineError, Wrong};
 use super::table::{Table, Value};
 use super::value;
 use super::{At, Bar, BarWidth, Cmb, Device, Kind, Prefetchable, Reach, port};
-use crate::blueprint::{AcceleratorKind, CmbAbilities, NamespaceKind, OnFailure};
+use crate::blueprint::{AcceleratorKind, CmbAbilities, CmbStyle, NamespaceKind, OnFailure};
 use std::path::PathBuf;
 
 const LEAST_BAR_BYTES: u64 = 16;
@@ -106,15 +106,24 @@ fn cmb(value: Value<'_, '_>) -> Result<Cmb, MachineError> {
     let index = table.take_or("bar", 4, |value| value.number(2, 4))? as u8;
     let size_bytes = size(&mut table, 4096)?;
     let reach = reach(&mut table)?;
+    let style = table.take_or("style", CmbStyle::default(), |value| {
+        value.word(&[("1.2", CmbStyle::V1_2), ("1.4", CmbStyle::V1_4)])
+    })?;
     let mut abilities = CmbAbilities {
         size_bits: 0x1f,
-        location_bits: 0x1f8,
+        location_bits: match style {
+            CmbStyle::V1_2 => 0,
+            CmbStyle::V1_4 => 0x1f8,
+        },
     };
     if let Some(can) = table.take("can") {
         abilities.size_bits = 0;
         abilities.location_bits = 0;
         for word in can.each() {
             let (size_bit, location_bit) = word.word(&ABILITIES)?;
+            if location_bit != 0 && style == CmbStyle::V1_2 {
+                return Err(word.wrong("what a buffer of style 1.2 can have: sqs, cqs, lists, rds, wds"));
+            }
             abilities.size_bits |= size_bit;
             abilities.location_bits |= location_bit;
         }
@@ -125,7 +134,11 @@ fn cmb(value: Value<'_, '_>) -> Result<Cmb, MachineError> {
         reach,
         ..Bar::memory(index, size_bytes, at)
     };
-    Ok(Cmb { bar, abilities })
+    Ok(Cmb {
+        bar,
+        abilities,
+        style,
+    })
 }
 
 fn accelerator(table: &mut Table<'_, '_>) -> Result<Kind, MachineError> {

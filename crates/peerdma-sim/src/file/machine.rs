@@ -3,7 +3,7 @@
 //! [`super::read`] makes one from text, tests make them at random, [`crate::firmware::boot`] switches them on.
 
 use super::At;
-use crate::blueprint::{AcceleratorKind, CmbAbilities, NamespaceKind, Nature};
+use crate::blueprint::{AcceleratorKind, CmbAbilities, CmbStyle, NamespaceKind, Nature};
 use peerdma::addr::{PhysAddr, Span};
 use peerdma::pci::{AcsFlags, Id, LinkState};
 use peerdma::snapshot::{Cpu, Forwarding, HostWindow, IommuMode, KernelVersion};
@@ -280,6 +280,8 @@ pub struct Cmb {
     pub bar: Bar,
     /// What it may be used for.
     pub abilities: CmbAbilities,
+    /// Which version of the specification it follows.
+    pub style: CmbStyle,
 }
 
 /// A memory BAR.

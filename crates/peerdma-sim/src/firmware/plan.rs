@@ -165,6 +165,7 @@ fn device_kind(device: &Device) -> DeviceKind {
             cmb: cmb.as_ref().map(|cmb| CmbKind {
                 bar: cmb.bar.index,
                 abilities: cmb.abilities,
+                style: cmb.style,
             }),
         }),
     }

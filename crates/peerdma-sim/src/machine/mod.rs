@@ -126,11 +126,17 @@ impl Machine {
         for id in &ids {
             let bdf = fabric.function(*id).bdf;
             let kind = blueprint.devices.get(&bdf);
+            let Some(function) = (blueprint.snapshot.position(bdf))
+                .and_then(|index| blueprint.snapshot.functions().get(index))
+            else {
+                devices.push(None);
+                continue;
+            };
             let bars: Vec<(u8, u64)> = (0..6)
                 .filter_map(|bar| fabric.bar(*id, bar).map(|(_, size_bytes)| (bar, size_bytes)))
                 .collect();
             devices.push(Some(device::build(
-                bdf,
+                function,
                 kind.unwrap_or(&DeviceKind::Card),
                 &bars,
                 &mut banks,

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, Rig};
 pub(crate) use crate::command::{Cmd, Cqe, read, sc, write};
-use peerdma_sim::blueprint::{CmbAbilities, CmbKind, NamespaceKind, NvmeKind};
+use peerdma_sim::blueprint::{CmbAbilities, CmbKind, CmbStyle, NamespaceKind, NvmeKind};
 use peerdma_sim::device::nvme::Traits;
 
 pub(crate) const ASQ: u64 = 0x1_0000;
@@ -77,9 +77,19 @@ pub(crate) fn kind_with_buffer(size_bits: u8, location_bits: u16) -> NvmeKind {
         cmb: Some(CmbKind {
             bar: crate::bench::CMB_BAR,
             abilities,
+            style: CmbStyle::V1_4,
         }),
         ..kind()
     }
+}
+
+/// The same with a buffer as controllers before NVM Express 1.4 have it.
+pub(crate) fn kind_with_old_buffer(size_bits: u8) -> NvmeKind {
+    let mut kind = kind_with_buffer(size_bits, 0);
+    if let Some(cmb) = &mut kind.cmb {
+        cmb.style = CmbStyle::V1_2;
+    }
+    kind
 }
 
 impl Driver<Rig> {

@@ -14,6 +14,7 @@ mod golden;
 mod hostile;
 mod io;
 mod namespaces;
+mod old_buffer;
 mod property;
 mod prp;
 mod queues;

@@ -23,6 +23,8 @@ mod hostile;
 mod io;
 #[path = "../nvme_conformance/namespaces.rs"]
 mod namespaces;
+#[path = "../nvme_conformance/old_buffer.rs"]
+mod old_buffer;
 #[path = "../nvme_conformance/property.rs"]
 mod property;
 #[path = "../nvme_conformance/prp.rs"]

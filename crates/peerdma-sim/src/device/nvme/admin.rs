@@ -7,6 +7,7 @@ use super::features::IoQueues;
 use super::fetch::Answer;
 use super::identify::{self, FIRMWARE, MOST_BYTES};
 use super::log;
+use super::registers::version;
 use super::status::Status;
 use super::work::{Effect, Job, Stage, Works};
 use crate::device::{Direction, Wire};
@@ -40,12 +41,13 @@ impl Controller {
         }
         match command.opcode() {
             DELETE_SUBMISSION => self.delete_submission(slot, command),
-            CREATE_SUBMISSION => self.create_submission(command),
+            CREATE_SUBMISSION => self.create_submission(command, wire),
             GET_LOG_PAGE => self.log_page(slot, command, wire),
             DELETE_COMPLETION => self.delete_completion(command),
-            CREATE_COMPLETION => self.create_completion(command),
+            CREATE_COMPLETION => self.create_completion(command, wire),
             IDENTIFY => {
-                let page = identify::page(command, &self.traits, &self.namespaces)?;
+                let version = version(self.cmb.as_ref());
+                let page = identify::page(command, &self.traits, version, &self.namespaces)?;
                 self.give(slot, &page, identify::PAGE_BYTES as u64, wire)
             }
             ABORT => self.abort(command, wire),

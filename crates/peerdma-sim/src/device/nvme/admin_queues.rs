@@ -1,7 +1,7 @@
 //! Making and deleting I/O queues (NVM Express Base 5.4 to 5.7).
 
 use super::Controller;
-use super::cmb::{COMPLETION_QUEUES, QueueMemory, SUBMISSION_QUEUES};
+use super::cmb::{COMPLETION_QUEUES, QueueMemory, SUBMISSION_QUEUES, Window};
 use super::command::Command;
 use super::fetch::Answer;
 use super::queue::{CompletionQueue, SubmissionQueue};
@@ -12,7 +12,7 @@ use crate::device::Wire;
 const CONTIGUOUS: u32 = 1;
 
 impl Controller {
-    pub(super) fn create_completion(&mut self, command: &Command) -> Result<Answer, Status> {
+    pub(super) fn create_completion(&mut self, command: &Command, wire: &dyn Wire) -> Result<Answer, Status> {
         const INTERRUPTS_ENABLED: u32 = 2;
         let number = queue(command);
         let free = |queues: &[Option<CompletionQueue>]| matches!(queues.get(usize::from(number)), Some(None));
@@ -32,7 +32,8 @@ impl Controller {
             return Err(Status::INVALID_INTERRUPT_VECTOR);
         }
         let len_bytes = entries * CompletionQueue::ENTRY_BYTES;
-        let memory = self.queue_memory(command, len_bytes, COMPLETION_QUEUES)?;
+        let window = self.buffer(wire);
+        let memory = self.queue_memory(command, len_bytes, window, COMPLETION_QUEUES)?;
         let vector = (control & INTERRUPTS_ENABLED != 0).then_some(vector);
         if let Some(place) = self.completion.get_mut(usize::from(number)) {
             *place = Some(CompletionQueue::new(memory, entries, vector));
@@ -40,7 +41,7 @@ impl Controller {
         Ok(Answer::Done(0))
     }
 
-    pub(super) fn create_submission(&mut self, command: &Command) -> Result<Answer, Status> {
+    pub(super) fn create_submission(&mut self, command: &Command, wire: &dyn Wire) -> Result<Answer, Status> {
         let number = queue(command);
         let free = |queues: &[Option<SubmissionQueue>]| matches!(queues.get(usize::from(number)), Some(None));
         if !self.features.has_submission(number) || !free(&self.submission) {
@@ -61,7 +62,8 @@ impl Controller {
         if !matches!(self.completion.get(usize::from(completion)), Some(Some(_))) {
             return Err(Status::COMPLETION_QUEUE_INVALID);
         }
-        let memory = self.queue_memory(command, entries * Command::BYTES, SUBMISSION_QUEUES)?;
+        let window = self.buffer(wire);
+        let memory = self.queue_memory(command, entries * Command::BYTES, window, SUBMISSION_QUEUES)?;
         if let Some(place) = self.submission.get_mut(usize::from(number)) {
             *place = Some(SubmissionQueue::new(memory, entries, completion));
         }
@@ -122,8 +124,13 @@ impl Controller {
         }
     }
 
-    fn queue_memory(&self, command: &Command, len_bytes: u64, ability: u8) -> Result<QueueMemory, Status> {
-        let window = self.cmb.as_ref().and_then(|cmb| cmb.window());
+    fn queue_memory(
+        &self,
+        command: &Command,
+        len_bytes: u64,
+        window: Option<Window>,
+        ability: u8,
+    ) -> Result<QueueMemory, Status> {
         QueueMemory::new(
             command.prp1(),
             len_bytes,

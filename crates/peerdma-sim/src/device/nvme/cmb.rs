@@ -3,10 +3,13 @@
 //! Its BAR always leads to its memory. The controller takes an address in a command or queue for its own buffer only in the
 //! range that software defined with CMBMSC: with CRE and CMSE set, and a base that is valid. Nothing else ever matches, above
 //! all not the address in the BAR.
+//!
+//! In controllers before NVM Express 1.4 (1.3, 3.1.11, 3.1.12, 4.7) there is no CMBMSC: CMBLOC and CMBSZ always show, and the
+//! address in the BAR is the one that matches.
 
 use super::registers::CMBMSC_MASK;
 use super::status::Status;
-use crate::blueprint::{CmbAbilities, CmbKind};
+use crate::blueprint::{CmbAbilities, CmbKind, CmbStyle};
 use crate::memory::{BankId, Place};
 
 /// CMBSZ bits.
@@ -48,15 +51,19 @@ impl Cmb {
 
     /// CMBLOC, as long as software lets it show.
     pub(super) fn location(&self) -> u32 {
-        match self.control & CAPABILITIES_ENABLED {
-            0 => 0,
-            _ => u32::from(self.kind.bar) | u32::from(self.kind.abilities.location_bits),
+        match self.shows() {
+            false => 0,
+            true => u32::from(self.kind.bar) | u32::from(self.kind.abilities.location_bits),
         }
+    }
+
+    fn shows(&self) -> bool {
+        self.kind.style == CmbStyle::V1_2 || self.control & CAPABILITIES_ENABLED != 0
     }
 
     /// CMBSZ, as long as software lets it show: in the smallest unit that can tell the size.
     pub(super) fn size(&self) -> u32 {
-        if self.control & CAPABILITIES_ENABLED == 0 {
+        if !self.shows() {
             return 0;
         }
         let unit = (0..6)
@@ -70,13 +77,20 @@ impl Cmb {
         self.size_bytes
     }
 
+    pub(super) fn style(&self) -> CmbStyle {
+        self.kind.style
+    }
+
     /// CMBMSC.
     pub(super) fn control(&self) -> u64 {
         self.control
     }
 
+    /// Writes CMBMSC, where there is one.
     pub(super) fn set_control(&mut self, control: u64) {
-        self.control = control & CMBMSC_MASK;
+        if self.kind.style == CmbStyle::V1_4 {
+            self.control = control & CMBMSC_MASK;
+        }
     }
 
     /// CMBSTS: bit 0 says that the memory space is enabled at a base where it does not fit.
@@ -89,12 +103,18 @@ impl Cmb {
         self.control & !0xfff
     }
 
-    /// The addresses that mean the buffer at this moment.
-    pub(super) fn window(&self) -> Option<Window> {
+    /// The addresses that mean the buffer at this moment, when its BAR holds `bar_address`.
+    pub(super) fn window(&self, bar_address: Option<u64>) -> Option<Window> {
         let both = CAPABILITIES_ENABLED | MEMORY_SPACE_ENABLED;
-        (self.control & both == both && self.state() == 0).then(|| Window {
-            base: self.base(),
-            last: self.base() + (self.size_bytes - 1),
+        let base = match self.kind.style {
+            // A register of zeros has no address yet.
+            CmbStyle::V1_2 => bar_address.filter(|address| *address != 0)?,
+            CmbStyle::V1_4 if self.control & both == both => self.base(),
+            CmbStyle::V1_4 => return None,
+        };
+        Some(Window {
+            base,
+            last: base.checked_add(self.size_bytes - 1)?,
             bank: self.bank,
             abilities: self.kind.abilities,
         })

@@ -76,7 +76,7 @@ impl Controller {
         if self.phase != Phase::Starting || self.registers.fatal.is_set() || shut_down {
             return;
         }
-        if self.registers.can_be_enabled() && self.make_admin_queues().is_some() {
+        if self.registers.can_be_enabled() && self.make_admin_queues(wire).is_some() {
             self.phase = Phase::On;
             self.registers.ready = Flag::Set;
         } else {
@@ -174,10 +174,10 @@ impl Controller {
         self.turn = 0;
     }
 
-    fn make_admin_queues(&mut self) -> Option<()> {
+    fn make_admin_queues(&mut self, wire: &dyn Wire) -> Option<()> {
         let registers = &self.registers;
         let page_bytes = registers.page_bytes();
-        let window = self.cmb.as_ref().and_then(|cmb| cmb.window());
+        let window = self.buffer(wire);
         let memory =
             |base, len_bytes, ability| QueueMemory::new(base, len_bytes, page_bytes, window, ability).ok();
         let entries = registers.admin_submission_entries();

@@ -5,7 +5,7 @@ use super::events::Events;
 use super::log::{ErrorLog, put};
 use super::namespace::Namespace;
 use super::queue::CompletionQueue;
-use super::registers::VERSION;
+use super::registers::VERSION_1_4;
 use super::status::Status;
 use super::traits::Traits;
 
@@ -25,7 +25,12 @@ const ORGANISATION: [u8; 3] = [0x02, 0x50, 0x44];
 ///
 /// # Errors
 /// The status that the command ends with.
-pub(super) fn page(command: &Command, traits: &Traits, namespaces: &[Namespace]) -> Result<Vec<u8>, Status> {
+pub(super) fn page(
+    command: &Command,
+    traits: &Traits,
+    version: u32,
+    namespaces: &[Namespace],
+) -> Result<Vec<u8>, Status> {
     let number = command.namespace();
     let namespace = || {
         let index = number.checked_sub(1).ok_or(Status::INVALID_NAMESPACE_OR_FORMAT)?;
@@ -35,7 +40,7 @@ pub(super) fn page(command: &Command, traits: &Traits, namespaces: &[Namespace])
     };
     match command.dword(10) as u8 {
         0x00 => Ok(namespace_page(namespace()?, number, traits)),
-        0x01 => Ok(controller_page(traits, namespaces.len() as u32)),
+        0x01 => Ok(controller_page(traits, version, namespaces.len() as u32)),
         0x02 if number >= 0xffff_fffe => Err(Status::INVALID_NAMESPACE_OR_FORMAT),
         0x02 => Ok(active_namespaces(number, namespaces.len() as u32)),
         0x03 => namespace().map(|_| descriptors(number, traits)),
@@ -44,7 +49,7 @@ pub(super) fn page(command: &Command, traits: &Traits, namespaces: &[Namespace])
     }
 }
 
-fn controller_page(traits: &Traits, namespaces: u32) -> Vec<u8> {
+fn controller_page(traits: &Traits, version: u32, namespaces: u32) -> Vec<u8> {
     let mut page = vec![0; PAGE_BYTES];
     let mut set = |offset: usize, from: &[u8]| put(&mut page, offset, from);
     set(0, &traits.vendor.to_le_bytes());
@@ -56,8 +61,10 @@ fn controller_page(traits: &Traits, namespaces: u32) -> Vec<u8> {
     // IEEE, the last byte of the organisation first
     set(73, &[ORGANISATION[2], ORGANISATION[1], ORGANISATION[0]]);
     set(77, &[MOST_PAGES_LOG2]); // MDTS
-    set(80, &VERSION.to_le_bytes());
-    set(111, &[1]); // CNTRLTYPE: an I/O controller
+    set(80, &version.to_le_bytes());
+    if version >= VERSION_1_4 {
+        set(111, &[1]); // CNTRLTYPE: an I/O controller
+    }
     set(258, &[3]); // ACL: four aborts at once
     set(259, &[Events::MOST as u8 - 1]); // AERL
     set(260, &[0b11]); // FRMW: one slot, read only
@@ -73,7 +80,8 @@ fn controller_page(traits: &Traits, namespaces: u32) -> Vec<u8> {
     set(516, &namespaces.to_le_bytes()); // NN
     // ONCS: Compare, Dataset Management, Write Zeroes, and the Select field of Get Features
     set(520, &0b1_1101_u16.to_le_bytes());
-    set(525, &[0b111]); // VWC: present; Flush takes all namespaces at once
+    // VWC: present; from 1.4 on it can tell that Flush takes all namespaces at once
+    set(525, &[if version >= VERSION_1_4 { 0b111 } else { 0b1 }]);
     // SGLS: without alignment; bit buckets
     set(536, &(1_u32 | 1 << 16).to_le_bytes());
     set(

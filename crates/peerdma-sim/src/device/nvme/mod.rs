@@ -1,4 +1,4 @@
-//! An NVMe controller (NVM Express Base 2.0, NVM Command Set 1.0; it reports version 1.4) that any driver could drive.
+//! An NVMe controller (NVM Express Base 2.0, NVM Command Set 1.0; it reports version 1.4, or 1.3 with a buffer of that time) that any driver could drive.
 //!
 //! ```text
 //! BAR 0   registers (`registers`, `control`), doorbells (`doorbell`), from 2000h on an MSI-X table as plain memory
@@ -46,14 +46,13 @@ pub use status::Status;
 pub use traits::{NvmeError, Traits};
 
 use super::{Abort, Device, Outcome, Region, TransferId, Wire};
-use crate::blueprint::identity::VENDOR;
-use crate::blueprint::{CmbKind, NvmeKind};
+use crate::blueprint::{CmbKind, CmbStyle, NvmeKind};
 use crate::fabric::BuildError;
 use crate::memory::{BankId, Banks, Place};
 use cmb::Cmb;
 use features::Features;
 use namespace::Namespace;
-use peerdma::addr::Bdf;
+use peerdma::snapshot::Function;
 use queue::{CompletionQueue, SubmissionQueue};
 use registers::{DOORBELLS, DOORBELLS_END, Registers};
 use std::collections::HashMap;
@@ -129,6 +128,9 @@ enum Purpose {
 impl Controller {
     /// Bytes that BAR 0 should have.
     pub const REGISTER_BAR_BYTES: u64 = 16 << 10;
+    /// Bytes of BAR 0 without which there is no controller whose doorbells are usually far apart: the registers, the
+    /// doorbells of the admin queues and of one pair.
+    pub const LEAST_REGISTER_BAR_BYTES: u64 = Self::least_register_bytes(0);
     /// Where the MSI-X table begins in BAR 0.
     pub const MSIX_TABLE_OFFSET: u64 = DOORBELLS_END;
     /// Where the MSI-X pending bits begin in BAR 0.
@@ -191,11 +193,22 @@ impl Controller {
             traits,
         })
     }
+
+    /// The registers, the doorbells of the admin queues, and those of one pair.
+    const fn least_register_bytes(doorbell_stride_log2: u8) -> u64 {
+        DOORBELLS + (2 << (3 + doorbell_stride_log2))
+    }
+
+    /// The addresses that mean its buffer at this moment.
+    fn buffer(&self, wire: &dyn Wire) -> Option<cmb::Window> {
+        let cmb = self.cmb.as_ref()?;
+        cmb.window(wire.bar_address(cmb.kind.bar))
+    }
 }
 
 /// The controller at a place of a machine, which tells it from all others there.
 pub(super) fn furnish(
-    function: Bdf,
+    function: &Function,
     kind: &NvmeKind,
     bars: &[(u8, u64)],
     banks: &mut Banks,
@@ -206,16 +219,18 @@ pub(super) fn furnish(
             *size = *size_bytes;
         }
     }
+    let (bdf, config) = (function.bdf, &function.config);
     let traits = Traits {
-        identity: u64::from(function.domain()) << 16
-            | u64::from(function.bus()) << 8
-            | u64::from(function.devfn()),
-        vendor: VENDOR,
-        subsystem_vendor: VENDOR,
+        identity: u64::from(bdf.domain()) << 16 | u64::from(bdf.bus()) << 8 | u64::from(bdf.devfn()),
+        vendor: config.id.as_ref().known().map_or(0, |id| id.vendor),
+        // A function without a subsystem reads zeros there.
+        subsystem_vendor: config.subsystem.known().flatten().map_or(0, |id| id.vendor),
         ..Traits::default()
     };
-    Controller::with_traits(kind, &sizes, banks, traits)
-        .map_err(|source| BuildError::Nvme { function, source })
+    Controller::with_traits(kind, &sizes, banks, traits).map_err(|source| BuildError::Nvme {
+        function: bdf,
+        source,
+    })
 }
 
 impl Device for Controller {
@@ -355,8 +370,7 @@ fn check(kind: &NvmeKind, bars: &[u64; 6], traits: &Traits) -> Result<(), NvmeEr
         0,
         Controller::MOST_NAMESPACES as u64,
     )?;
-    // The admin queues' doorbells, and those of one pair.
-    let need_bytes = DOORBELLS + (2 << (3 + stride));
+    let need_bytes = Controller::least_register_bytes(stride);
     if bars[0] < need_bytes {
         return Err(NvmeError::RegistersDoNotFit {
             have_bytes: bars[0],
@@ -375,7 +389,11 @@ fn check_cmb(cmb: &CmbKind, bars: &[u64; 6]) -> Result<(), NvmeError> {
         });
     }
     let (size_bits, location_bits) = (cmb.abilities.size_bits, cmb.abilities.location_bits);
-    if size_bits & !0x1f == 0 && location_bits & !0x1f8 == 0 {
+    let can_be = match cmb.style {
+        CmbStyle::V1_2 => 0,
+        CmbStyle::V1_4 => 0x1f8,
+    };
+    if size_bits & !0x1f == 0 && location_bits & !can_be == 0 {
         return Ok(());
     }
     Err(NvmeError::BufferAbilities {

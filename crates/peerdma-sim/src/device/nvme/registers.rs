@@ -1,7 +1,9 @@
 //! The controller's registers (NVM Express Base 3.1.3): where they are and what they read as. What writing them does is in
 //! `control` and `doorbell`.
 
+use super::cmb::Cmb;
 use super::traits::Traits;
+use crate::blueprint::CmbStyle;
 
 pub(super) const CAP: u64 = 0x00;
 pub(super) const VS: u64 = 0x08;
@@ -23,7 +25,7 @@ pub(super) const DOORBELLS: u64 = 0x1000;
 pub(super) const DOORBELLS_END: u64 = 0x2000;
 
 /// 1.4.0.
-pub(super) const VERSION: u32 = 0x0001_0400;
+pub(super) const VERSION_1_4: u32 = 0x0001_0400;
 /// What NSSR takes: "NVMe".
 pub(super) const SUBSYSTEM_RESET: u32 = 0x4e56_4d65;
 /// The largest queue, in entries.
@@ -132,12 +134,12 @@ impl Registers {
     }
 
     /// The dword at `offset`, a multiple of 4; reserved ones are zeros.
-    pub(super) fn dword(&self, offset: u64, traits: &Traits, cmb: Option<&super::cmb::Cmb>) -> u32 {
+    pub(super) fn dword(&self, offset: u64, traits: &Traits, cmb: Option<&Cmb>) -> u32 {
         let (low, high) = (|value: u64| value as u32, |value: u64| (value >> 32) as u32);
         match offset {
             CAP => low(capabilities(traits, cmb)),
             0x04 => high(capabilities(traits, cmb)),
-            VS => VERSION,
+            VS => version(cmb),
             INTMS | INTMC => self.mask,
             CC => self.configuration,
             CSTS => self.state(),
@@ -146,19 +148,27 @@ impl Registers {
             0x2c => high(self.admin_submission),
             ACQ => low(self.admin_completion),
             0x34 => high(self.admin_completion),
-            CMBLOC => cmb.map_or(0, super::cmb::Cmb::location),
-            CMBSZ => cmb.map_or(0, super::cmb::Cmb::size),
+            CMBLOC => cmb.map_or(0, Cmb::location),
+            CMBSZ => cmb.map_or(0, Cmb::size),
             CMBMSC => cmb.map_or(0, |cmb| low(cmb.control())),
             0x54 => cmb.map_or(0, |cmb| high(cmb.control())),
-            CMBSTS => cmb.map_or(0, super::cmb::Cmb::state),
+            CMBSTS => cmb.map_or(0, Cmb::state),
             // NSSR reads as zero. No elasticity buffer (CMBEBS), no boot partitions, no persistent memory region.
             _ => 0,
         }
     }
 }
 
+/// VS and VER: 1.3.0 where the buffer is of that time, else 1.4.0.
+pub(super) fn version(cmb: Option<&Cmb>) -> u32 {
+    match cmb.map(Cmb::style) {
+        Some(CmbStyle::V1_2) => 0x0001_0300,
+        Some(CmbStyle::V1_4) | None => VERSION_1_4,
+    }
+}
+
 /// CAP: round robin only, contiguous queues only, the NVM command set only.
-fn capabilities(traits: &Traits, cmb: Option<&super::cmb::Cmb>) -> u64 {
+fn capabilities(traits: &Traits, cmb: Option<&Cmb>) -> u64 {
     const CONTIGUOUS_REQUIRED: u64 = 1 << 16;
     const SUBSYSTEM_RESET_SUPPORTED: u64 = 1 << 36;
     const NVM_COMMAND_SET: u64 = 1 << 37;
@@ -169,5 +179,5 @@ fn capabilities(traits: &Traits, cmb: Option<&super::cmb::Cmb>) -> u64 {
         | SUBSYSTEM_RESET_SUPPORTED
         | NVM_COMMAND_SET
         | LARGEST_PAGE << 52
-        | u64::from(cmb.is_some()) << 57
+        | u64::from(cmb.is_some_and(|cmb| cmb.style() == CmbStyle::V1_4)) << 57
 }

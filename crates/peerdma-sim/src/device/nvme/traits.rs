@@ -126,7 +126,7 @@ pub enum NvmeError {
     },
     /// The buffer's abilities are bits that mean nothing.
     #[error(
-        "the controller memory buffer's abilities (CMBSZ {size_bits:#x}, CMBLOC {location_bits:#x}) are none: only bits 0 to 4 of CMBSZ and bits 3 to 8 of CMBLOC are"
+        "the controller memory buffer's abilities (CMBSZ {size_bits:#x}, CMBLOC {location_bits:#x}) are none: only bits 0 to 4 of CMBSZ are, and from NVM Express 1.4 on bits 3 to 8 of CMBLOC"
     )]
     BufferAbilities {
         /// Bits for CMBSZ.

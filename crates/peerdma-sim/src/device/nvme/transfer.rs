@@ -19,7 +19,7 @@ impl Controller {
     /// Begins a job.
     pub(super) fn begin(&mut self, slot: usize, job: Job, wire: &mut dyn Wire) {
         let page_bytes = self.registers.page_bytes();
-        let window = self.cmb.as_ref().and_then(|cmb| cmb.window());
+        let window = self.buffer(wire);
         let Some(work) = self.works.get_mut(slot) else {
             return;
         };
