@@ -9,6 +9,7 @@
 
 use super::registers::CMBMSC_MASK;
 use super::status::Status;
+use super::traits::NvmeError;
 use crate::blueprint::{CmbAbilities, CmbKind, CmbStyle};
 use crate::memory::{BankId, Place};
 
@@ -119,6 +120,32 @@ impl Cmb {
             abilities: self.kind.abilities,
         })
     }
+}
+
+/// Can there be such a buffer in BARs of these sizes?
+///
+/// # Errors
+/// [`NvmeError::BufferBar`], [`NvmeError::BufferAbilities`]
+pub(super) fn check(cmb: &CmbKind, bars: &[u64; 6]) -> Result<(), NvmeError> {
+    let size_bytes = bars.get(usize::from(cmb.bar)).copied().unwrap_or(0);
+    if cmb.bar < 2 || size_bytes < 4096 || !size_bytes.is_power_of_two() {
+        return Err(NvmeError::BufferBar {
+            bar: cmb.bar,
+            size_bytes,
+        });
+    }
+    let (size_bits, location_bits) = (cmb.abilities.size_bits, cmb.abilities.location_bits);
+    let can_be = match cmb.style {
+        CmbStyle::V1_2 => 0,
+        CmbStyle::V1_4 => 0x1f8,
+    };
+    if size_bits & !0x1f == 0 && location_bits & !can_be == 0 {
+        return Ok(());
+    }
+    Err(NvmeError::BufferAbilities {
+        size_bits,
+        location_bits,
+    })
 }
 
 /// A range of addresses that mean the buffer, and what it may be used for.

@@ -46,7 +46,7 @@ pub use status::Status;
 pub use traits::{NvmeError, Traits};
 
 use super::{Abort, Device, Outcome, Region, TransferId, Wire};
-use crate::blueprint::{CmbKind, CmbStyle, NvmeKind};
+use crate::blueprint::NvmeKind;
 use crate::fabric::BuildError;
 use crate::memory::{BankId, Banks, Place};
 use cmb::Cmb;
@@ -377,27 +377,5 @@ fn check(kind: &NvmeKind, bars: &[u64; 6], traits: &Traits) -> Result<(), NvmeEr
             need_bytes,
         });
     }
-    kind.cmb.as_ref().map_or(Ok(()), |cmb| check_cmb(cmb, bars))
-}
-
-fn check_cmb(cmb: &CmbKind, bars: &[u64; 6]) -> Result<(), NvmeError> {
-    let size_bytes = bars.get(usize::from(cmb.bar)).copied().unwrap_or(0);
-    if cmb.bar < 2 || size_bytes < 4096 || !size_bytes.is_power_of_two() {
-        return Err(NvmeError::BufferBar {
-            bar: cmb.bar,
-            size_bytes,
-        });
-    }
-    let (size_bits, location_bits) = (cmb.abilities.size_bits, cmb.abilities.location_bits);
-    let can_be = match cmb.style {
-        CmbStyle::V1_2 => 0,
-        CmbStyle::V1_4 => 0x1f8,
-    };
-    if size_bits & !0x1f == 0 && location_bits & !can_be == 0 {
-        return Ok(());
-    }
-    Err(NvmeError::BufferAbilities {
-        size_bits,
-        location_bits,
-    })
+    kind.cmb.as_ref().map_or(Ok(()), |cmb| cmb::check(cmb, bars))
 }
