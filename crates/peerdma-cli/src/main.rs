@@ -17,6 +17,7 @@ mod args;
 mod capture;
 mod check;
 mod describe;
+mod destination;
 mod error;
 mod input;
 mod judges;

@@ -3,14 +3,13 @@
 use crate::advice;
 use crate::args::SnapshotArgs;
 use crate::capture::Source;
-use crate::error::{Failure, Problem};
+use crate::destination::{Existing, create, not_written};
+use crate::error::Failure;
 use crate::input;
 use crate::report;
 use peerdma::snapshot::Snapshot;
 use peerdma_linux::{KeepConfig, json};
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 /// Runs the command.
 ///
@@ -41,7 +40,7 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
             out.flush()?;
         }
         Some(path) => {
-            let written = create(path, args.force).and_then(|file| {
+            let written = create(path, Existing::as_forced(args.force)).and_then(|file| {
                 let mut out = BufWriter::with_capacity(1 << 18, file);
                 json::write(&snapshot, &mut out)?;
                 out.flush()
@@ -50,32 +49,6 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Opens the file; one that is there is left alone unless it may be overwritten.
-fn create(path: &Path, force: bool) -> io::Result<File> {
-    if force {
-        File::create(path)
-    } else {
-        OpenOptions::new().write(true).create_new(true).open(path)
-    }
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Problem {
-    let what = format!("{} was not written", path.display());
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        Problem::new(
-            what,
-            "the file exists",
-            "give another name, or --force to overwrite it",
-        )
-    } else {
-        Problem::new(
-            what,
-            error,
-            "check the folder, its permissions and the free space",
-        )
-    }
 }
 
 /// How much of the machine is in the snapshot, and how to get the rest.

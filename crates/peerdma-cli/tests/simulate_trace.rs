@@ -34,3 +34,25 @@ fn every_packet_is_one_object_a_line_and_the_same_seed_gives_the_same_trace() {
     }
     assert_eq!(lost, 4096, "1 MiB of reads and 1 MiB of writes, 512 bytes each");
 }
+
+#[test]
+fn a_trace_overwrites_nothing_unless_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.txt");
+    fs::write(&file, "kept").unwrap();
+    let simulate = |options: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_peerdma"))
+            .args(["simulate", "redirect", "--script", "redirect", "--trace"])
+            .arg(&file)
+            .args(options)
+            .output()
+            .unwrap()
+    };
+    let refused = simulate(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("--force"), "{text}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
+    assert!(simulate(&["--force"]).status.success());
+    assert!(fs::read_to_string(&file).unwrap().starts_with('{'));
+}

@@ -224,6 +224,9 @@ pub(crate) struct SimulateArgs {
     /// Write every packet into this file, one line of JSON each
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "script")]
     pub(crate) trace: Option<PathBuf>,
+    /// Overwrite the trace's file if it exists
+    #[arg(long, requires = "trace")]
+    pub(crate) force: bool,
     /// Decides between orders of arrival, instead of the machine's own seed; a script's seed comes first
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

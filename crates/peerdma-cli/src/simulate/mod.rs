@@ -11,6 +11,7 @@ mod way;
 
 use crate::args::{GearArg, MachineArgs, SimulateArgs};
 use crate::capture::{self, Source};
+use crate::destination::Existing;
 use crate::error::{Failure, Problem};
 use crate::input::Machine;
 use crate::machine_file;
@@ -105,7 +106,9 @@ fn carry_out(
     source: &Source,
     name: &str,
 ) -> Result<(Report, machine::Machine), Failure> {
-    let trace = args.trace.as_deref().map(trace::File::create).transpose()?;
+    let trace = (args.trace.as_deref())
+        .map(|path| trace::File::create(path, Existing::as_forced(args.force)))
+        .transpose()?;
     let options = Options {
         gear: match args.gear {
             GearArg::Tlp => Gear::Tlp,

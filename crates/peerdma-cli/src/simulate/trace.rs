@@ -1,5 +1,6 @@
 //! Packets, one line of JSON each, into a file.
 
+use crate::destination::{self, Existing, not_written};
 use crate::error::Problem;
 use peerdma_sim::machine::Sink;
 use std::cell::RefCell;
@@ -23,8 +24,8 @@ impl File {
     ///
     /// # Errors
     /// A [`Problem`] where that cannot be.
-    pub(super) fn create(path: &Path) -> Result<Self, Problem> {
-        let file = fs::File::create(path).map_err(|error| not_written(path, &error))?;
+    pub(super) fn create(path: &Path, existing: Existing) -> Result<Self, Problem> {
+        let file = destination::create(path, existing).map_err(|error| not_written(path, &error))?;
         Ok(Self(Rc::new(RefCell::new(Open {
             writer: BufWriter::with_capacity(1 << 18, file),
             error: None,
@@ -56,12 +57,4 @@ impl Sink for File {
             open.error = written.err();
         }
     }
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(
-        format_args!("the trace {} was not written", path.display()),
-        error,
-        "check the folder, its permissions and the free space; a trace takes about 500 bytes a packet",
-    )
 }
