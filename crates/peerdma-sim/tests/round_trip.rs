@@ -22,6 +22,7 @@ fn check(blueprint: &Blueprint) {
         assert_eq!(before, after);
     }
     assert_eq!(blueprint.snapshot, again.snapshot);
+    assert_eq!(blueprint.nature, again.nature);
     let furnished = |blueprint: &Blueprint| {
         let mut devices = blueprint.devices.clone();
         for kind in devices.values_mut() {

@@ -7,8 +7,8 @@ use peerdma::pci::{
     Id, Link, LinkRate, LinkState, Payload, PortType, Rebar, Sriov, Windows,
 };
 use peerdma::snapshot::{
-    Cpu, Forwarding, Function, Host, HostBridge, HostWindow, IommuGroup, IommuMode, KernelVersion, Os,
-    P2pmem, Resource, Snapshot, Warnings,
+    Cpu, Forwarding, Function, Host, HostBridge, HostWindow, IommuGroup, IommuMode, KernelVersion, Nature,
+    Os, P2pmem, Resource, Siblings, Snapshot, Warnings,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -246,12 +246,26 @@ fn host() -> impl Strategy<Value = Host> {
     ];
     let bridges = fact(vec(host_bridge(), 0..3));
     let ram = fact(vec(span(), 0..3));
-    (fact(cpu), fact(kernel), fact(mode), bridges, ram).prop_map(|(cpu, kernel, iommu, bridges, ram)| Host {
+    let nature = any::<([u64; 5], bool, u16)>().prop_map(|(numbers, direct, boundary)| Nature {
+        seed: numbers[0],
+        jitter_ps: numbers[1],
+        switch_ps: numbers[2],
+        root_complex_ps: numbers[3],
+        completion_timeout_ps: numbers[4],
+        siblings: match direct {
+            true => Siblings::Direct,
+            false => Siblings::Upstream,
+        },
+        read_completion_boundary_bytes: boundary,
+    });
+    let facts = (fact(cpu), fact(kernel), fact(mode), bridges, ram, of(nature));
+    facts.prop_map(|(cpu, kernel, iommu, bridges, ram, nature)| Host {
         cpu,
         kernel,
         iommu,
         bridges,
         ram,
+        nature,
     })
 }
 

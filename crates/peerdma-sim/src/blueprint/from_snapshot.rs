@@ -10,14 +10,14 @@
 
 use super::bars::Addresses;
 use super::function::Ends;
-use super::{Blueprint, DeviceKind, Nature, NvmeKind, bars, bridge, function, host, identity};
+use super::{Blueprint, DeviceKind, NvmeKind, bars, bridge, function, host, identity};
 use crate::blueprint::NamespaceKind;
 use crate::device::nvme::Controller;
 use crate::firmware::{MOST_FUNCTIONS, groups};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::pci::ClassCode;
-use peerdma::snapshot::{Function, Snapshot, Warnings};
+use peerdma::snapshot::{Function, Host, Snapshot, Warnings};
 use peerdma::topology::{Place, Topology};
 use std::collections::{BTreeMap, HashMap};
 
@@ -95,10 +95,15 @@ impl Blueprint {
                 "IOMMU groups that are not told are those that Linux would form",
             );
         }
+        let nature = host::nature(snapshot, &mut warnings);
+        let host = Host {
+            nature: Some(nature.clone()),
+            ..host
+        };
         let blueprint = Self {
             devices: devices(&functions, &mut warnings),
             snapshot: Snapshot::new(host, functions, &mut warnings),
-            nature: Nature::default(),
+            nature,
         };
         Ok((blueprint, warnings))
     }

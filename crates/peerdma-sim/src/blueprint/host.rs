@@ -5,10 +5,47 @@ use super::from_snapshot::Tree;
 use crate::file;
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
-use peerdma::snapshot::{Forwarding, Function, Host, HostBridge, HostWindow, IommuMode, Snapshot, Warnings};
+use peerdma::snapshot::{
+    Forwarding, Function, Host, HostBridge, HostWindow, IommuMode, Nature, Snapshot, Warnings,
+};
 use std::collections::{BTreeSet, HashMap};
 
 const MACHINE: &str = "the machine";
+
+/// The longest that anything may take, as in machine files: one hour.
+const MOST_PS: u64 = 3_600_000_000_000_000;
+
+/// What the specification leaves to the implementation: as told, if that can be.
+pub(super) fn nature(snapshot: &Snapshot, warnings: &mut Warnings) -> Nature {
+    let Some(told) = &snapshot.host.nature else {
+        warnings.push(
+            MACHINE,
+            "no capture tells latencies, the completion timeout, or what devices do inside: they are as in a machine \
+             file that does not name them",
+        );
+        return Nature::default();
+    };
+    let times = [
+        told.jitter_ps,
+        told.switch_ps,
+        told.root_complex_ps,
+        told.completion_timeout_ps,
+    ];
+    let is_possible = matches!(told.read_completion_boundary_bytes, 64 | 128)
+        && told.completion_timeout_ps != 0
+        && times.iter().all(|&time_ps| time_ps <= MOST_PS);
+    match is_possible {
+        true => told.clone(),
+        false => {
+            warnings.push(
+                MACHINE,
+                "latencies above one hour, no completion timeout, or a read completion boundary that is neither 64 nor \
+                 128 bytes: none of its nature is taken",
+            );
+            Nature::default()
+        }
+    }
+}
 
 /// The host with everything filled in.
 pub(super) fn fill(

@@ -66,6 +66,7 @@ pub fn boot(machine: &Machine) -> Result<Blueprint, MachineError> {
         iommu: Fact::Known(machine.host.iommu),
         bridges: Fact::Known(bridges.collect()),
         ram: Fact::Known(machine.host.ram.clone()),
+        nature: Some(machine.nature.clone()),
     };
     Ok(Blueprint {
         devices: plan.devices(),

@@ -1,6 +1,6 @@
 //! Processor, kernel and IOMMU of a machine.
 
-use super::{HostBridge, KernelVersion};
+use super::{HostBridge, KernelVersion, Nature};
 use crate::addr::{PhysAddr, Span};
 use crate::fact::Fact;
 use alloc::string::String;
@@ -23,6 +23,9 @@ pub struct Host {
     pub bridges: Fact<Vec<HostBridge>>,
     /// Where host RAM lies.
     pub ram: Fact<Vec<Span<PhysAddr>>>,
+    /// What a simulated machine is like beside all that; nothing for a machine that exists.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub nature: Option<Nature>,
 }
 
 /// A processor, as far as Linux looks at it before it lets peers talk through the root complex.

@@ -11,6 +11,7 @@ mod hex_bytes;
 mod host;
 mod host_bridge;
 mod kernel;
+mod nature;
 mod os;
 mod warning;
 
@@ -19,6 +20,7 @@ pub use function::Function;
 pub use host::{Cpu, Host, IommuMode, ParseCpuError, ParseIommuModeError};
 pub use host_bridge::{Forwarding, HostBridge, HostWindow};
 pub use kernel::{KernelVersion, ParseKernelVersionError};
+pub use nature::{Nature, Siblings};
 pub use os::{IommuGroup, Os, P2pmem, Resource};
 pub use warning::{Warning, Warnings};
 
