@@ -23,6 +23,7 @@ impl RequestWalk<'_> {
     }
 
     /// Through a bridge onto the bus below it; returns who claims the request there.
+    #[inline]
     fn through(&mut self, bridge: FunctionId) -> Result<Target, End> {
         let at = Where::Function(bridge);
         let Some((facing, bus)) = self.fabric.node(bridge).below else {
@@ -76,6 +77,7 @@ impl RequestWalk<'_> {
         }
     }
 
+    #[inline]
     fn claimed_or_lost(&mut self, bus: BusId, refuser: FunctionId) -> Result<Target, End> {
         match self.claimed(bus) {
             Some(target) => Ok(target),

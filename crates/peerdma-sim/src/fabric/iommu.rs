@@ -344,6 +344,7 @@ impl Iommu {
     ///
     /// # Errors
     /// Why it leads nowhere.
+    #[inline]
     pub fn look_up(&self, requester: Bdf, iova: u64) -> Result<Translated, FaultReason> {
         let ioas = self.contexts.find(requester).ioas.ok_or(FaultReason::NoContext)?;
         let space = self.space(ioas).map_err(|_| FaultReason::NoContext)?;

@@ -181,6 +181,7 @@ impl Queue {
         first.map(|entry| (entry.at, entry.due))
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(Moment, Event)> {
         let first = self.next.take();
         let Entry { at, due } = first.or_else(|| self.heap.pop().map(|Reverse(entry)| entry))?;
