@@ -42,7 +42,9 @@ impl RequestWalk<'_> {
 
     /// Does a port send upstream what is for somebody below it?
     pub(super) fn forwards_up(&self, node: &Node) -> bool {
-        node.acs.is_some_and(|acs| acs.has(AcsFlags::UPSTREAM_FORWARDING))
+        node.acs
+            .as_ref()
+            .is_some_and(|acs| acs.has(AcsFlags::UPSTREAM_FORWARDING))
     }
 
     /// A request that came in through `port` could turn around to `target` beside it.
@@ -50,7 +52,7 @@ impl RequestWalk<'_> {
         let at = Where::Function(port);
         let to = self.fabric.node(target).bdf;
         let number = self.fabric.node(target).port_number;
-        match self.fabric.node(port).acs {
+        match &self.fabric.node(port).acs {
             None => {
                 self.note(at, || Decision::TurnsAround { to });
                 Turn::Around
@@ -75,7 +77,7 @@ impl RequestWalk<'_> {
     /// Egress control at the root port that a request came in through, which leads to `target` through the root complex.
     /// Request redirect has no effect there: the request is in the root complex already.
     pub(super) fn leaves_root_port(&mut self, port: FunctionId, target: FunctionId) -> Turn {
-        let Some(acs) = self.fabric.node(port).acs else {
+        let Some(acs) = &self.fabric.node(port).acs else {
             return Turn::Around;
         };
         let at = Where::Function(port);
@@ -100,7 +102,7 @@ impl RequestWalk<'_> {
         let at = Where::Function(sender);
         let (from, node) = (self.fabric.node(sender), self.fabric.node(peer));
         let to = node.bdf;
-        let turn = match from.acs {
+        let turn = match &from.acs {
             None => return self.without_acs(at, to),
             Some(acs) => {
                 let number = Some(Fabric::function_number(from.bdf, to));

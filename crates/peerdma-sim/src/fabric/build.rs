@@ -44,6 +44,7 @@ impl Fabric {
             host,
             host_errors: HostErrors::default(),
             siblings: blueprint.nature.siblings,
+            is_whole: true,
         };
         fabric.lay_wires(snapshot, &places)?;
         for (position, function) in functions.iter().enumerate() {
@@ -122,7 +123,21 @@ impl Fabric {
                 self.buses[bus.index()].bridges.push(id);
             }
         }
+        for at in 0..self.buses.len() {
+            self.buses[at].root = self.root_above(BusId(at as u32));
+        }
         Ok(())
+    }
+
+    /// The root that a bus is below. Wires have no loops.
+    fn root_above(&self, bus: BusId) -> u32 {
+        let mut at = bus;
+        loop {
+            match self.bus(at).place {
+                BusPlace::Root(root) => return root,
+                BusPlace::Below { bridge, .. } => at = self.node(bridge).bus,
+            }
+        }
     }
 
     /// What a bridge is to the bus below it.

@@ -8,6 +8,8 @@ use super::node::{Facing, Node};
 #[derive(Debug)]
 pub(super) struct Bus {
     pub(super) place: BusPlace,
+    /// The root that it is below, by its index.
+    pub(super) root: u32,
     /// The functions on it, in the snapshot's order.
     pub(super) functions: Vec<FunctionId>,
     /// Those of them that are bridges.
@@ -65,6 +67,7 @@ impl Bus {
     pub(super) fn new(place: BusPlace) -> Self {
         Self {
             place,
+            root: 0,
             functions: Vec::new(),
             bridges: Vec::new(),
             decode: Decode::default(),

@@ -145,8 +145,11 @@ impl CompletionWalk<'_> {
         }
         let mut redirected = false;
         if self.is_below(node) {
-            let acs = node.acs;
-            if !acs.is_some_and(|acs| acs.has(AcsFlags::UPSTREAM_FORWARDING)) {
+            let acs = &node.acs;
+            if !acs
+                .as_ref()
+                .is_some_and(|acs| acs.has(AcsFlags::UPSTREAM_FORWARDING))
+            {
                 self.note(at, || Decision::NotForwardedUp);
                 return ControlFlow::Break(self.lost(at, Why::UnexpectedCompletion));
             }
@@ -166,10 +169,12 @@ impl CompletionWalk<'_> {
         if !redirected && let Some(next) = self.on_this_bus(bus) {
             let at = Where::Function(arrival.function);
             let to = self.fabric.node(next.function()).bdf;
-            let acs = self.fabric.node(arrival.function).acs;
+            let acs = &self.fabric.node(arrival.function).acs;
             let is_redirected = arrival.ingress
                 && self.request.ordering == Ordering::Strict
-                && acs.is_some_and(|acs| acs.has(AcsFlags::COMPLETION_REDIRECT));
+                && acs
+                    .as_ref()
+                    .is_some_and(|acs| acs.has(AcsFlags::COMPLETION_REDIRECT));
             if !is_redirected {
                 self.note(at, || Decision::TurnsAround { to });
                 return ControlFlow::Break(self.hand(next));

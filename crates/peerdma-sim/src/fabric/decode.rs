@@ -1,4 +1,4 @@
-//! Who claims an address: sorted ranges that do not overlap, searched by bisection.
+//! Who claims an address: sorted ranges that do not overlap, in which one is found by bisection.
 //!
 //! Each bus has such a table of the BARs and windows on it, the host one of RAM and host windows. Of two claimants of one
 //! address the first in the order of functions has it (hardware would corrupt something; which is open).
@@ -90,21 +90,32 @@ impl<T: Copy + PartialEq> Decode<T> {
     }
 
     /// Who claims `address`.
+    #[inline]
     pub(super) fn find(&self, address: u64) -> Found<T> {
-        let after = self.ranges.partition_point(|range| range.first <= address);
-        if let Some(range) = after.checked_sub(1).and_then(|at| self.ranges.get(at))
-            && address <= range.last
-        {
-            return Found {
+        let at = position(&self.ranges, |range| range.last < address);
+        match self.ranges.get(at) {
+            Some(range) if range.first <= address => Found {
                 by: Some(range.by),
                 holds_bytes: bytes_to(address, range.last),
-            };
+            },
+            next => Found {
+                by: None,
+                holds_bytes: bytes_to(address, next.map_or(u64::MAX, |next| next.first - 1)),
+            },
         }
-        let last = self.ranges.get(after).map_or(u64::MAX, |next| next.first - 1);
-        Found {
-            by: None,
-            holds_bytes: bytes_to(address, last),
-        }
+    }
+}
+
+/// The position of the first for which `is_before` does not hold, which holds for all before it and for none behind.
+///
+/// TLP after TLP asks for the same: in a short list a processor foresees the end of a search from the start, while each
+/// step of a bisection waits for the one before.
+#[inline]
+pub(super) fn position<T>(list: &[T], is_before: impl Fn(&T) -> bool) -> usize {
+    const SHORT: usize = 8;
+    match list.len() <= SHORT {
+        true => list.iter().position(|one| !is_before(one)).unwrap_or(list.len()),
+        false => list.partition_point(is_before),
     }
 }
 

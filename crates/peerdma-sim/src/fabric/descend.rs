@@ -23,6 +23,7 @@ impl RequestWalk<'_> {
     }
 
     /// Through a bridge onto the bus below it; returns who claims the request there.
+    #[inline]
     fn through(&mut self, bridge: FunctionId) -> Result<Target, End> {
         let at = Where::Function(bridge);
         let Some((facing, bus)) = self.fabric.node(bridge).below else {
@@ -40,14 +41,16 @@ impl RequestWalk<'_> {
                     link,
                     direction: Direction::Down,
                 });
-                // Nobody below a port: the port itself gives up on it.
-                let device = self.first_on(bus);
-                if let (Some(device), None) = (device, self.claimed(bus))
-                    && let Some(end) = self.check_size(device)
-                {
-                    return Err(end);
-                }
-                let target = self.claimed_or_lost(bus, device.unwrap_or(bridge))?;
+                let Some(target) = self.claimed(bus) else {
+                    // Nobody below a port: the port itself gives up on it.
+                    let device = self.first_on(bus);
+                    if let Some(device) = device
+                        && let Some(end) = self.check_size(device)
+                    {
+                        return Err(end);
+                    }
+                    return Err(self.nobody_claims(device.unwrap_or(bridge)));
+                };
                 match self.check_size(target.function) {
                     Some(end) => Err(end),
                     None => Ok(target),
@@ -74,16 +77,20 @@ impl RequestWalk<'_> {
         }
     }
 
+    #[inline]
     fn claimed_or_lost(&mut self, bus: BusId, refuser: FunctionId) -> Result<Target, End> {
         match self.claimed(bus) {
             Some(target) => Ok(target),
-            None => {
-                let at = Where::Function(refuser);
-                let address = self.address;
-                self.note(at, || Decision::NobodyClaims { address });
-                Err(self.lost(at, Why::UnsupportedRequest))
-            }
+            None => Err(self.nobody_claims(refuser)),
         }
+    }
+
+    #[cold]
+    fn nobody_claims(&mut self, refuser: FunctionId) -> End {
+        let at = Where::Function(refuser);
+        let address = self.address;
+        self.note(at, || Decision::NobodyClaims { address });
+        self.lost(at, Why::UnsupportedRequest)
     }
 
     fn first_on(&self, bus: BusId) -> Option<FunctionId> {

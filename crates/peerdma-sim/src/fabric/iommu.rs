@@ -2,10 +2,11 @@
 
 use super::contexts::{AtsPermission, Contexts};
 use super::decode::bytes_to;
+use super::mappings::{Mapping, Mappings};
 use crate::tlp::Access;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::IommuMode;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// An I/O address space: one set of translations.
@@ -126,14 +127,6 @@ pub struct Translated {
     pub rights: Rights,
 }
 
-/// A mapping, by its first address.
-#[derive(Debug, Clone, Copy)]
-struct Mapping {
-    last: u64,
-    phys: u64,
-    rights: Rights,
-}
-
 /// The IOMMU.
 ///
 /// In whole pages of 4096 bytes; what it can hold is bounded.
@@ -141,7 +134,7 @@ struct Mapping {
 pub struct Iommu {
     mode: IommuMode,
     /// Nothing in the place of one that was destroyed: its number is not given out again.
-    spaces: Vec<Option<BTreeMap<u64, Mapping>>>,
+    spaces: Vec<Option<Mappings>>,
     mapping_count: usize,
     contexts: Contexts,
     faults: VecDeque<IommuFault>,
@@ -186,7 +179,7 @@ impl Iommu {
             });
         }
         let id = IoasId(self.spaces.len() as u32);
-        self.spaces.push(Some(BTreeMap::new()));
+        self.spaces.push(Some(Mappings::default()));
         Ok(id)
     }
 
@@ -261,13 +254,13 @@ impl Iommu {
         }
         let has_room = self.mapping_count < Self::MOST_MAPPINGS;
         let space = self.space_mut(ioas)?;
-        if let Some((&first, before)) = space.range(..=last).next_back()
+        if let Some(before) = space.at_or_before(last)
             && before.last >= iova
         {
             // The first address of the range that is taken may lie in an earlier mapping.
-            let earliest = space.range(..=iova).next_back().filter(|(_, at)| at.last >= iova);
+            let earliest = space.at_or_before(iova).filter(|at| at.last >= iova);
             let earliest = earliest.map(|_| iova);
-            let later = space.range(iova..=last).next().map_or(first, |(&first, _)| first);
+            let later = space.from(iova).next().map_or(before.first, |later| later.first);
             return Err(IommuError::Overlap {
                 iova: earliest.unwrap_or(later),
             });
@@ -277,7 +270,12 @@ impl Iommu {
                 most: Self::MOST_MAPPINGS,
             });
         }
-        space.insert(iova, Mapping { last, phys, rights });
+        space.insert(Mapping {
+            first: iova,
+            last,
+            phys,
+            rights,
+        });
         self.mapping_count += 1;
         Ok(())
     }
@@ -294,15 +292,15 @@ impl Iommu {
         })?;
         let space = self.space_mut(ioas)?;
         if space
-            .range(..iova)
-            .next_back()
-            .is_some_and(|(_, before)| before.last >= iova)
+            .at_or_before(iova)
+            .is_some_and(|before| before.first < iova && before.last >= iova)
         {
             return Err(IommuError::Cut { iova });
         }
         let mut expected = Some(iova);
         let mut firsts = Vec::new();
-        for (&first, mapping) in space.range(iova..=last) {
+        for mapping in space.from(iova).take_while(|mapping| mapping.first <= last) {
+            let first = mapping.first;
             match expected {
                 Some(expected) if expected == first => {}
                 Some(expected) => return Err(IommuError::NotMapped { iova: expected }),
@@ -318,7 +316,7 @@ impl Iommu {
             return Err(IommuError::NotMapped { iova: expected });
         }
         for first in &firsts {
-            space.remove(first);
+            space.remove(*first);
         }
         self.mapping_count -= firsts.len();
         Ok(())
@@ -346,15 +344,13 @@ impl Iommu {
     ///
     /// # Errors
     /// Why it leads nowhere.
+    #[inline]
     pub fn look_up(&self, requester: Bdf, iova: u64) -> Result<Translated, FaultReason> {
         let ioas = self.contexts.find(requester).ioas.ok_or(FaultReason::NoContext)?;
         let space = self.space(ioas).map_err(|_| FaultReason::NoContext)?;
-        let (&first, mapping) = space.range(..=iova).next_back().ok_or(FaultReason::NotMapped)?;
-        if mapping.last < iova {
-            return Err(FaultReason::NotMapped);
-        }
+        let mapping = space.holding(iova).ok_or(FaultReason::NotMapped)?;
         Ok(Translated {
-            phys: mapping.phys + (iova - first),
+            phys: mapping.phys + (iova - mapping.first),
             holds_bytes: bytes_to(iova, mapping.last),
             rights: mapping.rights,
         })
@@ -384,12 +380,12 @@ impl Iommu {
         iova.checked_add(len_bytes.checked_sub(1)?).filter(|_| is_whole)
     }
 
-    fn space(&self, ioas: IoasId) -> Result<&BTreeMap<u64, Mapping>, IommuError> {
+    fn space(&self, ioas: IoasId) -> Result<&Mappings, IommuError> {
         let space = self.spaces.get(ioas.0 as usize).and_then(Option::as_ref);
         space.ok_or(IommuError::NoSuchSpace(ioas))
     }
 
-    fn space_mut(&mut self, ioas: IoasId) -> Result<&mut BTreeMap<u64, Mapping>, IommuError> {
+    fn space_mut(&mut self, ioas: IoasId) -> Result<&mut Mappings, IommuError> {
         let space = self.spaces.get_mut(ioas.0 as usize).and_then(Option::as_mut);
         space.ok_or(IommuError::NoSuchSpace(ioas))
     }

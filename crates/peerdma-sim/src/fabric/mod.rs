@@ -7,7 +7,7 @@
 //! build      blueprint -> configuration spaces (config_space, layout, writable), wires (wiring), host (host)
 //! node, bus  what is decoded from them: flags and ranges in flat arrays; decode: who claims an address
 //! request    a memory request, hop by hop (climb), down to its target (descend), past ACS (acs)
-//! root_complex, iommu   what happens at the top
+//! root_complex, iommu, mappings   what happens at the top
 //! completion its answer, by requester ID; completion_descend: down to the requester
 //! record     what hardware writes down of losses
 //! ```
@@ -27,6 +27,7 @@ mod host;
 mod index;
 mod iommu;
 mod layout;
+mod mappings;
 mod node;
 mod note;
 mod record;
@@ -147,6 +148,8 @@ pub struct Fabric {
     host_errors: HostErrors,
     iommu: Iommu,
     siblings: Siblings,
+    /// All functions are there and all links up, so that nobody has to look.
+    is_whole: bool,
 }
 
 impl Fabric {
@@ -286,6 +289,7 @@ impl Fabric {
     pub fn take_link_down(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(link.index()) {
             link.is_up = false;
+            self.is_whole = false;
         }
     }
 
@@ -294,6 +298,8 @@ impl Fabric {
         if let Some(link) = self.links.get_mut(link.index()) {
             link.is_up = true;
             let port = link.port;
+            self.is_whole =
+                self.links.iter().all(|link| link.is_up) && self.nodes.iter().all(|node| !node.is_gone);
             self.reset_below(port);
         }
     }
@@ -304,6 +310,7 @@ impl Fabric {
             return;
         };
         node.is_gone = true;
+        self.is_whole = false;
         let bus = node.bus;
         self.buses[bus.index()].decode_again(&self.nodes);
     }
@@ -326,19 +333,21 @@ impl Fabric {
         &self.buses[bus.index()]
     }
 
-    /// The root that a function is below. Wires have no loops.
+    /// The root that a function is below.
     fn root_of(&self, function: FunctionId) -> u32 {
-        let mut at = function;
-        loop {
-            match self.bus(self.node(at).bus).place {
-                BusPlace::Root(root) => return root,
-                BusPlace::Below { bridge, .. } => at = bridge,
-            }
-        }
+        self.bus(self.node(function).bus).root
     }
 
     /// Is a function there, with all bridges and links above it?
+    #[inline]
     fn answers(&self, function: FunctionId) -> bool {
+        match self.is_whole {
+            true => function.index() < self.nodes.len(),
+            false => self.answers_now(function),
+        }
+    }
+
+    fn answers_now(&self, function: FunctionId) -> bool {
         let mut at = function;
         loop {
             let Some(node) = self.nodes.get(at.index()) else {

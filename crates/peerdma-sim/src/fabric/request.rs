@@ -228,6 +228,7 @@ impl RequestWalk<'_> {
     }
 
     /// A bridge takes a request upward from the bus below it.
+    #[inline]
     fn forward_up(&mut self, bridge: FunctionId, redirected: bool) -> Hop {
         let node = self.fabric.node(bridge);
         let at = Where::Function(bridge);
@@ -255,6 +256,7 @@ impl RequestWalk<'_> {
     }
 
     /// Who claims the address on a bus.
+    #[inline]
     pub(super) fn claimed(&mut self, bus: BusId) -> Option<Target> {
         let Found { by, holds_bytes } = self.fabric.bus(bus).decode.find(self.address);
         self.hold(holds_bytes);
@@ -262,6 +264,7 @@ impl RequestWalk<'_> {
     }
 
     /// Who claims the address on a bus beside `sender`.
+    #[inline]
     fn claimed_by_other(&mut self, bus: BusId, sender: FunctionId) -> Option<Target> {
         let target = self.claimed(bus)?;
         if target.function != sender {
@@ -278,6 +281,7 @@ impl RequestWalk<'_> {
     }
 
     /// The first of `wanted` functions on a bus whose BARs or windows hold the address.
+    #[cold]
     fn scan(&mut self, bus: BusId, wanted: impl Fn(FunctionId, &Node) -> bool) -> Option<Target> {
         let address = self.address;
         let nodes = &self.fabric.nodes;
@@ -308,6 +312,7 @@ impl RequestWalk<'_> {
     }
 
     /// Does the address lie in a window of this bridge, whatever its memory enable says?
+    #[inline]
     fn in_windows(&mut self, node: &Node) -> bool {
         let (inside, holds_bytes) = node.look_in_windows(self.address);
         self.hold(holds_bytes);
@@ -331,6 +336,7 @@ impl RequestWalk<'_> {
     }
 
     /// The receiver at the end of a link checks the payload (PCIe Base 2.2.2).
+    #[inline]
     pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
         let most_bytes = self.fabric.node(receiver).max_payload_bytes()?;
         let payload_bytes = self.payload_bytes;
@@ -349,6 +355,7 @@ impl RequestWalk<'_> {
         self.request.address_type == AddressType::Translated
     }
 
+    #[cold]
     pub(super) fn lost(&mut self, at: Where, why: Why) -> End {
         End::Lost(Loss {
             at,

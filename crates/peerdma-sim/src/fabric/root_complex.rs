@@ -168,6 +168,7 @@ impl RequestWalk<'_> {
         }
     }
 
+    #[inline]
     fn on_root_bus(&mut self, root: &Root) -> Result<Target, End> {
         let target = root.bus.and_then(|bus| self.claimed(bus));
         target.ok_or_else(|| {

@@ -41,14 +41,13 @@ impl Machine {
     /// Does the next thing, if it is not behind the limit.
     fn advance(&mut self, limit: Moment) -> bool {
         loop {
-            let Some((at, event)) = self.core.queue.first() else {
-                return false;
-            };
-            if at > limit {
+            if self.core.queue.first().is_none_or(|(at, _)| at > limit) {
                 return false;
             }
-            self.core.queue.pop();
-            if !self.is_due(at, event) {
+            let Some((at, event)) = self.core.queue.pop() else {
+                return false;
+            };
+            if !self.is_due(at, &event) {
                 continue;
             }
             self.core.now_ps = at.ps;
@@ -59,24 +58,25 @@ impl Machine {
     }
 
     /// Does it still count, or has its function changed its plans, or been reset?
-    fn is_due(&mut self, at: Moment, event: Event) -> bool {
+    #[inline]
+    fn is_due(&self, at: Moment, event: &Event) -> bool {
         let lives = |who: u32, life: u32| {
             (self.core.senders.get(who as usize)).is_some_and(|sender| sender.life == life)
         };
         match event {
             Event::Issue(who) => {
-                let sender = &self.core.senders[who as usize];
+                let sender = &self.core.senders[*who as usize];
                 sender.pace == Pace::At(at)
             }
             Event::Serve(who) => {
-                let sender = &self.core.senders[who as usize];
+                let sender = &self.core.senders[*who as usize];
                 sender.arriving.front().is_some_and(|first| first.at == at)
             }
             Event::Ended {
                 function, life, kind, ..
-            } => kind != ItemKind::Device || lives(function, life),
+            } => *kind != ItemKind::Device || lives(*function, *life),
             Event::Translated { function, life, .. } | Event::Wake { function, life, .. } => {
-                lives(function, life)
+                lives(*function, *life)
             }
             Event::Asked { .. } | Event::Write { .. } | Event::Interrupt { .. } | Event::Fault(_) => true,
         }

@@ -8,7 +8,7 @@
 
 use super::Machine;
 use super::landing::Stretch;
-use super::queue::{Event, Item, Moment};
+use super::queue::{Due, Item, Moment};
 use super::sender::Pace;
 use crate::device::TransferId;
 use crate::memory::Place;
@@ -217,15 +217,15 @@ impl Machine {
 
     /// When the next thing happens that is not this function's sending or being answered.
     fn horizon(&mut self, who: usize) -> Moment {
-        while let Some((at, event)) = self.core.queue.first() {
+        while let Some((at, due)) = self.core.queue.first() {
             let sender = &mut self.core.senders[who];
-            match event {
-                Event::Issue(other) if other as usize == who => {
+            match due {
+                Due::Issue(other) if other as usize == who => {
                     if sender.queued_issue == at {
                         sender.queued_issue = Moment::NEVER;
                     }
                 }
-                Event::Serve(other) if other as usize == who => {
+                Due::Serve(other) if other as usize == who => {
                     if sender.queued_serve == at {
                         sender.queued_serve = Moment::NEVER;
                     }

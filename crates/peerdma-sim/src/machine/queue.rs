@@ -99,10 +99,21 @@ pub(super) enum ItemKind {
     Probe(Bdf),
 }
 
+/// What stands for an [`Event`] in the queue: as small as what happens most.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// [`Event::Issue`].
+    Issue(u32),
+    /// [`Event::Serve`].
+    Serve(u32),
+    /// Another one, at this place.
+    Other(u32),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     at: Moment,
-    event: Event,
+    due: Due,
 }
 
 impl PartialEq for Entry {
@@ -125,7 +136,11 @@ impl Ord for Entry {
 /// What is to happen.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// The first of all, if it is not in the heap: what happens next is mostly what was asked for last.
+    next: Option<Entry>,
     heap: BinaryHeap<Reverse<Entry>>,
+    others: Vec<Event>,
+    free: Vec<u32>,
     turns: u64,
 }
 
@@ -143,15 +158,55 @@ impl Queue {
     }
 
     pub(super) fn push_at(&mut self, at: Moment, event: Event) {
-        self.heap.push(Reverse(Entry { at, event }));
+        let due = match event {
+            Event::Issue(who) => Due::Issue(who),
+            Event::Serve(who) => Due::Serve(who),
+            event => Due::Other(self.keep(event)),
+        };
+        let entry = Entry { at, due };
+        match self.next {
+            Some(next) if entry < next => {
+                self.heap.push(Reverse(next));
+                self.next = Some(entry);
+            }
+            None if self.heap.peek().is_none_or(|Reverse(first)| entry < *first) => self.next = Some(entry),
+            _ => self.heap.push(Reverse(entry)),
+        }
     }
 
     /// The first, which stays.
-    pub(super) fn first(&self) -> Option<(Moment, Event)> {
-        self.heap.peek().map(|Reverse(entry)| (entry.at, entry.event))
+    pub(super) fn first(&self) -> Option<(Moment, Due)> {
+        let first = self.next.as_ref();
+        let first = first.or_else(|| self.heap.peek().map(|Reverse(entry)| entry));
+        first.map(|entry| (entry.at, entry.due))
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(Moment, Event)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
+        let first = self.next.take();
+        let Entry { at, due } = first.or_else(|| self.heap.pop().map(|Reverse(entry)| entry))?;
+        let event = match due {
+            Due::Issue(who) => Event::Issue(who),
+            Due::Serve(who) => Event::Serve(who),
+            Due::Other(index) => {
+                self.free.push(index);
+                self.others[index as usize]
+            }
+        };
+        Some((at, event))
+    }
+
+    /// A place for an event.
+    fn keep(&mut self, event: Event) -> u32 {
+        match self.free.pop() {
+            Some(index) => {
+                self.others[index as usize] = event;
+                index
+            }
+            None => {
+                self.others.push(event);
+                self.others.len() as u32 - 1
+            }
+        }
     }
 }
