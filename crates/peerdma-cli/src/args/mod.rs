@@ -224,6 +224,9 @@ pub(crate) struct SimulateArgs {
     /// Write every packet into this file, one line of JSON each
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "script")]
     pub(crate) trace: Option<PathBuf>,
+    /// Open the files that the machine file names for namespaces, to read and overwrite them: only for machine files that you trust
+    #[arg(long, requires = "script")]
+    pub(crate) allow_files: bool,
     /// Decides between orders of arrival, instead of the machine's own seed; a script's seed comes first
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
