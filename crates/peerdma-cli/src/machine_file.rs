@@ -37,7 +37,8 @@ const SCRIPTS: [(&str, &str); 1] = [(
     include_str!("../../../machines/scripts/redirect.toml"),
 )];
 
-/// Reads a machine file, or the shipped one of this name, and switches the machine on as far as firmware does.
+/// Reads a machine file, or the shipped one of this name, and switches the machine on as far as firmware does. Files that it names are
+/// looked for from its own folder on; none is opened.
 ///
 /// # Errors
 /// A [`Problem`] where there is none, or where it is wrong.
@@ -47,7 +48,7 @@ pub(crate) fn load(path: &Path) -> Result<Blueprint, Problem> {
         Some(text) => text.to_owned(),
         None => read_text(path, MOST_FILE_BYTES).map_err(|error| not_read(&name, &error))?,
     };
-    file::load(&text).map_err(|error| {
+    let loaded = file::load(&text).map_err(|error| {
         let place = match error.at.line {
             0 => name,
             line => format!("{name}:{line}:{}", error.at.column),
@@ -57,7 +58,11 @@ pub(crate) fn load(path: &Path) -> Result<Blueprint, Problem> {
             &error.wrong,
             "mend that line; machines/README.md documents every key, `peerdma simulate redirect` shows a machine that works",
         )
-    })
+    });
+    let mut blueprint = loaded?;
+    // The folder of `-` is the current one.
+    blueprint.find_files_in(path.parent().unwrap_or(Path::new("")));
+    Ok(blueprint)
 }
 
 /// Reads a script, or the shipped one of this name.

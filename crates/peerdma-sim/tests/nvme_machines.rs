@@ -2,9 +2,9 @@
 
 use peerdma::fact::Fact;
 use peerdma_sim::blueprint::{Blueprint, CmbStyle, DeviceKind, NamespaceKind};
-use peerdma_sim::device::nvme::Controller;
+use peerdma_sim::device::nvme::{Controller, NvmeError};
 use peerdma_sim::fabric::BuildError;
-use peerdma_sim::machine::Machine;
+use peerdma_sim::machine::{Files, Machine, Options};
 use peerdma_sim::random::random_machine;
 use peerdma_sim::{file, firmware};
 
@@ -51,7 +51,18 @@ fn a_machine_whose_namespace_has_no_file_says_where_and_which() {
             }];
         }
     }
-    let error = Machine::new(&blueprint).unwrap_err();
+    let refused = Machine::new(&blueprint).unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            BuildError::Nvme {
+                source: NvmeError::FileNotAllowed { namespace: 1, .. },
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    let error = with_files(&blueprint).unwrap_err();
     assert!(matches!(error, BuildError::Nvme { .. }));
     assert!(error.to_string().contains("peerdma-no-such-image"), "{error}");
 }
@@ -192,4 +203,47 @@ fn identify(blueprint: &Blueprint) -> [u8; 4096] {
     let mut page = [0; 4096];
     machine.cpu_read(DATA, &mut page);
     page
+}
+
+fn with_files(blueprint: &Blueprint) -> Result<Machine, BuildError> {
+    let files = Files::Open;
+    Machine::with_options(
+        blueprint,
+        Options {
+            files,
+            ..Options::default()
+        },
+    )
+}
+
+#[test]
+fn no_two_namespaces_share_a_file_and_relative_paths_begin_where_the_machine_file_is() {
+    let folder = std::env::temp_dir().join(format!("peerdma-shared-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("image"), [0; 4096]).unwrap();
+    let device = |path| {
+        format!(
+            "[[bridge]]\nport = {{ device = {{ kind = \"nvme\", namespace = [{{ size = 4096, file = \"{path}\" }}] }} }}\n"
+        )
+    };
+    let found = |text: &str| {
+        let mut blueprint = file::load(text).unwrap();
+        blueprint.find_files_in(&folder);
+        with_files(&blueprint).map(|_| ())
+    };
+    let alone = found(&device("image"));
+    let both = found(&(device("image") + &device("./image")));
+    std::fs::remove_dir_all(&folder).unwrap();
+    alone.unwrap();
+    let source = NvmeError::SharedFile {
+        namespace: 1,
+        path: folder.join("./image"),
+    };
+    assert!(
+        matches!(&both, Err(BuildError::Nvme { source: is, .. }) if *is == source),
+        "{both:?}"
+    );
+    let mut forgetful = file::load(&device("image")).unwrap();
+    forgetful.forget_files();
+    Machine::new(&forgetful).unwrap();
 }

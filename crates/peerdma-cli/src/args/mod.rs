@@ -227,6 +227,9 @@ pub(crate) struct SimulateArgs {
     /// Overwrite the trace's file if it exists
     #[arg(long, requires = "trace")]
     pub(crate) force: bool,
+    /// Open the files that the machine file names for namespaces, to read and overwrite them: only for machine files that you trust
+    #[arg(long, requires = "script")]
+    pub(crate) allow_files: bool,
     /// Decides between orders of arrival, instead of the machine's own seed; a script's seed comes first
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -20,8 +20,9 @@ use crate::topo;
 use peerdma::snapshot::Warnings;
 use peerdma_linux::KeepConfig;
 use peerdma_sim::blueprint::Blueprint;
+use peerdma_sim::device::nvme::NvmeError;
 use peerdma_sim::fabric::BuildError;
-use peerdma_sim::machine::{self, Gear, Options};
+use peerdma_sim::machine::{self, Files, Gear, Options};
 use peerdma_sim::script::{self, Report, RunError, Script};
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,9 +46,11 @@ struct Run<'r> {
 /// [`Failure`] where the machine or the script cannot be read, or do not fit together.
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
     let machine_args = machine_args(args);
-    let (blueprint, source, warnings) = blueprint(args, &machine_args)?;
+    let (mut blueprint, source, warnings) = blueprint(args, &machine_args)?;
     let out = Out::new(args.output);
     let Some(path) = &args.script else {
+        // It is only shown.
+        blueprint.forget_files();
         let machine = machine::Machine::new(&blueprint).map_err(|error| not_built(&source, &error))?;
         let shown = Machine::of(machine.snapshot(), source, warnings, Vec::new(), None);
         out.tell(&shown, &machine_args);
@@ -115,6 +118,10 @@ fn carry_out(
             GearArg::Batched => Gear::Batched,
         },
         seed: args.seed,
+        files: match args.allow_files {
+            true => Files::Open,
+            false => Files::Refuse,
+        },
         trace: trace.as_ref().map(trace::File::sink),
         ..Options::default()
     };
@@ -133,10 +140,27 @@ fn carry_out(
 }
 
 fn not_built(source: &Source, error: &BuildError) -> Problem {
+    let fix = match error {
+        BuildError::Nvme {
+            source: NvmeError::FileNotAllowed { .. },
+            ..
+        } => "if you trust the machine file, add --allow-files: its files are then read and overwritten",
+        BuildError::Nvme {
+            source:
+                NvmeError::File { .. }
+                | NvmeError::NotAFile { .. }
+                | NvmeError::SharedFile { .. }
+                | NvmeError::FileSize { .. },
+            ..
+        } => {
+            "mend `file` or `size` of that namespace; relative paths begin at the folder of the machine file"
+        }
+        _ => "describe in the machine file, or capture, what is missing",
+    };
     Problem::new(
         format_args!("{} cannot be switched on", source.name()),
         error,
-        "describe in the machine file, or capture, what is missing",
+        fix,
     )
 }
 

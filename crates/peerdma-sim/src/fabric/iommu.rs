@@ -204,15 +204,6 @@ impl Iommu {
         Ok(())
     }
 
-    /// Takes its address space from `requester`.
-    pub fn detach(&mut self, requester: Bdf) {
-        if self.attached(requester).is_some()
-            && let Ok(context) = self.contexts.entry(requester)
-        {
-            context.ioas = None;
-        }
-    }
-
     /// The address space that `requester` uses.
     pub fn attached(&self, requester: Bdf) -> Option<IoasId> {
         self.contexts.find(requester).ioas

@@ -2,20 +2,20 @@
 
 use super::plan::{Node, PlacedBar, Plan, Role};
 use super::room::{HIGH, LOW};
+use super::siblings::Siblings;
 use super::window::Chosen;
 use crate::blueprint::identity;
 use crate::file::{
-    Acs, At, BarWidth, Common, Egress, Habits, Kind, Link as FileLink, Machine, MachineError, Port,
-    Prefetchable, Reach, Switched, Wrong,
+    At, BarWidth, Common, Habits, Kind, Link as FileLink, Machine, MachineError, Port, Prefetchable, Reach,
+    Switched, Wrong,
 };
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::pci::{
-    self, AcsFlags, Ats, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, EgressVector, Express, Id,
-    Link, LinkRate, LinkState, Payload, PortType, Rebar, Windows,
+    self, Ats, BarKind, Bridge, BridgeKind, ClassCode, Command, Config, Express, Id, Link, LinkRate,
+    LinkState, Payload, PortType, Rebar, Windows,
 };
 use peerdma::snapshot::{Function, HostWindow, Os, Resource};
-use std::collections::HashMap;
 
 /// All functions, in the order of the plan.
 pub(super) fn functions(
@@ -306,97 +306,4 @@ fn phys_span(placed: &PlacedBar, windows: &[HostWindow]) -> Option<Span<PhysAddr
     let address = BusAddr::from_u64(placed.bus_address?);
     let phys = windows.iter().find_map(|window| window.phys_address(address))?;
     Span::new(phys, phys.checked_add(placed.size_bytes - 1)?).ok()
-}
-
-/// Whom an egress control vector can name.
-struct Siblings<'p> {
-    plan: &'p Plan<'p>,
-    /// Ports by the bridge above them (or the host bridge), functions by their device.
-    groups: HashMap<(Option<usize>, usize, Option<u8>), Vec<usize>>,
-}
-
-impl<'p> Siblings<'p> {
-    fn new(plan: &'p Plan<'p>) -> Self {
-        let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
-        for (index, node) in plan.nodes.iter().enumerate() {
-            groups.entry(Self::key(node)).or_default().push(index);
-        }
-        Self { plan, groups }
-    }
-
-    fn key(node: &Node<'_>) -> (Option<usize>, usize, Option<u8>) {
-        let device = match node.role {
-            Role::RootPort(_) | Role::Downstream(_) => None,
-            _ => Some(node.bdf.device()),
-        };
-        (node.parent, node.host, device)
-    }
-
-    /// The number by which a vector names a function.
-    fn number(node: &Node<'_>) -> u8 {
-        match node.role {
-            Role::RootPort(_) | Role::Downstream(_) => node.number,
-            _ => node.bdf.function(),
-        }
-    }
-
-    fn acs(&self, index: usize, node: &Node<'_>, acs: &Acs) -> Result<pci::Acs, MachineError> {
-        let (capable, control) = (acs.capable, acs.control);
-        if !capable.contains(AcsFlags::EGRESS_CONTROL) {
-            return Ok(pci::Acs {
-                capable,
-                control,
-                egress: Fact::Known(None),
-            });
-        }
-        let siblings = self.groups.get(&Self::key(node)).map_or(&[][..], Vec::as_slice);
-        let named = acs.egress.iter().map(|egress| match egress {
-            Egress::Number(number) => Ok(*number),
-            Egress::Name(name) => {
-                let found = siblings
-                    .iter()
-                    .map(|&sibling| &self.plan.nodes[sibling])
-                    .find(|sibling| {
-                        let common = sibling.role.common();
-                        common.is_some_and(|common| common.name.as_deref() == Some(name))
-                    });
-                found.map(Self::number).ok_or_else(|| {
-                    let conflict = Wrong::Conflict {
-                        what: format!("no port beside this one is named `{name}`"),
-                        instead:
-                            "`forbid` names ports of the same switch or host bridge (functions of the same \
-                                  device), or their numbers"
-                                .into(),
-                    };
-                    conflict.at(acs.at)
-                })
-            }
-        });
-        let forbidden = named.collect::<Result<Vec<u8>, _>>()?;
-        let numbers = siblings
-            .iter()
-            .map(|&sibling| Self::number(&self.plan.nodes[sibling]));
-        let own = Self::number(&self.plan.nodes[index]);
-        let largest = numbers.chain(forbidden.iter().copied()).max().unwrap_or(own);
-        let size_bits = acs.egress_bits.unwrap_or(u16::from(largest) + 1);
-        let vector = EgressVector::new(size_bits).ok_or_else(|| {
-            let what = format!("an egress control vector cannot have {size_bits} bits");
-            let instead = "write 1 to 256".into();
-            Wrong::Conflict { what, instead }.at(acs.at)
-        })?;
-        if let Some(beyond) = forbidden.iter().find(|&&number| u16::from(number) >= size_bits) {
-            let conflict = Wrong::Conflict {
-                what: format!(
-                    "number {beyond} lies beyond the {size_bits} bits of the egress control vector"
-                ),
-                instead: "leave out `forbid-bits`, or raise it".into(),
-            };
-            return Err(conflict.at(acs.at));
-        }
-        Ok(pci::Acs {
-            capable,
-            control,
-            egress: Fact::Known(Some(forbidden.into_iter().fold(vector, EgressVector::forbidding))),
-        })
-    }
 }

@@ -13,6 +13,7 @@ mod enumeration;
 pub(crate) mod groups;
 mod plan;
 mod room;
+mod siblings;
 mod slots;
 mod window;
 

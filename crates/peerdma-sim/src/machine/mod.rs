@@ -48,7 +48,7 @@ mod wire;
 pub use counters::{Carried, Counters, LinkCarried, Traffic};
 pub use fault::{Fate, Fault, FaultPlan, Turn};
 pub use loss::{Losses, LostTlp};
-pub use options::{Gear, Options};
+pub use options::{Files, Gear, Options};
 pub use probe::RequestPlan;
 pub use trace::{Lines, Sink};
 
@@ -112,6 +112,7 @@ impl Machine {
     /// # Errors
     /// [`BuildError`] where no such machine can be.
     pub fn with_options(blueprint: &Blueprint, options: Options) -> Result<Self, BuildError> {
+        blueprint.check_files(options.files)?;
         let fabric = Fabric::new(blueprint)?;
         let nature = &blueprint.nature;
         let mut banks = Banks::new(options.memory_budget_bytes);
@@ -285,11 +286,6 @@ impl Machine {
     /// the last reason.
     pub fn refused_writes(&self) -> (u64, Option<crate::memory::MemoryError>) {
         (self.core.landings.refused, self.core.landings.last_refusal)
-    }
-
-    /// Takes the trace's sink out; no more is traced.
-    pub fn take_trace(&mut self) -> Option<Box<dyn Sink>> {
-        self.core.trace.take().map(Trace::into_sink)
     }
 
     /// Calls the model of a function; nothing where there is no such function.

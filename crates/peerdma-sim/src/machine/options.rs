@@ -17,6 +17,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// What all memory of the machine may hold together.
     pub memory_budget_bytes: u64,
+    /// Whether files are opened that the machine's description names.
+    pub files: Files,
 }
 
 impl Default for Options {
@@ -27,8 +29,19 @@ impl Default for Options {
             trace: None,
             seed: None,
             memory_budget_bytes: Banks::DEFAULT_BUDGET_BYTES,
+            files: Files::Refuse,
         }
     }
+}
+
+/// What becomes of a machine whose namespaces are to be in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Files {
+    /// It cannot be had: a description may come from anybody, and could name any file.
+    #[default]
+    Refuse,
+    /// They are opened for reading and writing.
+    Open,
 }
 
 /// How transfers are carried out. Times, counters, outcomes and memory are the same in both.

@@ -81,10 +81,6 @@ impl Trace {
         }
     }
 
-    pub(super) fn into_sink(self) -> Box<dyn Sink> {
-        self.sink
-    }
-
     pub(super) fn tlp(&mut self, entry: Entry<'_>, route: &Route, fabric: &Fabric) {
         self.line.clear();
         // Writing to a string does not fail.

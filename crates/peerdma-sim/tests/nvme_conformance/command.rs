@@ -26,6 +26,7 @@ pub(crate) mod sc {
     pub(crate) const QUEUE_DELETION: u16 = 0x10c;
     pub(crate) const NOT_SAVEABLE: u16 = 0x10d;
     pub(crate) const NOT_NAMESPACE_SPECIFIC: u16 = 0x10f;
+    pub(crate) const UNRECOVERED_READ_ERROR: u16 = 0x281;
     pub(crate) const COMPARE_FAILURE: u16 = 0x285;
 }
 

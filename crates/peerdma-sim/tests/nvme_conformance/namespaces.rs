@@ -43,7 +43,7 @@ const BARS: [u64; 6] = [16 << 10, 0, 1 << 20, 0, 0, 0];
 
 #[test]
 fn a_file_is_read_at_the_start_and_written_through() {
-    let content: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+    let content: Vec<u8> = (0..390 * 512_u32).map(|i| (i % 251) as u8).collect();
     let file = Scratch::new("through", &content);
     let mut driver = Driver::with_io(&on_file(file.0.clone(), 512, 390));
     assert_eq!(
@@ -94,7 +94,7 @@ fn files_that_are_missing_or_short_are_named() {
     assert!(
         matches!(
             error,
-            NvmeError::ShortFile {
+            NvmeError::FileSize {
                 have_bytes: 4095,
                 need_bytes: 4096,
                 ..
@@ -103,7 +103,82 @@ fn files_that_are_missing_or_short_are_named() {
         "{error}"
     );
     let error = refused(&on_file(std::env::temp_dir(), 512, 1), BARS, Traits::default());
-    assert!(matches!(error, NvmeError::File { .. }), "a folder: {error}");
+    assert!(matches!(error, NvmeError::NotAFile { .. }), "a folder: {error}");
+    let long = Scratch::new("long", &[0; 4097]);
+    let error = refused(&on_file(long.0.clone(), 4096, 1), BARS, Traits::default());
+    assert!(
+        matches!(error, NvmeError::FileSize { have_bytes: 4097, .. }),
+        "{error}"
+    );
+    let socket = std::env::temp_dir().join(format!("peerdma-nvme-{}-socket", std::process::id()));
+    #[cfg(unix)]
+    {
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = refused(&on_file(socket.clone(), 512, 1), BARS, Traits::default());
+        std::fs::remove_file(&socket).unwrap();
+        assert!(matches!(error, NvmeError::NotAFile { .. }), "a socket: {error}");
+        let null = refused(&on_file("/dev/zero".into(), 512, 1), BARS, Traits::default());
+        assert!(matches!(null, NvmeError::NotAFile { .. }), "a device: {null}");
+    }
+}
+
+#[test]
+fn a_large_sparse_file_costs_only_what_is_touched() {
+    let bytes = 64_u64 << 30;
+    let file = Scratch::new("sparse", &[]);
+    let image = std::fs::File::options().write(true).open(&file.0).unwrap();
+    image.set_len(bytes).unwrap();
+    let last = bytes / 512 - 8;
+    let mut driver = Driver::with_io(&on_file(file.0.clone(), 512, bytes / 512));
+    let sent = driver.fill(DATA, 4096, 3);
+    assert_eq!(
+        driver.io(write().prp(DATA, 0).blocks(last, 8)).status(),
+        sc::SUCCESS
+    );
+    assert_eq!(
+        driver.io(read().prp(DATA, 0).blocks(last - 8, 8)).status(),
+        sc::SUCCESS
+    );
+    assert_eq!(driver.memory(DATA, 4096), [0; 4096]);
+    assert_eq!(
+        driver.io(read().prp(DATA, 0).blocks(last, 8)).status(),
+        sc::SUCCESS
+    );
+    assert_eq!(driver.memory(DATA, 4096), sent);
+}
+
+/// What is next to a write or to zeros lies in the same piece of the file.
+#[test]
+fn neighbours_of_what_is_written_first_stay_as_the_file_has_them() {
+    let content: Vec<u8> = (0..3 * (64 << 10)).map(|i| (i % 253) as u8 | 1).collect();
+    let file = Scratch::new("neighbours", &content);
+    let mut driver = Driver::with_io(&on_file(file.0.clone(), 512, 384));
+    let zeroes = |first, count| Cmd::new(8).namespace(1).blocks(first, count);
+    assert_eq!(driver.io(zeroes(5, 300)).status(), sc::SUCCESS);
+    let mut expected = content;
+    expected[5 * 512..305 * 512].fill(0);
+    for first in (0..384).step_by(8) {
+        assert_eq!(
+            driver.io(read().prp(DATA, 0).blocks(first, 8)).status(),
+            sc::SUCCESS
+        );
+        let start = first as usize * 512;
+        assert_eq!(
+            driver.memory(DATA, 4096),
+            expected[start..start + 4096],
+            "{first}"
+        );
+    }
+    assert_eq!(std::fs::read(&file.0).unwrap(), expected);
+}
+
+#[test]
+fn a_file_that_became_shorter_is_a_media_error() {
+    let file = Scratch::new("shrunk", &[1; 4096]);
+    let mut driver = Driver::with_io(&on_file(file.0.clone(), 512, 8));
+    std::fs::write(&file.0, [1; 100]).unwrap();
+    let status = driver.io(read().prp(DATA, 0).blocks(0, 8)).status();
+    assert_eq!(status, sc::UNRECOVERED_READ_ERROR);
 }
 
 #[test]

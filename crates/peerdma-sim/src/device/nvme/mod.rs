@@ -147,7 +147,7 @@ impl Controller {
         Self::with_traits(kind, bars, banks, Traits::default())
     }
 
-    /// A controller as it is after power on.
+    /// A controller as it is after power on. Opens the files of its namespaces for reading and writing.
     ///
     /// # Errors
     /// [`NvmeError`]

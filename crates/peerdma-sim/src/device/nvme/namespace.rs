@@ -1,12 +1,14 @@
-//! Namespaces: blocks in a bank, and in a file if there is one. The file is read when the controller is made, and written
-//! through: what a completed write wrote is in the file.
+//! Namespaces: blocks in a bank, and in a file if there is one. The file is read piece by piece when a command first touches
+//! it, and written through: what a completed write wrote is in the file.
 
 use super::traits::NvmeError;
 use crate::blueprint::NamespaceKind;
 use crate::memory::{BankId, Banks, MemoryError, Place};
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{File, FileType};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::path::Path;
 
 /// A namespace.
 #[derive(Debug)]
@@ -14,7 +16,16 @@ pub(super) struct Namespace {
     pub(super) block_log2: u8,
     pub(super) blocks: u64,
     bank: BankId,
-    file: Option<File>,
+    file: Option<Backing>,
+}
+
+/// The file behind a namespace.
+#[derive(Debug)]
+struct Backing {
+    file: File,
+    bytes: u64,
+    /// Pieces that are in the bank, by their number; of all others the file knows more.
+    fetched: HashSet<u64>,
 }
 
 /// Bytes that are moved between bank and file at once.
@@ -43,31 +54,7 @@ impl Namespace {
         let bank = banks.add(bytes);
         let file = match &kind.file {
             None => None,
-            Some(path) => {
-                let failed = |attempt| {
-                    move |cause: std::io::Error| NvmeError::File {
-                        namespace: number,
-                        path: path.clone(),
-                        attempt,
-                        cause: cause.to_string(),
-                    }
-                };
-                let opened = File::options().read(true).write(true).open(path);
-                let mut file = opened.map_err(failed("opened for reading and writing"))?;
-                let have_bytes = file.seek(SeekFrom::End(0)).map_err(failed("measured"))?;
-                if have_bytes < bytes {
-                    let path = path.clone();
-                    return Err(NvmeError::ShortFile {
-                        namespace: number,
-                        path,
-                        have_bytes,
-                        need_bytes: bytes,
-                    });
-                }
-                file.rewind().map_err(failed("read"))?;
-                load(&mut file, bank, bytes, banks, &failed("read"))?;
-                Some(file)
-            }
+            Some(path) => Some(Backing::open(number, path, bytes)?),
         };
         Ok(Self {
             block_log2: block_bytes.trailing_zeros() as u8,
@@ -95,11 +82,28 @@ impl Namespace {
         self.file.is_some()
     }
 
+    /// Has a range in the bank, before it is read there or a part of it is written.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub(super) fn fetch(&mut self, span: Range<u64>, banks: &mut Banks) -> Result<(), Fault> {
+        match &mut self.file {
+            Some(backing) => backing.fetch(span, self.bank, banks),
+            None => Ok(()),
+        }
+    }
+
     /// Makes zeros of a range, in the file as well.
     ///
     /// # Errors
     /// [`Fault`]
     pub(super) fn clear(&mut self, span: Range<u64>, banks: &mut Banks) -> Result<(), Fault> {
+        // The pieces at the ends hold more than the range; those between will be zeros here and there.
+        for end in [span.start, span.end.saturating_sub(1)] {
+            if span.contains(&end) {
+                self.fetch(end..end + 1, banks)?;
+            }
+        }
         banks.clear(self.place(span.start), span.end - span.start)?;
         self.write_through(span, banks)
     }
@@ -109,7 +113,9 @@ impl Namespace {
     /// # Errors
     /// [`Fault`]
     pub(super) fn write_through(&mut self, span: Range<u64>, banks: &Banks) -> Result<(), Fault> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(Backing { file, .. }) = &mut self.file else {
+            return Ok(());
+        };
         let mut buffer = vec![0; PIECE_BYTES.min((span.end - span.start) as usize)];
         file.seek(SeekFrom::Start(span.start)).map_err(|_| Fault)?;
         let mut offset = span.start;
@@ -136,7 +142,7 @@ impl Namespace {
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
         self.file
             .as_mut()
-            .map_or(Ok(()), |file| file.sync_data().map_err(|_| Fault))
+            .map_or(Ok(()), |backing| backing.file.sync_data().map_err(|_| Fault))
     }
 }
 
@@ -150,24 +156,63 @@ impl From<MemoryError> for Fault {
     }
 }
 
-fn load(
-    file: &mut File,
-    bank: BankId,
-    bytes: u64,
-    banks: &mut Banks,
-    failed: &impl Fn(std::io::Error) -> NvmeError,
-) -> Result<(), NvmeError> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let count = buffer.len().min((bytes - offset) as usize);
-        let now = &mut buffer[..count];
-        file.read_exact(now).map_err(failed)?;
-        // Zeros cost nothing where they are not written.
-        if now.iter().any(|&byte| byte != 0) {
-            banks.write(Place { bank, offset }, now)?;
+impl Backing {
+    /// Opens the file of a namespace of `bytes`; nothing of it is read yet.
+    fn open(number: u32, path: &Path, bytes: u64) -> Result<Self, NvmeError> {
+        let failed = |attempt| {
+            move |cause: std::io::Error| NvmeError::File {
+                namespace: number,
+                path: path.to_owned(),
+                attempt,
+                cause: cause.to_string(),
+            }
+        };
+        let is_file = |kind: FileType| match kind.is_file() {
+            true => Ok(()),
+            false => Err(NvmeError::NotAFile {
+                namespace: number,
+                path: path.to_owned(),
+            }),
+        };
+        // Opening a device or a pipe may do something, or wait: what it is comes first.
+        let before = std::fs::metadata(path).map_err(failed("looked at"))?;
+        is_file(before.file_type())?;
+        let opened = File::options().read(true).write(true).open(path);
+        let file = opened.map_err(failed("opened for reading and writing"))?;
+        let metadata = file.metadata().map_err(failed("measured"))?;
+        is_file(metadata.file_type())?;
+        if metadata.len() != bytes {
+            return Err(NvmeError::FileSize {
+                namespace: number,
+                path: path.to_owned(),
+                have_bytes: metadata.len(),
+                need_bytes: bytes,
+            });
         }
-        offset += count as u64;
+        Ok(Self {
+            file,
+            bytes,
+            fetched: HashSet::new(),
+        })
     }
-    Ok(())
+
+    fn fetch(&mut self, span: Range<u64>, bank: BankId, banks: &mut Banks) -> Result<(), Fault> {
+        let piece_bytes = PIECE_BYTES as u64;
+        for piece in span.start / piece_bytes..span.end.div_ceil(piece_bytes) {
+            if self.fetched.contains(&piece) {
+                continue;
+            }
+            let offset = piece * piece_bytes;
+            let count = self.bytes.saturating_sub(offset).min(piece_bytes);
+            let mut bytes = vec![0; count as usize];
+            self.file.seek(SeekFrom::Start(offset)).map_err(|_| Fault)?;
+            self.file.read_exact(&mut bytes).map_err(|_| Fault)?;
+            // Zeros cost nothing where they are not written.
+            if bytes.iter().any(|&byte| byte != 0) {
+                banks.write(Place { bank, offset }, &bytes)?;
+            }
+            self.fetched.insert(piece);
+        }
+        Ok(())
+    }
 }

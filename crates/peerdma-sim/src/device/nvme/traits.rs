@@ -1,6 +1,5 @@
 //! What the specification leaves to the maker of a controller, and why one cannot be made.
 
-use crate::memory::MemoryError;
 use std::path::PathBuf;
 
 /// What the specification leaves to the maker of a controller.
@@ -102,9 +101,33 @@ pub enum NvmeError {
         /// What the system says.
         cause: String,
     },
-    /// The file of a namespace is shorter than the namespace.
-    #[error("the file {} of namespace {namespace} has {have_bytes} bytes, the namespace {need_bytes}: make the file longer or the namespace smaller", path.display())]
-    ShortFile {
+    /// Nobody allowed the machine to open the files that its description names.
+    #[error("namespace {namespace} is to be in the file {}, and nobody allowed the machine to open files: a machine's description may come from anybody", path.display())]
+    FileNotAllowed {
+        /// Its number.
+        namespace: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is to hold a namespace is a folder, a pipe or a device.
+    #[error("{} of namespace {namespace} is no regular file; name one that is", path.display())]
+    NotAFile {
+        /// Its number.
+        namespace: u32,
+        /// What is none.
+        path: PathBuf,
+    },
+    /// Another namespace is in this file already.
+    #[error("namespace {namespace} is to be in the file {}, where another namespace is already; give each a file of its own", path.display())]
+    SharedFile {
+        /// Its number.
+        namespace: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file of a namespace is not as long as the namespace.
+    #[error("the file {} of namespace {namespace} has {have_bytes} bytes, the namespace {need_bytes}: make them equal", path.display())]
+    FileSize {
         /// Its number.
         namespace: u32,
         /// The file.
@@ -134,7 +157,4 @@ pub enum NvmeError {
         /// Bits for CMBLOC.
         location_bits: u16,
     },
-    /// No memory for what a file holds.
-    #[error("what the files of namespaces hold does not fit: {0}")]
-    Memory(#[from] MemoryError),
 }

@@ -160,6 +160,17 @@ impl Controller {
         };
         let Some(job) = &work.job else { return };
         let (direction, start) = (job.direction, job.local);
+        let is_compared_or_moved = matches!(job.effect, Effect::Nothing | Effect::Wrote | Effect::Compare);
+        if let Some(touch) = job.touches.clone().filter(|_| is_compared_or_moved)
+            && let Some(namespace) = self.namespaces.get_mut(touch.namespace)
+            && namespace.fetch(touch.span, wire.banks()).is_err()
+        {
+            self.counts.media_errors += 1;
+            return self.complete(slot, Status::UNRECOVERED_READ_ERROR, 0, wire);
+        }
+        let Some(work) = self.works.get_mut(slot) else {
+            return;
+        };
         let on_wire = |piece: &&Piece| matches!(piece.target, Target::At(Spot::Wire(_)));
         let transfers = pieces.iter().filter(on_wire).count() as u64;
         work.stage = Stage::Data {

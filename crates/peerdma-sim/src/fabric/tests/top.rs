@@ -1,7 +1,7 @@
 //! The root complex: policies, memory map, offsets, IOMMU, the processor.
 
 use super::machine::{Machine, bdf, bridge, card, read, translated, write};
-use crate::fabric::{Completer, Explain, FaultReason, IommuError, Rights, Route, Why};
+use crate::fabric::{AtsPermission, Completer, Explain, FaultReason, IommuError, Rights, Route, Why};
 use crate::tlp::Access;
 use peerdma::addr::{Address, PhysAddr};
 use peerdma::fact::Fact;
@@ -103,6 +103,23 @@ fn translated_requests_pass_only_from_functions_with_ats() {
         fate(Machine::new().ats("03:00.0"), off),
         "UnsupportedRequest at host 00"
     );
+}
+
+#[test]
+fn whom_the_iommu_denies_ats_gets_no_translation_and_passes_with_none() {
+    let machine = Machine::new()
+        .ats("03:00.0")
+        .with_host(Forwarding::Everything, IommuMode::Passthrough);
+    let mut fabric = machine.build();
+    for (permission, fate) in [
+        (AtsPermission::Denied, "IommuFault at Iommu"),
+        (AtsPermission::Allowed, "07:00.0+0x0"),
+    ] {
+        fabric.iommu_mut().permit_ats(bdf("03:00.0"), permission).unwrap();
+        let found = fabric.translate_for_device(fabric.at("03:00.0"), FAR_PEER);
+        assert_eq!(found.is_some(), permission == AtsPermission::Allowed);
+        assert_eq!(fabric.fate(&translated(read("03:00.0", FAR_PEER))), fate);
+    }
 }
 
 #[test]
