@@ -12,6 +12,7 @@ use crate::device::{Direction, Outcome, Purpose, Transfer, TransferId};
 use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
 use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
+use peerdma::snapshot::IommuMode;
 
 /// The header of a request whose address fits into 32 bits, and of a completion.
 pub(super) const SHORT_HEADER_BYTES: u64 = 12;
@@ -115,6 +116,8 @@ impl Machine {
         path.base = request.address;
         if request.address_type == AddressType::Untranslated
             && !core.faults.is_empty()
+            && path.route.end != End::Interrupt
+            && core.fabric.iommu().mode() == IommuMode::Translating
             && let Some(at) = path.route.legs.iter().position(|leg| *leg == Leg::RootComplex)
             && core
                 .faults

@@ -1,6 +1,6 @@
 //! One fault of a script.
 
-use super::error::ScriptError;
+use super::error::{ScriptError, Wrong};
 use super::names::Names;
 use super::{Said, Script};
 use crate::file::table::{Table, Value, shortened};
@@ -166,6 +166,9 @@ pub(super) fn plan(script: &Script, names: &Names<'_>, seed: u64) -> Result<Faul
                 turn: *turn,
                 fate: *fate,
             },
+            What::Iommu { .. } if !names.has_translating_iommu() => {
+                return Err(Wrong::IommuPasses.at(line.at));
+            }
             What::Iommu { device, access, turn } => Fault::Iommu {
                 requester: some(device)?,
                 access: *access,
