@@ -1,9 +1,24 @@
 //! What functions send is as their registers and their host bridge say.
 
+mod bench_machine;
+
+use bench_machine::{Bench, blueprint};
+use peerdma_sim::fabric::Width;
 use peerdma_sim::file;
-use peerdma_sim::machine::{Machine, Options};
+use peerdma_sim::machine::{Machine, Options, Sink};
+use peerdma_sim::tlp::{Access, Ordering};
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Sink for Lines {
+    fn line(&mut self, json: &str) {
+        self.0.lock().unwrap().push(json.into());
+    }
+}
 
 #[test]
 fn every_device_of_every_machine_can_interrupt() {
@@ -29,4 +44,37 @@ fn every_device_of_every_machine_can_interrupt() {
         }
     }
     assert!(devices > 10);
+}
+
+#[test]
+fn a_function_that_may_not_relax_ordering_sends_strict_requests() {
+    const RELAXED: u32 = 0x10;
+    let lines = Lines::default();
+    let options = Options {
+        trace: Some(Box::new(lines.clone())),
+        ..Options::default()
+    };
+    let mut bench = Bench::new(&blueprint("off", "VRCU", 256), options);
+    let card = bench.cards[0];
+    let mut capability = bench.machine.config_read(card, 0x34, Width::Byte) as u16;
+    while bench.machine.config_read(card, capability, Width::Byte) != 0x10 {
+        capability = bench.machine.config_read(card, capability + 1, Width::Byte) as u16;
+        assert_ne!(capability, 0);
+    }
+    let control = bench.machine.config_read(card, capability + 8, Width::Word);
+    for (control, is_relaxed) in [(control & !RELAXED, false), (control | RELAXED, true)] {
+        bench
+            .machine
+            .config_write(card, capability + 8, Width::Word, control);
+        for access in [Access::Read, Access::Write] {
+            let mut plan = bench.plan(0, access, bench.address(1, 0), 0, 600);
+            plan.ordering = Ordering::Relaxed;
+            lines.0.lock().unwrap().clear();
+            bench.run(&plan);
+            let told = lines.0.lock().unwrap().clone();
+            let expected = format!("\"relaxed\":{is_relaxed}");
+            assert!(!told.is_empty());
+            assert!(told.iter().all(|line| line.contains(&expected)), "{told:?}");
+        }
+    }
 }

@@ -72,6 +72,7 @@ impl Machine {
     }
 
     fn request_of(&mut self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
+        let may_relax = self.core.view(who).may_relax_ordering;
         Request {
             requester: self.requester(who, kind),
             access: match transfer.direction {
@@ -81,7 +82,10 @@ impl Machine {
             address: transfer.address,
             len_bytes: 0,
             address_type: transfer.address_type,
-            ordering: transfer.ordering,
+            ordering: match may_relax {
+                true => transfer.ordering,
+                false => Ordering::Strict,
+            },
         }
     }
 
