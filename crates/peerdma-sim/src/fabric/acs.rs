@@ -1,11 +1,11 @@
 //! Access Control Services where they act on requests: at the port that one enters from below, at the port where it would
 //! turn around, and in functions that share a device (PCIe Base 6.12.1).
 
+use super::FunctionId;
 use super::node::Node;
 use super::note::Decision;
 use super::request::RequestWalk;
 use super::route::{Where, Why};
-use super::FunctionId;
 use crate::blueprint::Siblings;
 use peerdma::addr::Bdf;
 use peerdma::pci::AcsFlags;
