@@ -179,6 +179,49 @@ fn an_interrupt_comes_behind_the_data_that_left_before() {
     assert!(bench.machine.take_interrupts().is_empty());
 }
 
+fn refusing(access: Option<Access>) -> Options {
+    Options {
+        faults: FaultPlan {
+            seed: 0,
+            faults: vec![Fault::Iommu {
+                requester: None,
+                access,
+                first: 0,
+                last: u64::MAX,
+                turn: Turn::Every,
+            }],
+        },
+        ..Options::default()
+    }
+}
+
+#[test]
+fn an_iommu_that_refuses_all_translations_lets_interrupts_and_translation_requests_pass() {
+    let mut bench = modelled(refusing(None));
+    let address = bench.ram_address(0);
+    ring(&mut bench, address);
+    assert_eq!(bench.machine.take_interrupts().len(), 1);
+    assert!(model(&mut bench, |model| model.found[0].is_some()));
+    let mut found = [1; 64];
+    let phys = bench.ram_phys;
+    bench.machine.cpu_read(phys, &mut found);
+    assert_eq!(found, [0; 64]);
+}
+
+#[test]
+fn an_iommu_that_does_not_translate_refuses_nothing() {
+    for mode in ["off", "passthrough"] {
+        let mut bench = Bench::new(&blueprint(mode, "-", 256), refusing(Some(Access::Write)));
+        bench.fill(0, 0, &[7; 64]);
+        let plan = bench.plan(0, Access::Write, bench.ram_address(0), 0, 64);
+        bench.run(&plan);
+        let mut found = [0; 64];
+        let phys = bench.ram_phys;
+        bench.machine.cpu_read(phys, &mut found);
+        assert_eq!(found, [7; 64], "{mode}");
+    }
+}
+
 #[test]
 fn what_is_unmapped_is_forgotten_by_translation_caches_before_unmap_returns() {
     let mut bench = modelled(Options::default());

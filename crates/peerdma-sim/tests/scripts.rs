@@ -123,6 +123,38 @@ fn faults_do_what_they_say() {
 }
 
 #[test]
+fn chance_picks_by_the_seed_that_the_run_has() {
+    let script = "[[transfer]]\nfrom = \"ram+0x10000000\"\nto = \"nvme0:cmb\"\nbytes = \"64 KiB\"\n\
+                  [[fault]]\nkind = \"completion-lost\"\none-in = 64\n";
+    let told = |prefix: &str, seed| {
+        let script = script::read(&format!("{prefix}{script}")).unwrap();
+        let options = Options {
+            seed,
+            ..Options::default()
+        };
+        let (report, _) = script::run(&machine("two-ssds"), &script, options, &mut |_| {}).unwrap();
+        format!("{:?}", report.transfers[0].told)
+    };
+    let by_option: Vec<_> = (0..8).map(|seed| told("", Some(seed))).collect();
+    assert!(by_option.iter().any(|one| *one != by_option[0]), "{by_option:?}");
+    let by_script: Vec<_> = (0..8)
+        .map(|seed| told(&format!("seed = {seed}\n"), Some(99)))
+        .collect();
+    assert_eq!(by_option, by_script);
+}
+
+#[test]
+fn an_iommu_fault_on_a_machine_whose_iommu_does_not_translate_is_refused_with_its_line() {
+    let script =
+        "[[transfer]]\nfrom = \"nvme0:cmb\"\nto = \"ram+0x10000000\"\nbytes = 64\n[[fault]]\nkind = \"iommu\"";
+    let told = run_in(Gear::Batched, "two-ssds", script).unwrap_err().to_string();
+    assert!(
+        told.starts_with("line 5, column 1: the IOMMU of this machine does not translate"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_script_that_does_not_fit_the_machine_is_refused_with_its_line() {
     let refused = |script: &str| match run_in(Gear::Batched, "redirect", script) {
         Err(error) => error.to_string(),

@@ -38,7 +38,7 @@ fn names(loss: Loss) -> &'static [&'static str] {
     }
 }
 
-/// Is this what the table expects?
+/// The function that the table names, domain 0 left out.
 fn named(fabric: &Fabric, at: &str) -> Option<FunctionId> {
     let bdf = at.parse().or_else(|_| format!("0000:{at}").parse());
     fabric.find(bdf.ok()?)
@@ -53,7 +53,17 @@ fn gives_up(fabric: &Fabric, silent: FunctionId) -> Option<FunctionId> {
     }
 }
 
-fn is_expected(expected: &str, fate: Fate, inquirer: &Inquirer) -> bool {
+/// Domain and root bus of the host bridge above a function.
+fn root(fabric: &Fabric, function: FunctionId) -> (u32, u8) {
+    let mut view = fabric.function(function);
+    while let Some(bridge) = view.bridge_above {
+        view = fabric.function(bridge);
+    }
+    (view.bdf.domain(), view.bdf.bus())
+}
+
+/// Is this what the table expects?
+fn is_expected(expected: &str, fate: Fate, provider: FunctionId, inquirer: &Inquirer) -> bool {
     let mut words = expected.split_whitespace();
     let (first, at, why) = (words.next(), words.next(), words.next());
     match fate {
@@ -74,8 +84,17 @@ fn is_expected(expected: &str, fate: Fate, inquirer: &Inquirer) -> bool {
                     };
                     expected == Some(function)
                 }
-                // The table names the function through which it came in.
-                Where::HostBridge { .. } | Where::Iommu => at.is_some(),
+                // The table names the function through which it came in; the bridge beyond may be who does not forward.
+                Where::HostBridge { domain, bus } => {
+                    let named = at.and_then(|at| named(inquirer.fabric(), at));
+                    let provider = (loss.why == Why::NotForwarded).then_some(provider);
+                    [named, provider]
+                        .into_iter()
+                        .flatten()
+                        .any(|function| root(inquirer.fabric(), function) == (domain, bus))
+                        && named.is_some()
+                }
+                Where::Iommu => at.is_some_and(|at| named(inquirer.fabric(), at).is_some()),
                 Where::Nowhere => false,
             };
             first == Some("refused") && is_there && why.is_some_and(|why| names(loss).contains(&why))
@@ -123,7 +142,7 @@ fn every_row_of_the_table_happens_in_the_fabric() {
             },
         };
         let fate = inquirer.ask(question);
-        if !is_expected(&row.expected, fate, &inquirer) {
+        if !is_expected(&row.expected, fate, question.provider, &inquirer) {
             wrong.push(format!(
                 "line {}: expected {}, found {fate:?}; notes {:?} back {:?}",
                 row.line,

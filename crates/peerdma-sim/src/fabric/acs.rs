@@ -1,11 +1,11 @@
 //! Access Control Services where they act on requests: at the port that one enters from below, at the port where it would
 //! turn around, and in functions that share a device (PCIe Base 6.12.1).
 
+use super::FunctionId;
 use super::node::Node;
 use super::note::Decision;
 use super::request::RequestWalk;
 use super::route::{Where, Why};
-use super::{Fabric, FunctionId};
 use crate::blueprint::Siblings;
 use peerdma::addr::Bdf;
 use peerdma::pci::AcsFlags;
@@ -105,7 +105,8 @@ impl RequestWalk<'_> {
         let turn = match &from.acs {
             None => return self.without_acs(at, to),
             Some(acs) => {
-                let number = Some(Fabric::function_number(from.bdf, to));
+                // A link leads to one device; a device number other than 0 there is part of the function's (ARI).
+                let number = Some(to.devfn());
                 let forbids = acs.has(AcsFlags::EGRESS_CONTROL).then(|| acs.forbids(number));
                 self.turn(
                     at,
@@ -170,15 +171,4 @@ struct Rules {
     redirects: bool,
     /// Nothing where egress control is off.
     forbids: Option<bool>,
-}
-
-impl Fabric {
-    /// The number of a function in the egress control vector of another function of its device: that of the function;
-    /// where functions of one device differ in their device numbers (ARI), both numbers together.
-    fn function_number(sender: Bdf, peer: Bdf) -> u8 {
-        match sender.device() == peer.device() && sender.bus() == peer.bus() {
-            true => peer.function(),
-            false => peer.devfn(),
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! The root complex: IOMMU, memory map, forwarding between devices, and the processor's own loads and stores.
 
-use super::Fabric;
 use super::acs::Turn;
 use super::bus::Target;
 use super::decode::Found;
@@ -9,11 +8,12 @@ use super::iommu::{FaultReason, IommuFault};
 use super::note::Decision;
 use super::request::{Arrival, RequestWalk};
 use super::route::{End, Leg, Loss, Packet, Route, Where, Why};
+use super::{Fabric, FunctionId};
 use crate::tlp::{Access, AddressType, Ordering, Request};
 use peerdma::addr::Bdf;
 use peerdma::snapshot::{Forwarding, IommuMode};
 
-/// Where the processors of x86 take writes for interrupts.
+/// Where the processors of x86 take writes for interrupts (Intel SDM 3A 11.11.1).
 const INTERRUPTS: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
 
 impl RequestWalk<'_> {
@@ -197,6 +197,18 @@ pub(super) fn forwards(from: &Root, to: &Root, access: Access) -> Result<(), (Wh
 }
 
 impl Fabric {
+    /// The bus address that leads `function`'s writes to where the processors take interrupts; nothing where its host
+    /// bridge lets none lead there.
+    pub(crate) fn interrupt_address(&self, function: FunctionId) -> Option<u64> {
+        let (first, _) = INTERRUPTS;
+        // An IOMMU that translates looks for interrupts before any offset counts.
+        if self.host.iommu == IommuMode::Translating {
+            return Some(first);
+        }
+        let root = self.host.roots.get(self.root_of(function) as usize)?;
+        u64::try_from(i128::from(first) - i128::from(root.inbound_offset)).ok()
+    }
+
     /// The way of a processor's load or store.
     pub fn route_cpu(&self, access: Access, phys: u64, len_bytes: u32, route: &mut Route) {
         let mut request = Request {

@@ -39,7 +39,8 @@ pub struct FunctionView {
     pub max_payload_bytes: u16,
     /// Its MRRS; 128 for a conventional function.
     pub max_read_request_bytes: u16,
-    /// May it set the relaxed-ordering attribute (Device Control)?
+    /// May it set the relaxed-ordering attribute (Device Control; of a virtual function, that of its physical one)? A
+    /// conventional function has no such attribute.
     pub may_relax_ordering: bool,
     /// May it send translated requests (ATS control)?
     pub ats_enabled: bool,
@@ -96,7 +97,11 @@ impl Fabric {
             max_read_request_bytes: self
                 .sizes_on_link(function)
                 .map_or(CONVENTIONAL_BYTES, |payload| payload.max_read_request_bytes),
-            may_relax_ordering: node.payload.is_some_and(|payload| payload.relaxed_ordering),
+            may_relax_ordering: (node
+                .physical_function
+                .map_or(node, |physical| self.node(physical))
+                .payload)
+                .is_some_and(|payload| payload.relaxed_ordering),
             ats_enabled: node.ats_enabled,
             bus_master: node.bus_master,
             memory_enabled: node.memory_enabled,

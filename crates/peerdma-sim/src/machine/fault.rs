@@ -49,7 +49,8 @@ pub enum Fault {
         /// What becomes of it.
         fate: Fate,
     },
-    /// The IOMMU refuses requests, as if nothing were mapped there.
+    /// The IOMMU, where it translates, refuses requests as if nothing were mapped there. Interrupts and translation
+    /// requests are none of its concern.
     Iommu {
         /// Whose; nothing for everybody's.
         requester: Option<Bdf>,

@@ -12,6 +12,7 @@ use crate::device::{Direction, Outcome, Purpose, Transfer, TransferId};
 use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
 use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
+use peerdma::snapshot::IommuMode;
 
 /// The header of a request whose address fits into 32 bits, and of a completion.
 pub(super) const SHORT_HEADER_BYTES: u64 = 12;
@@ -71,6 +72,7 @@ impl Machine {
     }
 
     fn request_of(&mut self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
+        let may_relax = self.core.view(who).may_relax_ordering;
         Request {
             requester: self.requester(who, kind),
             access: match transfer.direction {
@@ -80,7 +82,10 @@ impl Machine {
             address: transfer.address,
             len_bytes: 0,
             address_type: transfer.address_type,
-            ordering: transfer.ordering,
+            ordering: match may_relax {
+                true => transfer.ordering,
+                false => Ordering::Strict,
+            },
         }
     }
 
@@ -115,6 +120,8 @@ impl Machine {
         path.base = request.address;
         if request.address_type == AddressType::Untranslated
             && !core.faults.is_empty()
+            && path.route.end != End::Interrupt
+            && core.fabric.iommu().mode() == IommuMode::Translating
             && let Some(at) = path.route.legs.iter().position(|leg| *leg == Leg::RootComplex)
             && core
                 .faults

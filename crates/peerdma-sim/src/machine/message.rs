@@ -7,15 +7,23 @@ use crate::device::{Device, Purpose, Region, TransferId, Translation};
 use crate::fabric::{End, Why};
 use crate::tlp::{Access, AddressType, Ordering, Request};
 
-/// Where message signalled interrupts are written (Intel SDM 3A 11.11.1).
-const INTERRUPT_ADDRESS: u64 = 0xfee0_0000;
+/// Where interrupts are written, in vain, below a host bridge whose offset lets no address lead to where processors take
+/// them.
+const NO_OFFSET_ADDRESS: u64 = 0xfee0_0000;
 const INTERRUPT_BYTES: u32 = 4;
+
 impl Machine {
+    fn interrupt_address(&self, who: usize) -> u64 {
+        let function = self.core.ids.get(who);
+        let address = function.and_then(|function| self.core.fabric.interrupt_address(*function));
+        address.unwrap_or(NO_OFFSET_ADDRESS)
+    }
+
     pub(super) fn issue_interrupt(&mut self, who: usize, vector: u16) -> u64 {
         let request = Request {
             requester: self.requester(who, ItemKind::Device),
             access: Access::Write,
-            address: INTERRUPT_ADDRESS,
+            address: self.interrupt_address(who),
             len_bytes: INTERRUPT_BYTES,
             address_type: AddressType::Untranslated,
             ordering: Ordering::Strict,
@@ -31,7 +39,7 @@ impl Machine {
         match end {
             End::Interrupt => self.interrupt_later(&request, vector, passage.arrived_ps),
             End::Lost(loss) => self.core.lose(passage.arrived_ps, request, loss),
-            // The address leads to memory on this machine: what is written there is the vector's number.
+            // The address leads elsewhere on this machine: no interrupt comes of it, and nothing is written there.
             _ => self
                 .core
                 .lose(passage.arrived_ps, request, Self::nobody_there(end)),
@@ -51,7 +59,7 @@ impl Machine {
         let request = Request {
             requester: self.requester(who, ItemKind::Device),
             access: Access::Write,
-            address: INTERRUPT_ADDRESS,
+            address: self.interrupt_address(who),
             len_bytes: 0,
             address_type: AddressType::Untranslated,
             ordering: Ordering::Strict,

@@ -85,6 +85,12 @@ pub enum Wrong {
     /// The IOMMU cannot map what the transfer needs.
     #[error("the IOMMU cannot map this transfer: {0}")]
     Iommu(IommuError),
+    /// An IOMMU that does not translate refuses nothing.
+    #[error(
+        "the IOMMU of this machine does not translate, so that it refuses nothing; write `iommu = \"translating\"` in the \
+         machine file, or leave out this fault"
+    )]
+    IommuPasses,
     /// No address leads from the initiator to the place.
     #[error("no address can be given for this: {0}")]
     NoAddress(&'static str),

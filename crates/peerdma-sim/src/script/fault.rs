@@ -1,6 +1,6 @@
 //! One fault of a script.
 
-use super::error::ScriptError;
+use super::error::{ScriptError, Wrong};
 use super::names::Names;
 use super::{Said, Script};
 use crate::file::table::{Table, Value, shortened};
@@ -146,8 +146,8 @@ fn turn(table: &mut Table<'_, '_>) -> Result<Turn, MachineError> {
     }
 }
 
-/// The plan of a script's faults.
-pub(super) fn plan(script: &Script, names: &Names<'_>) -> Result<FaultPlan, ScriptError> {
+/// The plan of a script's faults; `seed` decides which ones `one-in` picks.
+pub(super) fn plan(script: &Script, names: &Names<'_>, seed: u64) -> Result<FaultPlan, ScriptError> {
     let some = |name: &Option<Said<String>>| name.as_ref().map(|name| names.find_said(name)).transpose();
     let mut faults = Vec::with_capacity(script.faults.len());
     for line in &script.faults {
@@ -166,6 +166,9 @@ pub(super) fn plan(script: &Script, names: &Names<'_>) -> Result<FaultPlan, Scri
                 turn: *turn,
                 fate: *fate,
             },
+            What::Iommu { .. } if !names.has_translating_iommu() => {
+                return Err(Wrong::IommuPasses.at(line.at));
+            }
             What::Iommu { device, access, turn } => Fault::Iommu {
                 requester: some(device)?,
                 access: *access,
@@ -176,8 +179,5 @@ pub(super) fn plan(script: &Script, names: &Names<'_>) -> Result<FaultPlan, Scri
             What::Allocation { nth } => Fault::Allocation { nth: *nth },
         });
     }
-    Ok(FaultPlan {
-        seed: script.seed.unwrap_or(0),
-        faults,
-    })
+    Ok(FaultPlan { seed, faults })
 }

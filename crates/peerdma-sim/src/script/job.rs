@@ -11,7 +11,7 @@ use crate::device::{Outcome, TransferId};
 use crate::fabric::{Completer, End, Explain, Route};
 use crate::machine::{Machine, RequestPlan};
 use crate::time::Time;
-use crate::tlp::{Access, AddressType, Failure, Request};
+use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
 use peerdma::addr::Bdf;
 
 /// A transfer that is carried out.
@@ -92,6 +92,9 @@ impl<'s> Job<'s> {
                 Access::Write => view.max_payload_bytes,
             };
             request.len_bytes = request.len_bytes.min(most.into());
+            if !view.may_relax_ordering {
+                request.ordering = Ordering::Strict;
+            }
             if !is_raw
                 && request.address_type == AddressType::Translated
                 && let Some(found) = fabric.translate_for_device(function, address)
@@ -145,7 +148,7 @@ impl<'s> Job<'s> {
             Access::Write => (self.from.offset, self.address, command::DESTINATION_REMOTE),
         };
         let mut flags = command::START | side;
-        if self.request.ordering == crate::tlp::Ordering::Relaxed {
+        if self.request.ordering == Ordering::Relaxed {
             flags |= command::RELAXED;
         }
         if self.request.address_type == AddressType::Translated {

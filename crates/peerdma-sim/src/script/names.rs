@@ -8,6 +8,8 @@ use crate::file::At;
 use crate::machine::Machine;
 use crate::memory::Place;
 use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
+use peerdma::snapshot::IommuMode;
 use std::collections::BTreeMap;
 
 /// The devices of a machine by name.
@@ -74,6 +76,11 @@ impl<'b> Names<'b> {
     /// Does the function have an engine that scripts drive?
     pub(super) fn has_engine(&self, bdf: Bdf) -> bool {
         matches!(self.blueprint.devices.get(&bdf), Some(DeviceKind::Accelerator(_)))
+    }
+
+    /// Does the machine's IOMMU translate?
+    pub(super) fn has_translating_iommu(&self) -> bool {
+        self.blueprint.snapshot.host.iommu == Fact::Known(IommuMode::Translating)
     }
 
     /// The place that a spot means, of which `len_bytes` are used.

@@ -49,8 +49,9 @@ pub fn run(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(Report, Machine), RunError> {
     let names = Names::new(blueprint);
-    options.faults = fault::plan(script, &names)?;
     options.seed = script.seed.or(options.seed);
+    let seed = options.seed.unwrap_or(blueprint.nature.seed);
+    options.faults = fault::plan(script, &names, seed)?;
     let mut machine = Machine::with_options(blueprint, options)?;
     let mut addresses = Addresses::new(machine.snapshot());
     let mut transfers = Vec::with_capacity(script.transfers.len());
