@@ -145,8 +145,7 @@ fn chance_picks_by_the_seed_that_the_run_has() {
 
 #[test]
 fn an_iommu_fault_on_a_machine_whose_iommu_does_not_translate_is_refused_with_its_line() {
-    let script =
-        "[[transfer]]\nfrom = \"nvme0:cmb\"\nto = \"ram+0x10000000\"\nbytes = 64\n[[fault]]\nkind = \"iommu\"";
+    let script = "[[transfer]]\nfrom = \"nvme0:cmb\"\nto = \"ram+0x10000000\"\nbytes = 64\n[[fault]]\nkind = \"iommu\"";
     let told = run_in(Gear::Batched, "two-ssds", script).unwrap_err().to_string();
     assert!(
         told.starts_with("line 5, column 1: the IOMMU of this machine does not translate"),
