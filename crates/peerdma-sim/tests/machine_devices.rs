@@ -413,3 +413,49 @@ fn the_same_seed_gives_the_same_trace_and_each_line_is_an_object() {
         "{lost:?}"
     );
 }
+
+/// Lines of the trace that go over each direction of each link, as its way tells them.
+fn lines_over(trace: &str, leg: &str) -> u64 {
+    let lines = trace.lines().filter(|line| {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        object["way"].as_array().unwrap().iter().any(|name| name == leg)
+    });
+    lines.count() as u64
+}
+
+#[test]
+fn every_packet_that_a_link_counts_has_a_line_in_the_trace() {
+    let trace = Shared::default();
+    let sink: Box<dyn Sink> = Box::new(Lines::new(trace.clone()));
+    let options = Options {
+        trace: Some(sink),
+        ..Options::default()
+    };
+    let mut bench = Bench::new(&blueprint("translating", "VRCU", 256), options);
+    bench.machine.config_write(bench.cards[3], 4, Width::Word, 4);
+    for address in [bench.address(1, 0), bench.address(3, 0), 0x1234_0000] {
+        let plan = bench.plan(0, Access::Read, address, 0, 2000);
+        bench.run(&plan);
+    }
+    bench.machine.with_device(bench.cards[0], |_, wire| {
+        wire.translate(0x1234_0000, 4096, Access::Read)
+    });
+    bench.machine.run_until_idle();
+    let trace = String::from_utf8(trace.0.lock().unwrap().clone()).unwrap();
+    for carried in bench.machine.counters().links {
+        let fabric = bench.machine.fabric();
+        let port = fabric.function(fabric.link(carried.link).port).bdf;
+        assert_eq!(
+            lines_over(&trace, &format!("up to {port}")),
+            carried.up.tlps(),
+            "{port}"
+        );
+        assert_eq!(
+            lines_over(&trace, &format!("down from {port}")),
+            carried.down.tlps(),
+            "{port}"
+        );
+    }
+    assert!(trace.contains(r#""kind":"translation-completion""#) && trace.contains(r#""status":"SC""#));
+    assert!(trace.contains(r#""status":"UR""#));
+}

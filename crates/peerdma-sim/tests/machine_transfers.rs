@@ -219,3 +219,21 @@ fn counters_tell_payload_from_queue_traffic_and_dllps_go_the_other_way() {
     assert_eq!((carried.up.queue.tlps, carried.up.queue.data_bytes), (1, 64));
     assert_eq!((carried.down.dllp_bytes, carried.down.tlps()), (5 * 16, 0));
 }
+
+#[test]
+fn a_refusal_takes_the_way_of_a_completion_and_is_dropped_where_a_completion_is() {
+    for (acs, failure) in [
+        ("CU", Failure::UnsupportedRequest),
+        ("C", Failure::CompletionTimeout),
+    ] {
+        for gear in [Gear::Tlp, Gear::Batched] {
+            let mut bench = bench("off", acs, gear);
+            // Card 1 no longer decodes memory.
+            bench.machine.config_write(bench.cards[1], 0x04, Width::Word, 0x4);
+            let plan = bench.plan(0, Access::Read, bench.address(1, 0), 0, 256);
+            let (_, outcome) = bench.run(&plan);
+            let good_bytes = 0;
+            assert_eq!(outcome, Outcome::Failed { good_bytes, failure }, "{acs}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Of ACS only completion redirect (C) and upstream forwarding (U) act on completions; bus-master enable does not.
 
 use super::bus::BusPlace;
+use super::completion_descend::Next;
 use super::node::{Facing, Node};
 use super::note::Decision;
 use super::root_complex::forwards;
@@ -105,6 +106,10 @@ impl CompletionWalk<'_> {
             let at = Where::Function(completer);
             self.note(at, || Decision::SenderGone);
             return self.lost(at, Why::LinkDown);
+        }
+        // A bridge that gave up on a request from below, or for below, answers down by itself.
+        if node.below.is_some() && self.is_below(node) {
+            return self.hand(Next::Bridge(completer));
         }
         loop {
             match self.on_bus(arrival) {

@@ -205,6 +205,16 @@ impl Loss {
     }
 }
 
+impl Loss {
+    /// Who answers a read request that was given up so: who gave up on it.
+    pub(crate) fn completer(&self) -> Completer {
+        match self.at {
+            Where::Function(function) => Completer::Function(function),
+            Where::HostBridge { .. } | Where::Iommu | Where::Nowhere => Completer::RootComplex,
+        }
+    }
+}
+
 /// Who sends a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Completer {

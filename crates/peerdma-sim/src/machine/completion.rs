@@ -1,18 +1,16 @@
 //! Answering: what becomes of a read request that has reached its completer.
 
 use super::Machine;
-use super::fault::Fate;
 use super::gear::{Bulk, Piece};
-use super::issue::{RAM_PS_PER_BYTE, SHORT_HEADER_BYTES};
-use super::link::Parcel;
-use super::path::CompletionPath;
+use super::issue::RAM_PS_PER_BYTE;
+use super::reply::{Replied, Reply};
 use super::sender::{Arriving, Pace};
 use super::split::completion_bytes;
-use super::trace::Entry;
+use super::trace::{Kind, Status};
 use crate::device::{Purpose, Region};
 use crate::fabric::{Completer, Direction, End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
-use crate::tlp::{Failure, Ordering, Request};
+use crate::tlp::{Failure, Request};
 
 /// What a completer has found.
 enum Found {
@@ -48,25 +46,23 @@ impl Machine {
         };
         let mut answer = Answer {
             completer,
+            who,
+            status: match found {
+                Found::Refused(why) => Status::of(refusal(completer, why).seen_by_reader()),
+                Found::Memory { .. } | Found::Registers { .. } => Status::Successful,
+            },
             request,
             tag: arriving.tag,
             purpose: read.purpose,
             failed: None,
+            sent_ps: self.core.now_ps,
             end_ps: self.core.now_ps,
             timeout_ps: arriving
                 .sent_ps
                 .saturating_add(self.core.settings.completion_timeout_ps),
         };
         if let Found::Refused(why) = found {
-            let at = match completer {
-                Completer::Function(function) => Where::Function(function),
-                Completer::RootComplex => Where::HostBridge { domain: 0, bus: 0 },
-            };
-            let loss = Loss {
-                at,
-                why,
-                packet: Packet::Request,
-            };
+            let loss = refusal(completer, why);
             self.core.lose(self.core.now_ps, request, loss);
             if self.complete(arriving.path, 0, 0, &mut answer).is_some() {
                 answer.fail(0, loss.seen_by_reader());
@@ -227,108 +223,34 @@ impl Machine {
 
     /// Sends one completion; the time of its arrival, if it arrives whole.
     fn complete(&mut self, path: u32, bytes: u64, offset: u64, answer: &mut Answer) -> Option<u64> {
-        let way = self.completion_path(path, bytes, answer);
-        let core = &mut self.core;
-        let now_ps = core.now_ps;
-        let parcel = Parcel {
-            header_bytes: SHORT_HEADER_BYTES,
-            data_bytes: bytes,
-            purpose: answer.purpose,
-            is_relaxed: answer.request.ordering == Ordering::Relaxed,
-        };
-        let passage = core.channels.walk(&core.paths.get(way).way, now_ps, parcel);
-        if core.trace.is_some() {
-            let request = Request {
+        let reply = Reply {
+            kind: Kind::Completion(answer.status),
+            completer: answer.completer,
+            request: Request {
                 address: answer.request.address + offset,
                 ..answer.request
-            };
-            let entry = Entry {
-                kind: "completion",
-                sent_ps: now_ps,
-                arrived_ps: passage.arrived_ps,
-                request: &request,
-                data_bytes: bytes,
-                tag: answer.tag,
-                purpose: answer.purpose,
-            };
-            core.tell(entry, way);
-        }
-        let mut lost = match core.paths.get(way).route.end {
-            End::Lost(loss) => Some(loss),
-            _ => None,
+            },
+            tag: answer.tag,
+            purpose: answer.purpose,
+            bytes,
+            sent_ps: answer.sent_ps,
         };
-        let mut is_poisoned = false;
-        if lost.is_none() && !core.faults.is_empty() {
-            let (from, at) = match answer.completer {
-                Completer::Function(function) => (
-                    Some(core.fabric.function(function).bdf),
-                    Where::Function(function),
-                ),
-                Completer::RootComplex => (None, Where::HostBridge { domain: 0, bus: 0 }),
-            };
-            let loss = |why| Loss {
-                at,
-                why,
-                packet: Packet::Completion,
-            };
-            match core.faults.completion(from, Some(answer.request.requester)) {
-                Some(Fate::Lost) => lost = Some(loss(Why::CompletionTimeout)),
-                Some(Fate::Poisoned) => {
-                    is_poisoned = true;
-                    core.lose(passage.arrived_ps, answer.request, loss(Why::Poisoned));
-                }
-                None => {}
+        match self.reply(path, answer.who, &reply) {
+            Replied::Arrived { ps } => {
+                answer.end_ps = answer.end_ps.max(ps);
+                Some(ps)
+            }
+            Replied::Poisoned { ps } => {
+                answer.end_ps = answer.end_ps.max(ps);
+                answer.fail(offset, Failure::Poisoned);
+                None
+            }
+            Replied::Lost => {
+                answer.end_ps = answer.end_ps.max(answer.timeout_ps);
+                answer.fail(offset, Failure::CompletionTimeout);
+                None
             }
         }
-        core.paths.release(way);
-        if let Some(loss) = lost {
-            core.lose(passage.arrived_ps, answer.request, loss);
-            answer.end_ps = answer.end_ps.max(answer.timeout_ps);
-            answer.fail(offset, Failure::CompletionTimeout);
-            return None;
-        }
-        answer.end_ps = answer.end_ps.max(passage.arrived_ps);
-        if is_poisoned {
-            answer.fail(offset, Failure::Poisoned);
-            return None;
-        }
-        Some(passage.arrived_ps)
-    }
-
-    /// The path of a completion, with one more use.
-    fn completion_path(&mut self, path: u32, bytes: u64, answer: &Answer) -> u32 {
-        let core = &mut self.core;
-        let is_single = core.is_single();
-        if !is_single
-            && let Some(known) = core.paths.get(path).completion
-            && known.payload_bytes == bytes
-            && known.routes == core.routes
-        {
-            core.paths.share(known.path);
-            return known.path;
-        }
-        let index = core.paths.take();
-        let (asked, way) = core.paths.pair(path, index);
-        core.fabric.route_completion(
-            answer.completer,
-            &answer.request,
-            &asked.route,
-            bytes as u32,
-            &mut way.route,
-        );
-        core.map.lay(&way.route.legs, &mut way.way, &mut core.channels);
-        if !is_single {
-            core.paths.share(index);
-            let known = CompletionPath {
-                path: index,
-                payload_bytes: bytes,
-                routes: core.routes,
-            };
-            if let Some(before) = core.paths.get_mut(path).completion.replace(known) {
-                core.paths.release(before.path);
-            }
-        }
-        index
     }
 
     /// A read request of which it is known at once that it gets nowhere.
@@ -341,15 +263,33 @@ impl Machine {
         };
         self.core.lose(arriving.at.ps, request, loss);
         let failure = loss.seen_by_reader();
-        let end_ps = match failure {
-            Failure::MasterDisabled => self.core.now_ps,
-            Failure::CompletionTimeout => arriving
-                .sent_ps
-                .saturating_add(self.core.settings.completion_timeout_ps),
-            _ => self.way_back_ps(arriving.path, arriving.at.ps, read.purpose),
+        let timeout_ps = arriving
+            .sent_ps
+            .saturating_add(self.core.settings.completion_timeout_ps);
+        let (end_ps, failed) = match failure {
+            Failure::MasterDisabled => (self.core.now_ps, Some((0, failure))),
+            Failure::CompletionTimeout | Failure::Poisoned => (timeout_ps, Some((0, failure))),
+            Failure::UnsupportedRequest | Failure::CompleterAbort => {
+                let mut answer = Answer {
+                    completer: loss.completer(),
+                    who,
+                    status: Status::of(failure),
+                    request,
+                    tag: arriving.tag,
+                    purpose: read.purpose,
+                    failed: None,
+                    sent_ps: arriving.at.ps,
+                    end_ps: arriving.at.ps,
+                    timeout_ps,
+                };
+                if self.complete(arriving.path, 0, 0, &mut answer).is_some() {
+                    answer.fail(0, failure);
+                }
+                (answer.end_ps, answer.failed)
+            }
         };
         self.core.paths.release(arriving.path);
-        self.answered(who, &arriving, end_ps, Some((0, failure)));
+        self.answered(who, &arriving, end_ps, failed);
     }
 
     /// It is known how and when the last answer to a request comes.
@@ -375,11 +315,15 @@ impl Machine {
 /// The answer to one read request, as it comes together.
 struct Answer {
     completer: Completer,
+    /// The sender of the request.
+    who: usize,
+    status: Status,
     request: Request,
     tag: u32,
     purpose: Purpose,
     /// The first bytes that do not come, and why.
     failed: Option<(u64, Failure)>,
+    sent_ps: u64,
     end_ps: u64,
     timeout_ps: u64,
 }
@@ -389,5 +333,17 @@ impl Answer {
         if self.failed.is_none_or(|(before, _)| offset < before) {
             self.failed = Some((offset, failure));
         }
+    }
+}
+
+/// A completer's refusal of a request that has reached it.
+fn refusal(completer: Completer, why: Why) -> Loss {
+    Loss {
+        at: match completer {
+            Completer::Function(function) => Where::Function(function),
+            Completer::RootComplex => Where::HostBridge { domain: 0, bus: 0 },
+        },
+        why,
+        packet: Packet::Request,
     }
 }

@@ -3,7 +3,7 @@
 use super::counters::Carried;
 use super::fault::Faults;
 use super::landing::{Buffers, Landings};
-use super::link::{Channels, Hops};
+use super::link::Channels;
 use super::loss::{Losses, LostTlp};
 use super::options::Gear;
 use super::path::{Map, Paths};
@@ -51,8 +51,6 @@ pub(super) struct Core {
     pub(super) next_transfer: u64,
     /// Counts changes that may lead TLPs other ways.
     pub(super) routes: u64,
-    /// The way of an answer, while it is walked.
-    pub(super) way_back: Hops,
     /// What the batched gear knows of the flow it carries.
     pub(super) steady: Steady,
     /// Where the processor's data is while it is under way.

@@ -7,7 +7,7 @@ use super::link::{Parcel, Passage};
 use super::queue::{Item, ItemKind};
 use super::sender::{Arriving, Cached, Pace, Read, Sender};
 use super::split::request_bytes;
-use super::trace::Entry;
+use super::trace::{Entry, Kind};
 use crate::device::{Direction, Outcome, Purpose, Transfer, TransferId};
 use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
@@ -150,15 +150,27 @@ impl Machine {
     }
 
     pub(super) fn walk(&mut self, path: u32, request: &Request, purpose: Purpose, tag: u32) -> Passage {
+        let kind = match request.access {
+            Access::Read => Kind::Read,
+            Access::Write => Kind::Write,
+        };
+        self.walk_as(kind, path, request, purpose, tag)
+    }
+
+    pub(super) fn walk_as(
+        &mut self,
+        kind: Kind,
+        path: u32,
+        request: &Request,
+        purpose: Purpose,
+        tag: u32,
+    ) -> Passage {
         let core = &mut self.core;
         let parcel = Self::parcel(request, purpose);
         let passage = core.channels.walk(&core.paths.get(path).way, core.now_ps, parcel);
         if core.trace.is_some() {
             let entry = Entry {
-                kind: match request.access {
-                    Access::Read => "read",
-                    Access::Write => "write",
-                },
+                kind,
                 sent_ps: core.now_ps,
                 arrived_ps: passage.arrived_ps,
                 request,
@@ -335,23 +347,6 @@ impl Machine {
         sender.read = None;
         self.core.close_read(who, index);
         ps
-    }
-
-    /// The way there is known as `legs`; an answer without data takes it back.
-    pub(super) fn way_back_ps(&mut self, path: u32, now_ps: u64, purpose: Purpose) -> u64 {
-        let core = &mut self.core;
-        let mut way = std::mem::take(&mut core.way_back);
-        core.map
-            .lay_back(&core.paths.get(path).route.legs, &mut way, &mut core.channels);
-        let parcel = Parcel {
-            header_bytes: SHORT_HEADER_BYTES,
-            data_bytes: 0,
-            purpose,
-            is_relaxed: false,
-        };
-        let passage = core.channels.walk(&way, now_ps, parcel);
-        core.way_back = way;
-        passage.arrived_ps
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::Machine;
 use super::queue::{Event, ItemKind};
+use super::reply::{Replied, Reply};
+use super::trace::{Kind, Status};
 use super::wire::Port;
 use crate::device::{Device, Purpose, Region, TransferId, Translation};
-use crate::fabric::{End, Why};
+use crate::fabric::{Completer, End, Why};
 use crate::tlp::{Access, AddressType, Ordering, Request};
 
 /// Where interrupts are written, in vain, below a host bridge whose offset lets no address lead to where processors take
@@ -86,7 +88,7 @@ impl Machine {
             address: iova,
             ..request
         };
-        let passage = self.walk(path, &asked, Purpose::Queue, 0);
+        let passage = self.walk_as(Kind::Translation, path, &asked, Purpose::Queue, 0);
         let event = Event::Asked {
             function: who as u32,
             life,
@@ -124,7 +126,28 @@ impl Machine {
                 len_bytes: found.len_bytes.min(len_bytes.max(1)),
                 ..found
             });
-        let arrived_ps = self.way_back_ps(path, self.core.now_ps, Purpose::Queue);
+        let now_ps = self.core.now_ps;
+        let reply = Reply {
+            // An answer without rights is a success as well (PCIe Base 10.2.3.2).
+            kind: Kind::TranslationCompletion(Status::Successful),
+            completer: Completer::RootComplex,
+            request: Request {
+                requester: self.core.view(function as usize).bdf,
+                access: Access::Read,
+                address: iova,
+                len_bytes: 0,
+                address_type: AddressType::Untranslated,
+                ordering: Ordering::Strict,
+            },
+            tag: 0,
+            purpose: Purpose::Queue,
+            bytes: 0,
+            sent_ps: now_ps,
+        };
+        let (arrived_ps, found) = match self.reply(path, function as usize, &reply) {
+            Replied::Arrived { ps } | Replied::Poisoned { ps } => (ps, found),
+            Replied::Lost => (now_ps + self.core.settings.completion_timeout_ps, None),
+        };
         self.core.paths.release(path);
         let event = Event::Translated {
             function,

@@ -39,6 +39,7 @@ mod path;
 mod probe;
 mod queue;
 mod ram;
+mod reply;
 mod sender;
 mod split;
 mod steady;
@@ -55,7 +56,7 @@ pub use trace::{Lines, Sink};
 use self::core::Core;
 use self::fault::Faults;
 use self::landing::{Buffers, Landings};
-use self::link::{Channel, Channels, Hops};
+use self::link::{Channel, Channels};
 use self::path::{MOST_PS, Map, Paths};
 use self::queue::{Event, Queue};
 use self::ram::Ram;
@@ -203,7 +204,6 @@ impl Machine {
             outcomes: BTreeMap::new(),
             next_transfer: 0,
             routes: 0,
-            way_back: Hops::default(),
             steady: steady::Steady::default(),
             cpu_bank,
             answering,

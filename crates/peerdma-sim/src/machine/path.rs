@@ -148,29 +148,10 @@ impl Map {
 
     /// The channels on a way of these legs.
     pub(super) fn lay(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
-        self.lay_each(legs.iter().copied(), way, channels);
-    }
-
-    /// The channels on the way back.
-    pub(super) fn lay_back(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
-        let turned = |leg: &Leg| match *leg {
-            Leg::Link { link, direction } => Leg::Link {
-                link,
-                direction: match direction {
-                    Direction::Up => Direction::Down,
-                    Direction::Down => Direction::Up,
-                },
-            },
-            other => other,
-        };
-        self.lay_each(legs.iter().rev().map(turned), way, channels);
-    }
-
-    fn lay_each(&mut self, legs: impl Iterator<Item = Leg>, way: &mut Hops, channels: &mut Channels) {
         way.hops.clear();
         let mut before_ps = 0;
         for leg in legs {
-            match leg {
+            match *leg {
                 Leg::Switch { .. } => before_ps += self.switch_ps,
                 Leg::RootComplex => before_ps += self.root_complex_ps,
                 Leg::Link { link, direction } => {

@@ -1,8 +1,8 @@
 //! A trace: every TLP as one line of JSON.
 
 use crate::device::Purpose;
-use crate::fabric::{Direction, End, Fabric, Leg, Route, Where};
-use crate::tlp::{AddressType, Ordering, Request};
+use crate::fabric::{Decision, Direction, End, Fabric, Leg, Note, Route, Where};
+use crate::tlp::{AddressType, Failure, Ordering, Request};
 use std::fmt::{self, Write as _};
 use std::io;
 
@@ -54,10 +54,59 @@ impl<W: io::Write> Sink for Lines<W> {
     }
 }
 
+/// What kind of TLP a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Completion(Status),
+    /// A translation request (ATS).
+    Translation,
+    TranslationCompletion(Status),
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Completion(_) => "completion",
+            Self::Translation => "translation",
+            Self::TranslationCompletion(_) => "translation-completion",
+        }
+    }
+}
+
+/// The status of a completion (PCIe Base 2.2.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Successful,
+    UnsupportedRequest,
+    CompleterAbort,
+}
+
+impl Status {
+    /// What tells the requester of a failure.
+    pub(super) const fn of(failure: Failure) -> Self {
+        match failure {
+            Failure::CompleterAbort => Self::CompleterAbort,
+            _ => Self::UnsupportedRequest,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Successful => "SC",
+            Self::UnsupportedRequest => "UR",
+            Self::CompleterAbort => "CA",
+        }
+    }
+}
+
 /// What a line tells beside the route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
-    pub(super) kind: &'static str,
+    pub(super) kind: Kind,
     pub(super) sent_ps: u64,
     pub(super) arrived_ps: u64,
     pub(super) request: &'a Request,
@@ -101,8 +150,16 @@ impl Trace {
         write!(
             line,
             r#"{{"sent_ps":{},"arrived_ps":{},"kind":"{}","requester":"{}","address":"{:#x}","len_bytes":{},"#,
-            entry.sent_ps, entry.arrived_ps, entry.kind, request.requester, request.address, entry.data_bytes,
+            entry.sent_ps,
+            entry.arrived_ps,
+            entry.kind.word(),
+            request.requester,
+            request.address,
+            entry.data_bytes,
         )?;
+        if let Kind::Completion(status) | Kind::TranslationCompletion(status) = entry.kind {
+            write!(line, r#""status":"{}","#, status.word())?;
+        }
         write!(
             line,
             r#""address_type":"{address_type}","relaxed":{},"tag":{},"purpose":"{purpose}","way":["#,
@@ -115,7 +172,9 @@ impl Trace {
             line.push('"');
         }
         line.push_str("],\"decisions\":[");
-        for (index, note) in route.notes.iter().enumerate() {
+        // It is routed like an interrupt, but the IOMMU takes it before anybody could take it for one.
+        let is_told = |note: &&Note| entry.kind != Kind::Translation || note.decision != Decision::Interrupt;
+        for (index, note) in route.notes.iter().filter(is_told).enumerate() {
             line.push_str(if index == 0 { "{\"at\":\"" } else { ",{\"at\":\"" });
             Self::place(line, note.at, fabric)?;
             line.push_str("\",\"what\":\"");
@@ -138,6 +197,7 @@ impl Trace {
                 write!(line, "{} BAR {bar} + {offset:#x}", fabric.function(function).bdf)?;
             }
             End::Ram { phys } => write!(line, "RAM {phys:#x}")?,
+            End::Interrupt if entry.kind == Kind::Translation => line.push_str("IOMMU"),
             End::Interrupt => line.push_str("interrupt"),
             End::Requester => line.push_str("requester"),
             End::Lost(loss) => {
