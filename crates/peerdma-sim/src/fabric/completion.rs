@@ -107,8 +107,8 @@ impl CompletionWalk<'_> {
             self.note(at, || Decision::SenderGone);
             return self.lost(at, Why::LinkDown);
         }
-        // A bridge that gave up on a request from below, or for below, answers down by itself.
-        if node.below.is_some() && self.is_below(node) {
+        // A bridge that gave up on a request from below, or for below, answers down by itself, without data.
+        if self.payload_bytes == 0 && node.below.is_some() && self.is_below(node) {
             return self.hand(Next::Bridge(completer));
         }
         loop {
