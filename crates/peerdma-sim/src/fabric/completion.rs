@@ -290,16 +290,9 @@ impl CompletionWalk<'_> {
     }
 
     pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
-        let most_bytes = self.fabric.node(receiver).max_payload_bytes()?;
-        let payload_bytes = self.payload_bytes;
-        if payload_bytes <= most_bytes {
-            return None;
-        }
+        let too_large = self.fabric.too_large(receiver, self.payload_bytes)?;
         let at = Where::Function(receiver);
-        self.note(at, || Decision::TooLarge {
-            payload_bytes,
-            most_bytes,
-        });
+        self.note(at, || too_large);
         Some(self.lost(at, Why::MalformedTlp))
     }
 

@@ -335,19 +335,11 @@ impl RequestWalk<'_> {
         }
     }
 
-    /// The receiver at the end of a link checks the payload (PCIe Base 2.2.2).
     #[inline]
     pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
-        let most_bytes = self.fabric.node(receiver).max_payload_bytes()?;
-        let payload_bytes = self.payload_bytes;
-        if payload_bytes <= most_bytes {
-            return None;
-        }
+        let too_large = self.fabric.too_large(receiver, self.payload_bytes)?;
         let at = Where::Function(receiver);
-        self.note(at, || Decision::TooLarge {
-            payload_bytes,
-            most_bytes,
-        });
+        self.note(at, || too_large);
         Some(self.lost(at, Why::MalformedTlp))
     }
 
@@ -373,6 +365,16 @@ impl RequestWalk<'_> {
 }
 
 impl Fabric {
+    /// What the receiver at the end of a link says of a payload that is larger than it is set to take (PCIe Base 2.2.2).
+    #[inline]
+    pub(super) fn too_large(&self, receiver: FunctionId, payload_bytes: u32) -> Option<Decision> {
+        let most_bytes = self.node(receiver).max_payload_bytes()?;
+        (payload_bytes > most_bytes).then_some(Decision::TooLarge {
+            payload_bytes,
+            most_bytes,
+        })
+    }
+
     pub(super) fn is_on_conventional_bus(&self, node: &Node) -> bool {
         matches!(
             self.bus(node.bus).place,
