@@ -1,0 +1,27 @@
+//! From vectors of physical addresses, of any mix of memory kinds, to what one device must be programmed with.
+//!
+//! ```text
+//! Ioas (shared)    initiators, their routes to every region, translations, registered regions
+//!   -> Mapper      one queue's own handle: &mut, no lock and no allocation on the way of a request
+//!        look_up(&[PhysVec])      -> Located   each piece with its region; refused where a piece lies in none
+//!        map(Located, Direction)  -> Mapping   all or nothing; owns a DmaList
+//!        unmap(Mapping)                        the device reaches the memory no more
+//! ```
+
+mod constraints;
+mod direction;
+mod kind;
+mod list;
+mod mapping;
+mod route;
+mod sync;
+
+pub use constraints::Constraints;
+pub use direction::Direction;
+pub use kind::MemoryKind;
+pub use list::{DmaList, DmaSegment, Space};
+pub use mapping::{Located, LookUpError, MapError, Mapping};
+pub use route::{Initiator, OwnBase, PeerRoute, Refused, Routes, SpecRoutes};
+#[cfg(feature = "std")]
+pub use sync::Threads;
+pub use sync::{Locks, SingleThread};

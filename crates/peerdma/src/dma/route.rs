@@ -1,0 +1,152 @@
+//! How an initiator reaches the memory of a BAR: asked once, when initiator and region meet.
+
+use crate::addr::Bdf;
+use crate::route::spec::{Form, Judge, Missing, Outcome, Question, Refusal, Way};
+use crate::route::{Access, MapType, TlpClass};
+use core::fmt;
+
+/// A function that issues requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Initiator {
+    /// Its address.
+    pub bdf: Bdf,
+    /// The highest address that it can issue.
+    pub address_mask: u64,
+    /// The kind of its packets.
+    pub class: TlpClass,
+    /// What its host bridge adds, modulo 2^64, to an address that comes up from it and that no IOMMU translates.
+    pub inbound_offset: u64,
+}
+
+/// How a function names its own memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnBase {
+    /// Which BAR.
+    pub bar: u8,
+    /// Where in the BAR the memory that it can name begins, in bytes.
+    pub offset_bytes: u64,
+    /// How much it can name.
+    pub len_bytes: u64,
+    /// What the device calls its first byte: for an NVMe controller CMBMSC.CBA, or the bus address of the first byte.
+    pub base: u64,
+}
+
+/// How one initiator reaches one BAR, for one access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerRoute {
+    /// It reaches it.
+    Reached {
+        /// How.
+        map_type: MapType,
+        /// Which of the two addresses its requests must carry.
+        form: Form,
+    },
+    /// It does not, or nobody can say.
+    Refused(Refused),
+}
+
+/// Why a peer is not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A request does not arrive, or nothing comes back.
+    Stopped {
+        /// The function that stops it.
+        at: Bdf,
+        /// Why.
+        why: Refusal,
+    },
+    /// It depends on a fact that is not known.
+    Unknown {
+        /// The function whose fact it is.
+        at: Bdf,
+        /// The fact.
+        missing: Missing,
+    },
+    /// The machine has no such function.
+    NoSuchFunction(Bdf),
+}
+
+/// Who judges routes.
+pub trait Routes {
+    /// How `initiator` reaches BAR `bar` of `provider`; never asked where they are the same.
+    fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute;
+}
+
+/// The judge of the specification.
+#[derive(Debug)]
+pub struct SpecRoutes<'j, 't> {
+    judge: &'j Judge<'t>,
+}
+
+impl<'j, 't> SpecRoutes<'j, 't> {
+    /// Routes as `judge` sees them.
+    pub fn new(judge: &'j Judge<'t>) -> Self {
+        Self { judge }
+    }
+}
+
+impl Routes for SpecRoutes<'_, '_> {
+    fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute {
+        let topology = self.judge.topology();
+        let find = |bdf| {
+            topology
+                .find(bdf)
+                .ok_or(PeerRoute::Refused(Refused::NoSuchFunction(bdf)))
+        };
+        let (client, provider) = match (find(initiator), find(provider)) {
+            (Ok(client), Ok(provider)) => (client, provider),
+            (Err(refused), _) | (_, Err(refused)) => return refused,
+        };
+        let ask = |form| {
+            let question = Question {
+                provider,
+                client,
+                bar: Some(bar),
+                access,
+                class,
+                form,
+            };
+            self.judge.fate(question).outcome
+        };
+        let bus = ask(Form::BusAddress);
+        let reached = |map_type, form| PeerRoute::Reached { map_type, form };
+        if let Outcome::Delivered {
+            request: Way::Direct,
+            completion: Way::Direct,
+        } = bus
+        {
+            return reached(MapType::BusAddr, Form::BusAddress);
+        }
+        // The bus address may not arrive, or pass the root complex: there, the host's own address is the one that is meant.
+        let host = match class.is_translated() {
+            true => bus,
+            false => ask(Form::HostAddress),
+        };
+        match (host, bus) {
+            (Outcome::Delivered { .. }, _) if !class.is_translated() => {
+                reached(MapType::ThruHostBridge, Form::HostAddress)
+            }
+            (_, Outcome::Delivered { .. } | Outcome::SameFunction) => {
+                reached(MapType::ThruHostBridge, Form::BusAddress)
+            }
+            (Outcome::Unknown { at, missing }, _) | (_, Outcome::Unknown { at, missing }) => {
+                PeerRoute::Refused(Refused::Unknown { at, missing })
+            }
+            (
+                Outcome::Refused { .. } | Outcome::Delivered { .. } | Outcome::SameFunction,
+                Outcome::Refused { at, why },
+            ) => PeerRoute::Refused(Refused::Stopped { at, why }),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
+            Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
+            Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
+        }
+    }
+}
