@@ -20,7 +20,7 @@ pub struct ScriptError {
 pub enum Wrong {
     /// It is larger than is ever taken in.
     #[error(
-        "the script has more than {} bytes, which is all that is taken in",
+        "the script has more than {} bytes, which is all that is taken in; leave out comments, or cut it in two",
         super::MOST_FILE_BYTES
     )]
     FileTooLarge,
@@ -31,7 +31,7 @@ pub enum Wrong {
     #[error("the script moves nothing; write at least one [[transfer]]")]
     Nothing,
     /// There are too many of something.
-    #[error("the script has more than {most} {what}, which is all that is taken in")]
+    #[error("the script has more than {most} {what}, which is all that is taken in; leave out those from here on")]
     TooMany {
         /// Of what.
         what: &'static str,
