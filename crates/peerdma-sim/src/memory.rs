@@ -3,7 +3,7 @@
 //! A bank has a size that nobody pays for: chunks come into being when they are first written, and what was never
 //! written reads as zeros. All banks together hold at most as many bytes as they are allowed to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// One bank of a [`Banks`].
@@ -57,8 +57,10 @@ pub struct Banks {
     banks: Vec<Bank>,
     held_bytes: u64,
     budget_bytes: u64,
-    /// How often memory was asked for.
+    /// How often the machine asked for memory.
     asked: u64,
+    /// What was there before the machine wrote to it, where that matters; each with its chunk.
+    prepared: HashSet<(BankId, u64)>,
     /// Which of those times it is not had, counted from 1.
     forbidden: Vec<u64>,
 }
@@ -90,9 +92,18 @@ impl Hasher for Spread {
     }
 }
 
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// Whoever sets the scene.
+    Preparation,
+    /// The machine.
+    Machine,
+}
+
 impl Banks {
     /// Bytes that come into being together.
-    const CHUNK_BYTES: u64 = 64 << 10;
+    pub(crate) const CHUNK_BYTES: u64 = 64 << 10;
     /// What a machine may hold where nobody says otherwise.
     pub const DEFAULT_BUDGET_BYTES: u64 = 4 << 30;
 
@@ -103,6 +114,7 @@ impl Banks {
             held_bytes: 0,
             budget_bytes,
             asked: 0,
+            prepared: HashSet::new(),
             forbidden: Vec::new(),
         }
     }
@@ -150,6 +162,29 @@ impl Banks {
     /// [`MemoryError::OutOfBank`]; nothing is written then. [`MemoryError::Budget`] where no more memory may come
     /// into being; a part may be written then.
     pub fn write(&mut self, at: Place, from: &[u8]) -> Result<(), MemoryError> {
+        self.write_as(Writer::Machine, at, from)
+    }
+
+    /// Writes what shall be there before the machine does anything: faults of memory do not count it, and what the
+    /// machine writes there first is still what it writes first.
+    ///
+    /// # Errors
+    /// As [`Self::write`], but never [`MemoryError::Forbidden`].
+    pub(crate) fn prepare(&mut self, at: Place, from: &[u8]) -> Result<(), MemoryError> {
+        self.write_as(Writer::Preparation, at, from)
+    }
+
+    /// How many bytes may still come into being.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.budget_bytes.saturating_sub(self.held_bytes)
+    }
+
+    /// How many bytes may be in being.
+    pub(crate) fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
+    fn write_as(&mut self, writer: Writer, at: Place, from: &[u8]) -> Result<(), MemoryError> {
         self.check(at, from.len() as u64)?;
         let mut offset = at.offset;
         let mut rest = from;
@@ -157,7 +192,8 @@ impl Banks {
             let within = (offset % Self::CHUNK_BYTES) as usize;
             let count = rest.len().min(Self::CHUNK_BYTES as usize - within);
             let (now, later) = rest.split_at(count);
-            self.chunk(at.bank, offset / Self::CHUNK_BYTES)?[within..within + count].copy_from_slice(now);
+            self.chunk(writer, at.bank, offset / Self::CHUNK_BYTES)?[within..within + count]
+                .copy_from_slice(now);
             offset += count as u64;
             rest = later;
         }
@@ -218,15 +254,17 @@ impl Banks {
             let range = within(to_offset)..within(to_offset) + count;
             if from.bank == to.bank && from_chunk == to_chunk {
                 let start = within(from_offset);
-                self.chunk(to.bank, to_chunk)?
+                self.chunk(Writer::Machine, to.bank, to_chunk)?
                     .copy_within(start..start + count, range.start);
             } else {
                 // The source steps aside, so that both can be held at once.
                 let source = self.banks[from.bank.0 as usize].chunks.remove(&from_chunk);
-                let copied = self.chunk(to.bank, to_chunk).map(|chunk| match &source {
-                    Some(source) => chunk[range].copy_from_slice(&source[within(from_offset)..][..count]),
-                    None => chunk[range].fill(0),
-                });
+                let copied = self
+                    .chunk(Writer::Machine, to.bank, to_chunk)
+                    .map(|chunk| match &source {
+                        Some(source) => chunk[range].copy_from_slice(&source[within(from_offset)..][..count]),
+                        None => chunk[range].fill(0),
+                    });
                 if let Some(source) = source {
                     self.banks[from.bank.0 as usize].chunks.insert(from_chunk, source);
                 }
@@ -255,19 +293,36 @@ impl Banks {
         }
     }
 
-    fn chunk(&mut self, bank: BankId, index: u64) -> Result<&mut [u8], MemoryError> {
+    fn chunk(&mut self, writer: Writer, bank: BankId, index: u64) -> Result<&mut [u8], MemoryError> {
         use std::collections::hash_map::Entry;
         let budget_bytes = self.budget_bytes;
+        let key = (bank, index);
         let bank = &mut self.banks[bank.0 as usize];
         match bank.chunks.entry(index) {
-            Entry::Occupied(chunk) => Ok(chunk.into_mut()),
+            Entry::Occupied(chunk) => {
+                let is_first =
+                    writer == Writer::Machine && !self.prepared.is_empty() && self.prepared.contains(&key);
+                if is_first {
+                    self.asked += 1;
+                    if self.forbidden.contains(&self.asked) {
+                        return Err(MemoryError::Forbidden);
+                    }
+                    self.prepared.remove(&key);
+                }
+                Ok(chunk.into_mut())
+            }
             Entry::Vacant(_) if self.held_bytes.saturating_add(Self::CHUNK_BYTES) > budget_bytes => {
                 Err(MemoryError::Budget { budget_bytes })
             }
             Entry::Vacant(place) => {
-                self.asked += 1;
-                if self.forbidden.contains(&self.asked) {
-                    return Err(MemoryError::Forbidden);
+                if writer == Writer::Machine {
+                    self.asked += 1;
+                    if self.forbidden.contains(&self.asked) {
+                        return Err(MemoryError::Forbidden);
+                    }
+                    self.prepared.remove(&key);
+                } else if !self.forbidden.is_empty() {
+                    self.prepared.insert(key);
                 }
                 self.held_bytes += Self::CHUNK_BYTES;
                 Ok(place.insert(vec![0; Self::CHUNK_BYTES as usize].into_boxed_slice()))
@@ -343,6 +398,31 @@ mod tests {
             banks.write(place(Banks::CHUNK_BYTES), &[1]),
             Err(MemoryError::Budget { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_prepared_is_not_counted_until_the_machine_writes_there() {
+        let mut banks = Banks::new(1 << 20);
+        let bank = banks.add(1 << 20);
+        let place = |chunk: u64| Place {
+            bank,
+            offset: chunk * Banks::CHUNK_BYTES,
+        };
+        banks.fail_allocations(vec![1, 3]);
+        for chunk in 0..4 {
+            banks.prepare(place(chunk), &[7]).unwrap();
+        }
+        assert_eq!(banks.write(place(3), &[1]), Err(MemoryError::Forbidden));
+        assert_eq!(banks.write(place(3), &[2]), Ok(()));
+        assert_eq!(banks.write(place(3), &[3]), Ok(()));
+        banks.prepare(place(3), &[4]).unwrap();
+        assert_eq!(banks.write(place(3), &[5]), Ok(()));
+        banks.clear(place(0), Banks::CHUNK_BYTES).unwrap();
+        assert_eq!(banks.write(place(0), &[1]), Err(MemoryError::Forbidden));
+        assert_eq!(banks.write(place(0), &[2]), Ok(()));
+        assert_eq!(banks.asked, 4);
+        assert_eq!(banks.write(place(0), &[2]), Ok(()));
+        assert_eq!(banks.asked, 4);
     }
 
     proptest::proptest! {

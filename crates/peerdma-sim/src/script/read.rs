@@ -2,7 +2,10 @@
 
 use super::error::{ScriptError, Wrong};
 use super::transfer::Start;
-use super::{FaultLine, MOST_BYTES, MOST_FAULTS, MOST_FILE_BYTES, MOST_TRANSFERS, Script, TransferLine};
+use super::{
+    FaultLine, MOST_BYTES, MOST_BYTES_IN_ALL, MOST_FAULTS, MOST_FILE_BYTES, MOST_TRANSFERS, Script,
+    TransferLine,
+};
 use crate::file::At;
 use crate::file::table::{Lines, Table, Value, of_parser};
 use toml::de::DeTable;
@@ -36,13 +39,14 @@ pub fn read(text: &str) -> Result<Script, ScriptError> {
     if script.transfers.is_empty() {
         return Err(Wrong::Nothing.at(nothing_at));
     }
-    check_groups(&script)?;
+    check_sizes(&script)?;
     Ok(script)
 }
 
-/// What starts together may not be more than a machine can hold.
-fn check_groups(script: &Script) -> Result<(), ScriptError> {
+/// What starts together may not be more than a machine can hold, and all not more than ends in a time that somebody waits.
+fn check_sizes(script: &Script) -> Result<(), ScriptError> {
     let mut together: u64 = 0;
+    let mut all: u64 = 0;
     for line in &script.transfers {
         if line.start == Start::After {
             together = 0;
@@ -50,6 +54,10 @@ fn check_groups(script: &Script) -> Result<(), ScriptError> {
         together += line.bytes;
         if together > MOST_BYTES {
             return Err(Wrong::TooMuch.at(line.at));
+        }
+        all += line.bytes;
+        if all > MOST_BYTES_IN_ALL {
+            return Err(Wrong::TooMuchInAll.at(line.at));
         }
     }
     Ok(())

@@ -107,6 +107,10 @@ fn the_first_that_is_too_many_is_named() {
     let fault = "[[fault]]\nkind = \"allocation\"\n";
     let told = read(&fault.repeat(MOST_FAULTS + 1)).unwrap_err();
     assert_eq!(told.at.line as usize, 2 * MOST_FAULTS + 1);
+    let transfer = "[[transfer]]\nfrom = \"a\"\nto = \"b\"\nbytes = \"1 GiB\"\n";
+    assert!(read(&transfer.repeat(16)).is_ok());
+    let told = read(&transfer.repeat(17)).unwrap_err();
+    assert_eq!((told.wrong, told.at.line), (Wrong::TooMuchInAll, 16 * 4 + 1));
     let deep = format!("seed = 1\n[transfer{}]", ".a".repeat(200));
     let told = read(&deep).unwrap_err().to_string();
     assert!(
