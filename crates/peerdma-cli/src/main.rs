@@ -7,7 +7,7 @@
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, simulate, snapshot     the commands
-//! report, style    where output goes and how it looks; error: how a run fails
+//! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
 mod acs;
@@ -33,6 +33,7 @@ mod reason;
 mod report;
 mod route;
 mod select;
+mod shown;
 mod simulate;
 mod snapshot;
 mod style;
