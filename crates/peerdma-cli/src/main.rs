@@ -42,6 +42,7 @@ mod topo;
 use args::{Args, Command};
 use clap::Parser;
 use error::{Failure, Problem};
+use shown::printable;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -90,7 +91,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         // Nobody can be told that stderr is gone.
         let _ = writeln!(std::io::stderr().lock(), "{}", problem.to_json());
     } else {
-        let _ = error.print();
+        let printed = error.render().ansi().to_string();
+        let printed = printable(&printed);
+        let _ = match error.use_stderr() {
+            true => anstream::stderr().write_all(printed.as_bytes()),
+            false => anstream::stdout().write_all(printed.as_bytes()),
+        };
     }
     match error.use_stderr() {
         true => ExitCode::from(BAD_INPUT),

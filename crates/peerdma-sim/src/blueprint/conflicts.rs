@@ -172,6 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn what_no_machine_can_have_is_left_out_and_the_rest_is_switched_on() {
+        let mut snapshot = crate::file::load("[[bridge]]\nport = {}").unwrap().snapshot;
+        let Fact::Known(bridges) = &mut snapshot.host.bridges else {
+            panic!()
+        };
+        let bus = Span::new(BusAddr::from_u64(0), BusAddr::from_u64(u64::MAX)).unwrap();
+        let phys = PhysAddr::from_u64(4096);
+        bridges[0].windows = Fact::Known(vec![HostWindow { bus, phys }]);
+        let twice = bridges[0].clone();
+        bridges.push(twice);
+        let (blueprint, warnings) = Blueprint::from_snapshot(&snapshot).unwrap();
+        let told: Vec<_> = warnings.list().iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("leaves the physical address space") && !told[0].contains("0xffff"),
+            "{told:?}"
+        );
+        assert!(
+            told[1].contains("host bridge 0000:00: it is described twice"),
+            "{told:?}"
+        );
+        assert!(crate::fabric::Fabric::new(&blueprint).is_ok());
+        let (again, warnings) = Blueprint::from_snapshot(&blueprint.snapshot).unwrap();
+        assert_eq!((again.snapshot, warnings.list().len()), (blueprint.snapshot, 0));
+    }
+
+    #[test]
     fn what_is_claimed_twice_is_told_with_who_answers() {
         let before = told(|_, _| {});
         let has = |told: Vec<String>, parts: &[&str]| {
