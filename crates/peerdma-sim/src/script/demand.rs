@@ -1,6 +1,6 @@
 //! How much memory a script uses: one that uses more than its machine may hold is refused before anything happens.
 //!
-//! [`super::run`] asks once the machine is built. What the machine writes elsewhere is not foreseen: where memory has run
+//! [`super::run()`] asks once the machine is built. What the machine writes elsewhere is not foreseen: where memory has run
 //! out by then, such writes are lost, and counted.
 
 use super::Script;
