@@ -471,6 +471,42 @@ fn the_bridge_of_a_conventional_bus_is_the_requester_of_what_comes_from_there() 
 }
 
 #[test]
+fn the_bridge_of_a_conventional_bus_passes_a_target_abort_on_and_keeps_a_master_abort() {
+    let mut machine = Machine::new(&file::load(CONVENTIONAL).unwrap()).unwrap();
+    let snapshot = machine.snapshot();
+    let mut plain = snapshot.functions().iter().map(|function| function.bdf);
+    let card = plain
+        .find(|bdf| bdf.bus() != 0 && express(&mut machine, *bdf) == 0)
+        .unwrap();
+    let bridge = above(&machine, card);
+    let id = machine.fabric().find(card).unwrap();
+    let (phys, _) = machine.fabric().bar(id, 0).unwrap();
+    let model = machine.plug(card, Box::new(Stubborn::default())).unwrap();
+    machine.cpu_read(phys, &mut [0; 4]);
+    let completer = Errors {
+        status: SIGNALED_TARGET_ABORT,
+        ..NOTHING
+    };
+    let between = Errors {
+        status: SIGNALED_TARGET_ABORT,
+        secondary: RECEIVED_TARGET_ABORT,
+        ..NOTHING
+    };
+    assert_eq!(errors(&mut machine, card), completer);
+    assert_eq!(errors(&mut machine, bridge), between);
+    machine.plug(card, model).unwrap();
+    machine.config_write(card, 0x04, Width::Word, 0);
+    machine.config_write(bridge, 0x06, Width::Word, 0xffff);
+    machine.config_write(bridge, 0x1e, Width::Word, 0xffff);
+    machine.cpu_read(phys, &mut [0; 4]);
+    let nobody = Errors {
+        secondary: RECEIVED_MASTER_ABORT,
+        ..UR_AT_COMPLETER
+    };
+    assert_eq!(errors(&mut machine, bridge), nobody);
+}
+
+#[test]
 fn completions_of_a_card_break_at_128_bytes_and_those_of_ram_where_the_root_complex_breaks_them() {
     for (boundary, from_ram) in [(64, 2), (128, 3)] {
         let mut blueprint = blueprint("off", "-", 128);

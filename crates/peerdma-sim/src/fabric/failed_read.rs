@@ -32,9 +32,10 @@ impl Fabric {
     pub(crate) fn waits_for(&self, route: &Route, request: &Request) -> Option<FunctionId> {
         let initiator = route.initiator?;
         // The alias may be the very ID that the function has: then only the way tells whether the bus was left.
-        let is_up = |leg: &Leg| {
-            let up = Direction::Up;
-            matches!(leg, Leg::RootComplex) || matches!(leg, Leg::Link { direction, .. } if *direction == up)
+        let is_up = |leg: &Leg| match *leg {
+            Leg::RootComplex => true,
+            Leg::Link { direction, .. } => direction == Direction::Up,
+            Leg::Switch { .. } | Leg::ConventionalBus { .. } => false,
         };
         let has_left_bus = route.requester != request.requester || route.legs.iter().any(is_up);
         let bridge = match has_left_bus {

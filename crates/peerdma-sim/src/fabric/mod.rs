@@ -295,9 +295,14 @@ impl Fabric {
         for function in &below {
             self.decode_virtual(*function);
         }
-        for function in &below {
-            let bus = self.node(*function).bus;
-            self.buses[bus.index()].decode_again(&self.nodes);
+        let mut buses: Vec<usize> = below
+            .iter()
+            .map(|function| self.node(*function).bus.index())
+            .collect();
+        buses.sort_unstable();
+        buses.dedup();
+        for bus in buses {
+            self.buses[bus].decode_again(&self.nodes);
         }
     }
 }
