@@ -4,6 +4,7 @@ mod bench_machine;
 
 use bench_machine::{Bench, CARD_BYTES, blueprint, pattern};
 use peerdma_sim::device::{Outcome, Purpose};
+use peerdma_sim::fabric::Width;
 use peerdma_sim::machine::{Counters, Fate, Fault, FaultPlan, Gear, LostTlp, Options, Turn};
 use peerdma_sim::time::Time;
 use peerdma_sim::tlp::{Access, Ordering};
@@ -73,6 +74,8 @@ struct Seen {
     loss_count: u64,
     refused: u64,
     end: Time,
+    /// Configuration space of each function: Status, AER and the like are in it.
+    spaces: Vec<u64>,
     /// Of each memory, at each look.
     memory: Vec<u64>,
 }
@@ -85,6 +88,18 @@ fn hash(bytes: &[u8]) -> u64 {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     })
+}
+
+fn spaces(bench: &Bench) -> Vec<u64> {
+    let fabric = bench.machine.fabric();
+    let space = |function| {
+        let dwords = (0..4096u16).step_by(4);
+        let bytes: Vec<u8> = dwords
+            .flat_map(|at| fabric.config_read(function, at, Width::Dword).to_le_bytes())
+            .collect();
+        hash(&bytes)
+    };
+    fabric.functions().map(space).collect()
 }
 
 fn look(bench: &mut Bench, memory: &mut Vec<u64>) {
@@ -152,6 +167,7 @@ fn run(
         loss_count: bench.machine.losses().count(),
         refused: bench.machine.refused_writes().0,
         end: bench.machine.now(),
+        spaces: spaces(&bench),
         memory,
     }
 }

@@ -78,7 +78,7 @@ impl Fabric {
     }
 
     /// The bridge above `initiator` that gives requests this ID.
-    fn alias_owner(&self, initiator: FunctionId, alias: Bdf) -> Option<FunctionId> {
+    pub(super) fn alias_owner(&self, initiator: FunctionId, alias: Bdf) -> Option<FunctionId> {
         let mut at = initiator;
         loop {
             let BusPlace::Below { bridge, facing } = self.bus(self.node(at).bus).place else {

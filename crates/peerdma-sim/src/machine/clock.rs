@@ -75,9 +75,9 @@ impl Machine {
             Event::Ended {
                 function, life, kind, ..
             } => *kind != ItemKind::Device || lives(*function, *life),
-            Event::Translated { function, life, .. } | Event::Wake { function, life, .. } => {
-                lives(*function, *life)
-            }
+            Event::Translated { function, life, .. }
+            | Event::Wake { function, life, .. }
+            | Event::Failed { function, life, .. } => lives(*function, *life),
             Event::Asked { .. } | Event::Write { .. } | Event::Interrupt { .. } | Event::Fault(_) => true,
         }
     }
@@ -108,6 +108,18 @@ impl Machine {
             } => {
                 self.core.outcomes.insert(transfer, (self.now(), outcome));
             }
+            Event::Failed {
+                function,
+                requester,
+                failure,
+                request,
+                ..
+            } => {
+                if let Some(initiator) = self.core.ids.get(function as usize) {
+                    let fabric = &mut self.core.fabric;
+                    fabric.record_failed_read(requester, *initiator, failure, &request);
+                }
+            }
             Event::Asked { .. } => self.translate(event),
             Event::Translated {
                 function,
@@ -122,11 +134,17 @@ impl Machine {
             Event::Wake { function, cookie, .. } => {
                 self.with_index(function as usize, |device, wire| device.woken(cookie, wire));
             }
-            Event::Interrupt { requester, vector } => self.core.interrupts.push_back(Interrupt {
-                time: self.now(),
-                requester,
-                vector,
-            }),
+            Event::Interrupt { requester, vector } => {
+                if self.core.interrupts.len() >= Self::MOST_INTERRUPTS {
+                    self.core.dropped_interrupts += 1;
+                    return;
+                }
+                self.core.interrupts.push_back(Interrupt {
+                    time: self.now(),
+                    requester,
+                    vector,
+                });
+            }
             Event::Fault(index) => self.mishap(index),
         }
     }

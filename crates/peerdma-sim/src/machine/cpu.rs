@@ -103,7 +103,7 @@ impl Machine {
             self.reset(function.index());
         }
         if effect.bus_reset {
-            self.reset_below(bdf);
+            self.reset_below(function);
         }
     }
 

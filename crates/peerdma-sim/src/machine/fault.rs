@@ -86,7 +86,7 @@ pub enum Turn {
 pub enum Fate {
     /// It never arrives.
     Lost,
-    /// It arrives marked as bad.
+    /// Its completer sends it marked as bad, and so it arrives.
     Poisoned,
 }
 

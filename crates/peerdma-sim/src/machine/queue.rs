@@ -1,7 +1,8 @@
 //! What is to happen, in the order of time; what happens at one time, in the order in which it was asked for.
 
 use crate::device::{Outcome, Transfer, TransferId, Translation};
-use crate::tlp::{Access, Request};
+use crate::fabric::FunctionId;
+use crate::tlp::{Access, Failure, Request};
 use peerdma::addr::Bdf;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -44,6 +45,14 @@ pub(super) enum Event {
         kind: ItemKind,
         transfer: TransferId,
         outcome: Outcome,
+    },
+    /// Whoever waits on the links for the answer to a function's request learns that it failed.
+    Failed {
+        function: u32,
+        life: u32,
+        requester: FunctionId,
+        failure: Failure,
+        request: Request,
     },
     /// A translation request has reached the root complex.
     Asked {
