@@ -112,22 +112,19 @@ impl CompletionWalk<'_> {
             return self.hand(Next::Bridge(completer));
         }
         loop {
-            match self.on_bus(arrival) {
+            let bus = self.fabric.node(arrival.function).bus;
+            let hop = match self.fabric.bus(bus).place {
+                BusPlace::Root(root) => return self.at_root(root),
+                BusPlace::Below { bridge, facing } => match facing {
+                    Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
+                    Facing::Switch => self.in_switch(arrival, bus, bridge),
+                    Facing::Conventional => self.on_conventional(arrival, bus, bridge),
+                },
+            };
+            match hop {
                 ControlFlow::Continue(next) => arrival = next,
                 ControlFlow::Break(end) => return end,
             }
-        }
-    }
-
-    fn on_bus(&mut self, arrival: Arrival) -> Hop {
-        let bus = self.fabric.node(arrival.function).bus;
-        match self.fabric.bus(bus).place {
-            BusPlace::Root(root) => ControlFlow::Break(self.at_root(root)),
-            BusPlace::Below { bridge, facing } => match facing {
-                Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
-                Facing::Switch => self.in_switch(arrival, bus, bridge),
-                Facing::Conventional => self.on_conventional(arrival, bus, bridge),
-            },
         }
     }
 

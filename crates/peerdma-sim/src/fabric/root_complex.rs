@@ -4,7 +4,7 @@ use super::acs::Turn;
 use super::bus::Target;
 use super::decode::Found;
 use super::host::{Physical, Root};
-use super::iommu::{FaultReason, IommuFault};
+use super::iommu::FaultReason;
 use super::note::Decision;
 use super::request::{Arrival, RequestWalk};
 use super::route::{End, Leg, Loss, Packet, Route, Where, Why};
@@ -65,14 +65,15 @@ impl RequestWalk<'_> {
         let iova = self.address;
         self.check_interrupt(from, iova)?;
         let (requester, access) = (self.route.requester, self.request.access);
-        match self.fabric.iommu.translate(requester, iova, access) {
-            Ok(found) => {
+        match self.fabric.iommu.look_up(requester, iova) {
+            Ok(found) if found.rights.allow(access) => {
                 let phys = found.phys;
                 self.note(Where::Iommu, || Decision::Translated { iova, phys });
                 self.hold(found.holds_bytes);
                 Ok(phys)
             }
-            Err(IommuFault { why, .. }) => Err(self.fault(why)),
+            Ok(_) => Err(self.fault(FaultReason::Rights)),
+            Err(why) => Err(self.fault(why)),
         }
     }
 

@@ -23,25 +23,25 @@ pub(super) const RAM_PS_PER_BYTE: u64 = 5;
 impl Machine {
     /// Sends the next TLP of a function, and says in its pace when the one after that goes.
     pub(super) fn issue(&mut self, who: usize, bulk: &mut Bulk) {
-        let Some(item) = self.core.senders[who].items.front().copied() else {
-            self.core.senders[who].pace = Pace::Idle;
-            return;
-        };
-        let left_ps = match item {
-            Item::Interrupt { vector } => {
+        let left_ps = match self.core.senders[who].items.front() {
+            None => {
+                self.core.senders[who].pace = Pace::Idle;
+                return;
+            }
+            Some(&Item::Interrupt { vector }) => {
                 self.core.senders[who].items.pop_front();
                 self.issue_interrupt(who, vector)
             }
-            Item::Translate {
+            Some(&Item::Translate {
                 id,
                 iova,
                 len_bytes,
                 access,
-            } => {
+            }) => {
                 self.core.senders[who].items.pop_front();
                 self.issue_translation(who, id, iova, len_bytes, access)
             }
-            Item::Transfer { id, transfer, kind } => match transfer.direction {
+            Some(&Item::Transfer { id, transfer, kind }) => match transfer.direction {
                 Direction::Out => self.issue_write(who, id, &transfer, kind, bulk),
                 Direction::In => match self.issue_read(who, id, &transfer, kind) {
                     Some(left_ps) => left_ps,

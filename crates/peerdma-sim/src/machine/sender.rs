@@ -174,6 +174,11 @@ impl Sender {
             || (self.tags < Self::TAGS && self.outstanding_bytes + len_bytes <= self.most_outstanding_bytes)
     }
 
+    /// Does the first of the read requests that are under way reach its completer then?
+    pub(super) fn serves_at(&self, at: Moment) -> bool {
+        self.arriving.front().is_some_and(|first| first.at == at)
+    }
+
     /// A request goes out.
     pub(super) fn ask(&mut self, len_bytes: u32) -> u32 {
         self.tags += 1;
