@@ -95,6 +95,16 @@ pub(super) enum ItemKind {
     Probe(Bdf),
 }
 
+impl ItemKind {
+    /// The requester ID, where it is not the function's own.
+    pub(super) fn claimed(&self) -> Option<Bdf> {
+        match self {
+            Self::Device => None,
+            Self::Probe(claimed) => Some(*claimed),
+        }
+    }
+}
+
 /// What is in the queue: as small as what happens most.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Due {
