@@ -114,14 +114,11 @@ impl Fabric {
                 Fact::Known(Some(physical)) => self.index.find(physical),
                 _ => None,
             };
-            let mut node = Node::new(function.bdf, bus, physical);
+            let mut node = Node::new(function.bdf, (bus, self.bus(bus).place), physical);
             node.below = below[position];
             self.nodes.push(node);
             let id = FunctionId(position as u32);
             self.buses[bus.index()].functions.push(id);
-            if below[position].is_some() {
-                self.buses[bus.index()].bridges.push(id);
-            }
         }
         for at in 0..self.buses.len() {
             self.buses[at].root = self.root_above(BusId(at as u32));

@@ -3,6 +3,7 @@
 use super::FunctionId;
 use super::decode::{Claim, Decode};
 use super::node::{Facing, Node};
+use std::ops::RangeInclusive;
 
 /// A bus.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub(super) struct Bus {
     pub(super) root: u32,
     /// The functions on it, in the snapshot's order.
     pub(super) functions: Vec<FunctionId>,
-    /// Those of them that are bridges.
-    pub(super) bridges: Vec<FunctionId>,
+    /// Those of them that are bridges and are there, and the numbers of the buses below.
+    bridges: Vec<(FunctionId, RangeInclusive<u8>)>,
     /// Addresses that they claim.
     pub(super) decode: Decode<Target>,
 }
@@ -74,21 +75,24 @@ impl Bus {
         }
     }
 
-    /// Builds the table of claims anew.
+    /// Builds the tables of claims and of bridges anew.
     pub(super) fn decode_again(&mut self, nodes: &[Node]) {
         let mut claims = Vec::new();
+        self.bridges.clear();
         for &function in &self.functions {
-            claims_of(function, &nodes[function.index()], &mut claims);
+            let node = &nodes[function.index()];
+            claims_of(function, node, &mut claims);
+            if node.below.is_some() && !node.is_gone {
+                self.bridges.push((function, node.secondary..=node.subordinate));
+            }
         }
         self.decode = Decode::new(claims);
     }
 
     /// The first bridge on it, in the order of functions, that leads to bus `number`.
-    pub(super) fn bridge_to(&self, nodes: &[Node], number: u8) -> Option<FunctionId> {
-        self.bridges.iter().copied().find(|bridge| {
-            let node = &nodes[bridge.index()];
-            !node.is_gone && node.leads_to(number)
-        })
+    pub(super) fn bridge_to(&self, number: u8) -> Option<FunctionId> {
+        let leads = |(_, below): &&(_, RangeInclusive<u8>)| below.contains(&number);
+        self.bridges.iter().find(leads).map(|(bridge, _)| *bridge)
     }
 }
 

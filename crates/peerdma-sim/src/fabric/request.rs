@@ -107,8 +107,9 @@ impl RequestWalk<'_> {
             redirected: false,
         };
         loop {
-            let bus = self.fabric.node(arrival.function).bus;
-            let hop = match self.fabric.bus(bus).place {
+            let node = self.fabric.node(arrival.function);
+            let bus = node.bus;
+            let hop = match node.above {
                 BusPlace::Root(root) => return self.root_complex(root, arrival),
                 BusPlace::Below { bridge, facing } => match facing {
                     Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
@@ -373,7 +374,7 @@ impl Fabric {
 
     pub(super) fn is_on_conventional_bus(&self, node: &Node) -> bool {
         matches!(
-            self.bus(node.bus).place,
+            node.above,
             BusPlace::Below {
                 facing: Facing::Conventional,
                 ..

@@ -43,13 +43,14 @@ impl Machine {
                 self.issue_translation(who, id, iova, len_bytes, access)
             }
             Some(Item::Transfer { id, transfer, kind }) => match transfer.direction {
+                // The claimed ID is read where it lies: reading it from a copy that was just made waits for the copy.
                 Direction::Out => {
                     let (transfer, claimed) = (*transfer, kind.claimed());
                     self.issue_write(who, &transfer, claimed, bulk)
                 }
                 Direction::In => {
-                    let (id, transfer, kind) = (*id, *transfer, *kind);
-                    match self.issue_read(who, id, &transfer, kind) {
+                    let (id, transfer, kind, claimed) = (*id, *transfer, *kind, kind.claimed());
+                    match self.issue_read(who, id, &transfer, kind, claimed) {
                         Some(left_ps) => left_ps,
                         None => return,
                     }
@@ -227,6 +228,8 @@ impl Machine {
         }
         let passage = self.walk(path, &request, transfer.purpose, 0);
         let spare_ps = match self.core.paths.get(path).way.hops.first() {
+            // Who moves each TLP apart does not ask.
+            _ if self.core.is_single() => 0,
             Some(hop) => self.core.channels.channels[hop.channel as usize].carry_ps(rest_bytes - len_bytes),
             None => rest_bytes - len_bytes,
         };
@@ -258,7 +261,14 @@ impl Machine {
     }
 
     /// Sends the next request of a read; nothing where it has to wait, which its pace tells then.
-    fn issue_read(&mut self, who: usize, id: TransferId, transfer: &Transfer, kind: ItemKind) -> Option<u64> {
+    fn issue_read(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        transfer: &Transfer,
+        kind: ItemKind,
+        claimed: Option<Bdf>,
+    ) -> Option<u64> {
         let core = &mut self.core;
         let now_ps = core.now_ps;
         let done_bytes = core.senders[who].done_bytes;
@@ -283,7 +293,7 @@ impl Machine {
         let request = Request {
             address,
             len_bytes: len_bytes as u32,
-            ..self.request_of(who, transfer, kind.claimed())
+            ..self.request_of(who, transfer, claimed)
         };
         let path = self.path_of(who, &request);
         let tag = self.core.senders[who].ask(request.len_bytes);
