@@ -119,6 +119,9 @@ impl Fabric {
             self.nodes.push(node);
             let id = FunctionId(position as u32);
             self.buses[bus.index()].functions.push(id);
+            if below[position].is_some() {
+                self.buses[bus.index()].bridges.push(id);
+            }
         }
         for at in 0..self.buses.len() {
             self.buses[at].root = self.root_above(BusId(at as u32));

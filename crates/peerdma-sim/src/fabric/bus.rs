@@ -13,8 +13,11 @@ pub(super) struct Bus {
     pub(super) root: u32,
     /// The functions on it, in the snapshot's order.
     pub(super) functions: Vec<FunctionId>,
-    /// Those of them that are bridges and are there, and the numbers of the buses below.
-    bridges: Vec<(FunctionId, RangeInclusive<u8>)>,
+    /// Those of them that are bridges.
+    pub(super) bridges: Vec<FunctionId>,
+    /// The bridges that are there, and the numbers of the buses that they lead to: side by side, since each completion asks
+    /// at each hop.
+    leads: Vec<(FunctionId, RangeInclusive<u8>)>,
     /// Addresses that they claim.
     pub(super) decode: Decode<Target>,
 }
@@ -71,19 +74,20 @@ impl Bus {
             root: 0,
             functions: Vec::new(),
             bridges: Vec::new(),
+            leads: Vec::new(),
             decode: Decode::default(),
         }
     }
 
-    /// Builds the tables of claims and of bridges anew.
+    /// Builds the tables of claims and of bus numbers anew.
     pub(super) fn decode_again(&mut self, nodes: &[Node]) {
         let mut claims = Vec::new();
-        self.bridges.clear();
+        self.leads.clear();
         for &function in &self.functions {
             let node = &nodes[function.index()];
             claims_of(function, node, &mut claims);
             if node.below.is_some() && !node.is_gone {
-                self.bridges.push((function, node.secondary..=node.subordinate));
+                self.leads.push((function, node.secondary..=node.subordinate));
             }
         }
         self.decode = Decode::new(claims);
@@ -92,7 +96,7 @@ impl Bus {
     /// The first bridge on it, in the order of functions, that leads to bus `number`.
     pub(super) fn bridge_to(&self, number: u8) -> Option<FunctionId> {
         let leads = |(_, below): &&(_, RangeInclusive<u8>)| below.contains(&number);
-        self.bridges.iter().find(leads).map(|(bridge, _)| *bridge)
+        self.leads.iter().find(leads).map(|(bridge, _)| *bridge)
     }
 }
 

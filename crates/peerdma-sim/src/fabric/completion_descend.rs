@@ -71,7 +71,7 @@ impl CompletionWalk<'_> {
             };
             match facing {
                 Facing::Port(link) => {
-                    if !self.fabric.links[link.index()].is_up {
+                    if !self.fabric.is_up(link) {
                         self.note(at, || Decision::LinkDown);
                         return self.lost(at, Why::LinkDown);
                     }

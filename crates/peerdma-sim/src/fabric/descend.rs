@@ -32,7 +32,7 @@ impl RequestWalk<'_> {
         self.note(at, || Decision::TakesDown);
         match facing {
             Facing::Port(link) => {
-                if !self.fabric.links[link.index()].is_up {
+                if !self.fabric.is_up(link) {
                     self.note(at, || Decision::LinkDown);
                     return Err(self.lost(at, Why::UnsupportedRequest));
                 }
