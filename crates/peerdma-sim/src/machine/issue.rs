@@ -140,7 +140,7 @@ impl Machine {
                 packet: Packet::Request,
             });
         }
-        core.map.lay(&path.route.legs, &mut path.way, &mut core.channels);
+        core.map.lay(path, &mut core.channels);
         if !is_single {
             core.paths.share(index);
             let cached = Cached {
