@@ -90,7 +90,11 @@ impl Controls {
 
 impl Node {
     /// Nothing decoded yet.
-    pub(super) fn new(bdf: Bdf, (bus, above): (BusId, BusPlace), physical_function: Option<FunctionId>) -> Self {
+    pub(super) fn new(
+        bdf: Bdf,
+        (bus, above): (BusId, BusPlace),
+        physical_function: Option<FunctionId>,
+    ) -> Self {
         Self {
             bdf,
             bus,

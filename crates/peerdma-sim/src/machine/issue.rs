@@ -189,13 +189,7 @@ impl Machine {
         passage
     }
 
-    fn issue_write(
-        &mut self,
-        who: usize,
-        transfer: &Transfer,
-        claimed: Option<Bdf>,
-        bulk: &mut Bulk,
-    ) -> u64 {
+    fn issue_write(&mut self, who: usize, transfer: &Transfer, claimed: Option<Bdf>, bulk: &mut Bulk) -> u64 {
         let core = &mut self.core;
         let done_bytes = core.senders[who].done_bytes;
         let most = u64::from(core.view(who).max_payload_bytes);
