@@ -243,6 +243,12 @@ impl Fabric {
         }
     }
 
+    #[inline]
+    fn is_up(&self, link: LinkId) -> bool {
+        self.is_whole || self.links[link.index()].is_up
+    }
+
+    #[cold]
     fn answers_now(&self, function: FunctionId) -> bool {
         let mut at = function;
         loop {

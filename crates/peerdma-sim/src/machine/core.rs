@@ -7,7 +7,7 @@ use super::link::Channels;
 use super::loss::{Losses, LostTlp};
 use super::options::Gear;
 use super::path::{Map, Paths};
-use super::queue::{Event, Item, ItemKind, Queue};
+use super::queue::{Due, Event, Item, ItemKind, Queue};
 use super::ram::Ram;
 use super::sender::{Pace, Read, Sender};
 use super::steady::Steady;
@@ -78,14 +78,20 @@ impl Core {
     }
 
     /// What a function is set to.
+    #[inline]
     pub(super) fn view(&mut self, who: usize) -> &FunctionView {
         if self.views_of != self.routes || self.views.is_empty() {
-            self.views.clear();
-            self.views
-                .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
-            self.views_of = self.routes;
+            self.look_again();
         }
         &self.views[who]
+    }
+
+    #[cold]
+    fn look_again(&mut self) {
+        self.views.clear();
+        self.views
+            .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
+        self.views_of = self.routes;
     }
 
     /// A new name for a transfer or translation.
@@ -121,13 +127,13 @@ impl Core {
             && sender.queued_issue != at
         {
             sender.queued_issue = at;
-            self.queue.push_at(at, Event::Issue(who as u32));
+            self.queue.plan(at, Due::Issue(who as u32));
         }
         if let Some(first) = sender.arriving.front()
             && sender.queued_serve != first.at
         {
             sender.queued_serve = first.at;
-            self.queue.push_at(first.at, Event::Serve(who as u32));
+            self.queue.plan(first.at, Due::Serve(who as u32));
         }
     }
 

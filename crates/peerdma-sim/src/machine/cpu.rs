@@ -130,7 +130,7 @@ impl Machine {
             &mut path.route,
         );
         path.base = request.address;
-        core.map.lay(&path.route.legs, &mut path.way, &mut core.channels);
+        core.map.lay(path, &mut core.channels);
         index
     }
 

@@ -113,7 +113,7 @@ impl Machine {
             reply.bytes as u32,
             &mut way.route,
         );
-        core.map.lay(&way.route.legs, &mut way.way, &mut core.channels);
+        core.map.lay(way, &mut core.channels);
         if !is_single {
             core.paths.share(index);
             let known = CompletionPath {
