@@ -44,7 +44,7 @@ pub(crate) fn read(
     warnings: &mut Warnings,
 ) -> Result<(Snapshot, Source), Problem> {
     if let Some(path) = &args.machine {
-        let blueprint = machine_file::load(path)?;
+        let blueprint = machine_file::load(path)?.blueprint;
         let source = Source::Machine(path.display().to_string());
         return Ok((machine_file::snapshot(blueprint, keep), source));
     }

@@ -1,6 +1,6 @@
 //! How the command line fails: what went wrong, why, and what to do.
 
-use crate::layout::plain;
+use crate::shown::{escaped, plain};
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -67,7 +67,8 @@ impl Problem {
             schema: "peerdma.error/1",
             problem: self,
         };
-        serde_json::to_string(&object).unwrap_or_else(|_| self.error.clone())
+        let json = serde_json::to_string(&object).unwrap_or_else(|_| self.error.clone());
+        escaped(&json).into_owned()
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::args::{MachineArgs, Policy};
 use crate::capture::{self, Source};
 use crate::error::Problem;
-use crate::layout::plain;
 use crate::processor;
+use crate::shown::plain;
 use peerdma::fact::Fact;
 use peerdma::route::linux::{Kernel, inferred_processor};
 use peerdma::snapshot::{Cpu, IommuMode, KernelVersion, Snapshot, Warnings};
@@ -133,8 +133,8 @@ fn warn_of_missing_host_bridge(topology: &Topology, warnings: &mut Warnings) {
     }
 }
 
-/// Takes control characters out of the words that commands print.
-fn make_plain(snapshot: &mut Snapshot) {
+/// Takes out of the words that commands lay out what a terminal does not show as itself.
+pub(crate) fn make_plain(snapshot: &mut Snapshot) {
     let make = |word: &mut String| {
         if let Cow::Owned(plain) = plain(word) {
             *word = plain;

@@ -1,21 +1,10 @@
 //! Fitting text into columns of a terminal.
 
-use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many columns `text` takes: two for a wide character (CJK), none for one that combines.
 pub(crate) fn columns(text: &str) -> usize {
     text.width()
-}
-
-/// `text` without control characters: a capture that somebody sent must not steer a terminal.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-        Cow::Owned(shown.collect())
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 /// `text` with spaces up to so many columns; longer text stays.
@@ -113,12 +102,6 @@ mod tests {
         assert_eq!(fitted("網卡網卡", 0), "");
         assert_eq!(padded("網", 4), "網  ");
         assert_eq!(wrapped("網卡 網卡", "", "", 8), "網卡\n網卡\n");
-    }
-
-    #[test]
-    fn no_control_character_is_left() {
-        assert_eq!(plain("nvme0"), "nvme0");
-        assert_eq!(plain("a\u{1b}[2J\tb\u{9b}c"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Simulated machines: from a machine file, or one of those that ship with peerdma.
 
 use crate::error::Problem;
+use peerdma::addr::Bdf;
 use peerdma::snapshot::Snapshot;
 use peerdma_linux::KeepConfig;
 use peerdma_sim::blueprint::Blueprint;
-use peerdma_sim::file::{self, MOST_FILE_BYTES};
+use peerdma_sim::fabric::BuildError;
+use peerdma_sim::file::{self, At, MOST_FILE_BYTES, MachineError};
+use peerdma_sim::firmware;
 use peerdma_sim::script::{self, Script, ScriptError};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -37,32 +41,64 @@ const SCRIPTS: [(&str, &str); 1] = [(
     include_str!("../../../machines/scripts/redirect.toml"),
 )];
 
+/// A machine that a file describes.
+pub(crate) struct Described {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) places: Places,
+}
+
+/// Where functions are described; nowhere for those of a capture.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    file: String,
+    functions: BTreeMap<Bdf, At>,
+}
+
+impl Places {
+    /// Where the description is that an error is about: `machine.toml:3:1`.
+    pub(crate) fn of(&self, error: &BuildError) -> Option<String> {
+        let function = match error {
+            BuildError::Nvme { function, .. }
+            | BuildError::Config { function, .. }
+            | BuildError::BarPlace { function, .. }
+            | BuildError::UnknownFact { function, .. } => function,
+            _ => return None,
+        };
+        Some(place(&self.file, *self.functions.get(function)?))
+    }
+}
+
 /// Reads a machine file, or the shipped one of this name, and switches the machine on as far as firmware does. Files that it names are
 /// looked for from its own folder on; none is opened.
 ///
 /// # Errors
 /// A [`Problem`] where there is none, or where it is wrong.
-pub(crate) fn load(path: &Path) -> Result<Blueprint, Problem> {
+pub(crate) fn load(path: &Path) -> Result<Described, Problem> {
     let name = path.display().to_string();
     let text = match shipped(&name) {
         Some(text) => text.to_owned(),
         None => read_text(path, MOST_FILE_BYTES).map_err(|error| not_read(&name, &error))?,
     };
-    let loaded = file::load(&text).map_err(|error| {
-        let place = match error.at.line {
-            0 => name,
-            line => format!("{name}:{line}:{}", error.at.column),
-        };
+    let wrong = |error: MachineError| {
         Problem::new(
-            format_args!("{place}: this describes no machine"),
+            format_args!("{}: this describes no machine", place(&name, error.at)),
             &error.wrong,
-            "mend that line; machines/README.md documents every key, `peerdma simulate redirect` shows a machine that works",
+            format_args!(
+                "{}; machines/README.md documents every key, `peerdma simulate redirect` shows a machine that works",
+                mend(error.at)
+            ),
         )
-    });
-    let mut blueprint = loaded?;
+    };
+    let machine = file::read(&text).map_err(wrong)?;
+    let mut blueprint = firmware::boot(&machine).map_err(wrong)?;
+    let functions = firmware::places(&machine).map_err(wrong)?;
     // The folder of `-` is the current one.
     blueprint.find_files_in(path.parent().unwrap_or(Path::new("")));
-    Ok(blueprint)
+    let file = name;
+    Ok(Described {
+        blueprint,
+        places: Places { file, functions },
+    })
 }
 
 /// Reads a script, or the shipped one of this name.
@@ -86,15 +122,26 @@ pub(crate) fn load_script(path: &Path) -> Result<Script, Problem> {
 
 /// A script that is wrong, or does not fit the machine.
 pub(crate) fn script_problem(name: &str, error: &ScriptError) -> Problem {
-    let place = match error.at.line {
-        0 => name.to_owned(),
-        line => format!("{name}:{line}:{}", error.at.column),
-    };
     Problem::new(
-        format_args!("{place}: this script cannot be carried out"),
+        format_args!("{}: this script cannot be carried out", place(name, error.at)),
         &error.wrong,
-        "mend that line; docs/simulator.md documents every key",
+        format_args!("{}; docs/simulator.md documents every key", mend(error.at)),
     )
+}
+
+/// A file, and where in it if that is known.
+fn place(name: &str, at: At) -> String {
+    match at.line {
+        0 => name.to_owned(),
+        line => format!("{name}:{line}:{}", at.column),
+    }
+}
+
+fn mend(at: At) -> &'static str {
+    match at.line {
+        0 => "mend the file",
+        _ => "mend that line",
+    }
 }
 
 /// What a capture of the machine would be.

@@ -7,7 +7,7 @@
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, simulate, snapshot     the commands
-//! report, style    where output goes and how it looks; error: how a run fails
+//! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
 mod acs;
@@ -33,6 +33,7 @@ mod reason;
 mod report;
 mod route;
 mod select;
+mod shown;
 mod simulate;
 mod snapshot;
 mod style;
@@ -41,6 +42,7 @@ mod topo;
 use args::{Args, Command};
 use clap::Parser;
 use error::{Failure, Problem};
+use shown::printable;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -89,7 +91,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         // Nobody can be told that stderr is gone.
         let _ = writeln!(std::io::stderr().lock(), "{}", problem.to_json());
     } else {
-        let _ = error.print();
+        let printed = error.render().ansi().to_string();
+        let printed = printable(&printed);
+        let _ = match error.use_stderr() {
+            true => anstream::stderr().write_all(printed.as_bytes()),
+            false => anstream::stdout().write_all(printed.as_bytes()),
+        };
     }
     match error.use_stderr() {
         true => ExitCode::from(BAD_INPUT),

@@ -3,7 +3,8 @@
 use crate::args::{MachineArgs, OutputArgs};
 use crate::error::Failure;
 use crate::input::Machine;
-use crate::layout::{plain, wrapped};
+use crate::layout::wrapped;
+use crate::shown::{escaped, plain, printable};
 use crate::style::Palette;
 use peerdma::snapshot::Warnings;
 use std::io::{self, StdoutLock, Write};
@@ -45,7 +46,7 @@ impl Out {
         if self.terminal { self.width } else { usize::MAX / 2 }
     }
 
-    /// Standard output, for writers that gather their own chunks.
+    /// Standard output, for writers that gather their own chunks, and see to it that a terminal shows them as themselves.
     pub(crate) fn raw(&self) -> StdoutLock<'static> {
         io::stdout().lock()
     }
@@ -56,7 +57,7 @@ impl Out {
     /// [`Failure`] where it cannot be written.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = self.raw();
-        out.write_all(text.as_bytes())?;
+        out.write_all(printable(text).as_bytes())?;
         out.flush()?;
         Ok(())
     }
@@ -68,7 +69,7 @@ impl Out {
     pub(crate) fn print_json(&self, answer: &impl serde::Serialize) -> Result<(), Failure> {
         let mut text = serde_json::to_string_pretty(answer)?;
         text.push('\n');
-        self.print(&text)
+        self.print(&escaped(&text))
     }
 
     /// Tells the reader's warnings and our notes, unless they are part of a JSON answer or unwanted.
@@ -97,7 +98,7 @@ pub(crate) fn tell(warnings: &Warnings, notes: &[String], args: &MachineArgs) {
         text.push_str(&line("warning: ", &words));
     }
     for note in notes {
-        text.push_str(&line("note: ", note));
+        text.push_str(&line("note: ", &plain(note)));
     }
     // Nobody can be told that stderr is gone.
     let _ = io::stderr().lock().write_all(text.as_bytes());

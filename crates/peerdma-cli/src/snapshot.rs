@@ -7,6 +7,7 @@ use crate::destination::{Existing, create, not_written};
 use crate::error::Failure;
 use crate::input;
 use crate::report;
+use crate::shown::Escaping;
 use peerdma::snapshot::Snapshot;
 use peerdma_linux::{KeepConfig, json};
 use std::io::{self, BufWriter, Write};
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
     report::tell(&warnings, &notes, &args.machine);
     match &args.output {
         None => {
-            let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
+            let mut out = Escaping(BufWriter::with_capacity(1 << 18, io::stdout().lock()));
             json::write(&snapshot, &mut out)?;
             out.flush()?;
         }

@@ -77,6 +77,54 @@ fn a_capture_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn no_name_reorders_what_the_terminal_shows() {
+    const HOSTILE: &str = "gpu\u{202e}0emvn\u{2066}\u{9b}\u{200f}";
+    let hidden =
+        |c: &char| (c.is_control() && *c != '\n') || ['\u{202e}', '\u{2066}', '\u{200f}'].contains(c);
+    let folder = tempfile::tempdir().expect("a folder");
+    let in_folder = |name: &str| {
+        folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("a plain path")
+            .to_owned()
+    };
+    let path = in_folder("machine.json");
+    let written = peerdma(&["snapshot", "--from", SERVER, "-o", &path]);
+    assert!(written.status.success());
+    let machine = std::fs::read_to_string(&path).expect("the snapshot");
+    std::fs::write(&path, machine.replace("mlx5_core", HOSTILE)).expect("it is written");
+    // Paths are not always chosen by who reads the terminal.
+    let machine_file = in_folder(&format!("{HOSTILE}.toml"));
+    std::fs::write(&machine_file, format!("[[bridge]]\n\"{}\" = 1\n", "\u{202e}x")).expect("it is written");
+    let script = in_folder(&format!("{HOSTILE}-script.toml"));
+    std::fs::write(&script, "[[transfer]]\nfrom = \"\u{202e}\"\n").expect("it is written");
+    for arguments in [
+        &["topo", "--from", &path][..],
+        &["topo", "--json", "--from", &path],
+        &["matrix", "--from", &path],
+        &["matrix", "--json", "--from", &path],
+        &["matrix", "--format", "csv", "--from", &path],
+        &["route", "03:00.0", "06:00.0", "--from", &path],
+        &["route", "03:00.0", "06:00.0", "--json", "--from", &path],
+        &["snapshot", "--from", &path],
+        &["simulate", "--from", &path],
+        &["simulate", &machine_file],
+        &["simulate", &machine_file, "--json"],
+        &["simulate", "redirect", "--script", &script],
+        &["simulate", "redirect", "--script", &script, "--json"],
+    ] {
+        let output = peerdma(arguments);
+        assert!(output.stdout.len() + output.stderr.len() > 0, "{arguments:?}");
+        for stream in [&output.stdout, &output.stderr] {
+            let found = text(stream).chars().find(hidden);
+            assert_eq!(found, None, "{arguments:?}: {}", text(stream));
+        }
+    }
+}
+
+#[test]
 fn standard_input_is_a_source_and_a_closed_pipe_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_peerdma"))
         .args(["matrix", "--format", "tsv", "-q", "--from", "-"])

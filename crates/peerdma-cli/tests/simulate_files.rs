@@ -45,7 +45,7 @@ fn only_a_script_that_is_allowed_to_opens_the_files_of_a_machine() {
     let (code, _, errors) = ended(&allowed);
     assert_eq!(code, Some(2));
     assert!(
-        errors.contains("image") && errors.contains("relative paths"),
+        errors.contains("image") && errors.contains("relative paths") && errors.contains("machine.toml:2:19"),
         "{errors}"
     );
     fs::write(folder.path().join("image"), [0; 64 << 10]).unwrap();

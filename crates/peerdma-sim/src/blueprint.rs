@@ -4,6 +4,7 @@
 
 mod bars;
 mod bridge;
+mod conflicts;
 mod files;
 mod from_snapshot;
 mod function;

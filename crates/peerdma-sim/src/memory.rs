@@ -3,7 +3,10 @@
 //! A bank has a size that nobody pays for: chunks come into being when they are first written, and what was never
 //! written reads as zeros. All banks together hold at most as many bytes as they are allowed to.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// One bank of a [`Banks`].
@@ -57,8 +60,10 @@ pub struct Banks {
     banks: Vec<Bank>,
     held_bytes: u64,
     budget_bytes: u64,
-    /// How often memory was asked for.
+    /// How often the machine asked for memory.
     asked: u64,
+    /// What was there before the machine wrote to it, where that matters; each with its chunk.
+    prepared: HashSet<(BankId, u64)>,
     /// Which of those times it is not had, counted from 1.
     forbidden: Vec<u64>,
 }
@@ -90,9 +95,18 @@ impl Hasher for Spread {
     }
 }
 
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// Whoever sets the scene.
+    Preparation,
+    /// The machine.
+    Machine,
+}
+
 impl Banks {
     /// Bytes that come into being together.
-    const CHUNK_BYTES: u64 = 64 << 10;
+    pub(crate) const CHUNK_BYTES: u64 = 64 << 10;
     /// What a machine may hold where nobody says otherwise.
     pub const DEFAULT_BUDGET_BYTES: u64 = 4 << 30;
 
@@ -103,6 +117,7 @@ impl Banks {
             held_bytes: 0,
             budget_bytes,
             asked: 0,
+            prepared: HashSet::new(),
             forbidden: Vec::new(),
         }
     }
@@ -150,6 +165,29 @@ impl Banks {
     /// [`MemoryError::OutOfBank`]; nothing is written then. [`MemoryError::Budget`] where no more memory may come
     /// into being; a part may be written then.
     pub fn write(&mut self, at: Place, from: &[u8]) -> Result<(), MemoryError> {
+        self.write_as(Writer::Machine, at, from)
+    }
+
+    /// Writes what shall be there before the machine does anything: faults of memory do not count it, and what the
+    /// machine writes there first is still what it writes first.
+    ///
+    /// # Errors
+    /// As [`Self::write`], but never [`MemoryError::Forbidden`].
+    pub(crate) fn prepare(&mut self, at: Place, from: &[u8]) -> Result<(), MemoryError> {
+        self.write_as(Writer::Preparation, at, from)
+    }
+
+    /// How many bytes may still come into being.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.budget_bytes.saturating_sub(self.held_bytes)
+    }
+
+    /// How many bytes may be in being.
+    pub(crate) fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
+    fn write_as(&mut self, writer: Writer, at: Place, from: &[u8]) -> Result<(), MemoryError> {
         self.check(at, from.len() as u64)?;
         let mut offset = at.offset;
         let mut rest = from;
@@ -157,7 +195,8 @@ impl Banks {
             let within = (offset % Self::CHUNK_BYTES) as usize;
             let count = rest.len().min(Self::CHUNK_BYTES as usize - within);
             let (now, later) = rest.split_at(count);
-            self.chunk(at.bank, offset / Self::CHUNK_BYTES)?[within..within + count].copy_from_slice(now);
+            self.chunk(writer, at.bank, offset / Self::CHUNK_BYTES)?[within..within + count]
+                .copy_from_slice(now);
             offset += count as u64;
             rest = later;
         }
@@ -218,15 +257,17 @@ impl Banks {
             let range = within(to_offset)..within(to_offset) + count;
             if from.bank == to.bank && from_chunk == to_chunk {
                 let start = within(from_offset);
-                self.chunk(to.bank, to_chunk)?
+                self.chunk(Writer::Machine, to.bank, to_chunk)?
                     .copy_within(start..start + count, range.start);
             } else {
                 // The source steps aside, so that both can be held at once.
                 let source = self.banks[from.bank.0 as usize].chunks.remove(&from_chunk);
-                let copied = self.chunk(to.bank, to_chunk).map(|chunk| match &source {
-                    Some(source) => chunk[range].copy_from_slice(&source[within(from_offset)..][..count]),
-                    None => chunk[range].fill(0),
-                });
+                let copied = self
+                    .chunk(Writer::Machine, to.bank, to_chunk)
+                    .map(|chunk| match &source {
+                        Some(source) => chunk[range].copy_from_slice(&source[within(from_offset)..][..count]),
+                        None => chunk[range].fill(0),
+                    });
                 if let Some(source) = source {
                     self.banks[from.bank.0 as usize].chunks.insert(from_chunk, source);
                 }
@@ -255,124 +296,40 @@ impl Banks {
         }
     }
 
-    fn chunk(&mut self, bank: BankId, index: u64) -> Result<&mut [u8], MemoryError> {
+    fn chunk(&mut self, writer: Writer, bank: BankId, index: u64) -> Result<&mut [u8], MemoryError> {
         use std::collections::hash_map::Entry;
         let budget_bytes = self.budget_bytes;
+        let key = (bank, index);
         let bank = &mut self.banks[bank.0 as usize];
         match bank.chunks.entry(index) {
-            Entry::Occupied(chunk) => Ok(chunk.into_mut()),
+            Entry::Occupied(chunk) => {
+                let is_first =
+                    writer == Writer::Machine && !self.prepared.is_empty() && self.prepared.contains(&key);
+                if is_first {
+                    self.asked += 1;
+                    if self.forbidden.contains(&self.asked) {
+                        return Err(MemoryError::Forbidden);
+                    }
+                    self.prepared.remove(&key);
+                }
+                Ok(chunk.into_mut())
+            }
             Entry::Vacant(_) if self.held_bytes.saturating_add(Self::CHUNK_BYTES) > budget_bytes => {
                 Err(MemoryError::Budget { budget_bytes })
             }
             Entry::Vacant(place) => {
-                self.asked += 1;
-                if self.forbidden.contains(&self.asked) {
-                    return Err(MemoryError::Forbidden);
+                if writer == Writer::Machine {
+                    self.asked += 1;
+                    if self.forbidden.contains(&self.asked) {
+                        return Err(MemoryError::Forbidden);
+                    }
+                    self.prepared.remove(&key);
+                } else if !self.forbidden.is_empty() {
+                    self.prepared.insert(key);
                 }
                 self.held_bytes += Self::CHUNK_BYTES;
                 Ok(place.insert(vec![0; Self::CHUNK_BYTES as usize].into_boxed_slice()))
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_written_is_read_across_chunks_and_the_rest_is_zero() {
-        let mut banks = Banks::new(1 << 20);
-        let bank = banks.add(u64::MAX);
-        let at = Place {
-            bank,
-            offset: 3 * Banks::CHUNK_BYTES - 2,
-        };
-        banks.write(at, &[1, 2, 3, 4]).unwrap();
-        let mut found = [9; 6];
-        banks
-            .read(
-                Place {
-                    offset: at.offset - 1,
-                    ..at
-                },
-                &mut found,
-            )
-            .unwrap();
-        assert_eq!(found, [0, 1, 2, 3, 4, 0]);
-    }
-
-    #[test]
-    fn what_was_cleared_is_zero_costs_nothing_and_its_neighbours_stay() {
-        let mut banks = Banks::new(4 * Banks::CHUNK_BYTES);
-        let bank = banks.add(1 << 40);
-        let place = |offset| Place { bank, offset };
-        for round in 0..8 {
-            banks
-                .write(place(round), &vec![7; 4 * Banks::CHUNK_BYTES as usize - 16])
-                .unwrap();
-            banks.clear(place(round + 2), 1 << 39).unwrap();
-            let mut found = [9; 4];
-            banks.read(place(round), &mut found).unwrap();
-            assert_eq!(found, [7, 7, 0, 0]);
-        }
-        assert_eq!(banks.held_bytes, Banks::CHUNK_BYTES);
-        banks.write(place(100), &[5; 100]).unwrap();
-        banks.clear(place(110), 20).unwrap();
-        let mut found = [0; 100];
-        banks.read(place(100), &mut found).unwrap();
-        assert!(found[10..30].iter().all(|&byte| byte == 0) && found[9] == 5 && found[30] == 5);
-        assert!(banks.clear(place(1 << 40), 1).is_err());
-    }
-
-    #[test]
-    fn no_bank_is_left_and_no_budget_is_exceeded() {
-        let mut banks = Banks::new(Banks::CHUNK_BYTES);
-        let bank = banks.add(4 * Banks::CHUNK_BYTES);
-        let place = |offset| Place { bank, offset };
-        assert!(matches!(
-            banks.write(place(4 * Banks::CHUNK_BYTES - 1), &[0; 2]),
-            Err(MemoryError::OutOfBank { .. })
-        ));
-        assert!(matches!(
-            banks.read(place(u64::MAX), &mut [0; 2]),
-            Err(MemoryError::OutOfBank { .. })
-        ));
-        banks.write(place(0), &[1]).unwrap();
-        assert!(matches!(
-            banks.write(place(Banks::CHUNK_BYTES), &[1]),
-            Err(MemoryError::Budget { .. })
-        ));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_copy_is_what_reading_and_then_writing_gives(
-            from in 0..200_000u64, to in 0..200_000u64, len in 0..150_000u64, is_same in proptest::bool::ANY, seed in 0..255u8,
-        ) {
-            let overlap = is_same && from < to + len && to < from + len;
-            proptest::prop_assume!(!overlap);
-            let fill: Vec<u8> = (0..150_000u32).map(|index| (index / 7) as u8 ^ seed).collect();
-            let run = |copies: bool| {
-                let mut banks = Banks::new(1 << 24);
-                let ids = [banks.add(400_000), banks.add(400_000)];
-                let at = |bank: usize, offset| Place { bank: ids[bank], offset };
-                banks.write(at(0, from), &fill).unwrap();
-                let target = usize::from(!is_same);
-                if copies {
-                    banks.copy(at(0, from), at(target, to), len).unwrap();
-                } else {
-                    let mut data = vec![0; len as usize];
-                    banks.read(at(0, from), &mut data).unwrap();
-                    banks.write(at(target, to), &data).unwrap();
-                }
-                let mut found = vec![0; 800_000];
-                let (one, other) = found.split_at_mut(400_000);
-                banks.read(at(0, 0), one).unwrap();
-                banks.read(at(1, 0), other).unwrap();
-                (found, banks.held_bytes)
-            };
-            proptest::prop_assert!(run(true) == run(false));
         }
     }
 }

@@ -4,7 +4,8 @@ mod bench_machine;
 
 use bench_machine::{Bench, CARD_BYTES, blueprint, pattern};
 use peerdma_sim::device::{Outcome, Purpose};
-use peerdma_sim::machine::{Counters, Fate, Fault, FaultPlan, Gear, LostTlp, Options, Turn};
+use peerdma_sim::fabric::Width;
+use peerdma_sim::machine::{Counters, Fate, Fault, FaultPlan, Gear, LostTlp, Machine, Options, Turn};
 use peerdma_sim::time::Time;
 use peerdma_sim::tlp::{Access, Ordering};
 use proptest::prelude::*;
@@ -73,6 +74,8 @@ struct Seen {
     loss_count: u64,
     refused: u64,
     end: Time,
+    /// Configuration space of each function: Status, AER and the like are in it.
+    spaces: Vec<u64>,
     /// Of each memory, at each look.
     memory: Vec<u64>,
 }
@@ -85,6 +88,18 @@ fn hash(bytes: &[u8]) -> u64 {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     })
+}
+
+fn spaces(bench: &Bench) -> Vec<u64> {
+    let fabric = bench.machine.fabric();
+    let space = |function| {
+        let dwords = (0..4096u16).step_by(4);
+        let bytes: Vec<u8> = dwords
+            .flat_map(|at| fabric.config_read(function, at, Width::Dword).to_le_bytes())
+            .collect();
+        hash(&bytes)
+    };
+    fabric.functions().map(space).collect()
 }
 
 fn look(bench: &mut Bench, memory: &mut Vec<u64>) {
@@ -104,6 +119,7 @@ fn run(
     wishes: &[Wish],
     faults: &FaultPlan,
     look_ps: u64,
+    end: fn(&mut Machine),
 ) -> Seen {
     let (is_translating, redirects, payload_bytes, jitter_ps) = setting;
     let iommu = if is_translating { "translating" } else { "off" };
@@ -140,7 +156,7 @@ fn run(
         }
         bench.machine.run_until(until);
     }
-    bench.machine.run_until_idle();
+    end(&mut bench.machine);
     look(&mut bench, &mut memory);
     Seen {
         outcomes: transfers
@@ -152,6 +168,7 @@ fn run(
         loss_count: bench.machine.losses().count(),
         refused: bench.machine.refused_writes().0,
         end: bench.machine.now(),
+        spaces: spaces(&bench),
         memory,
     }
 }
@@ -198,8 +215,20 @@ proptest! {
         look_ps in 3_000_000..40_000_000u64,
     ) {
         let faults = plan_of(fault);
-        let single = run(Gear::Tlp, setting, &wishes, &faults, look_ps);
-        let batched = run(Gear::Batched, setting, &wishes, &faults, look_ps);
+        let single = run(Gear::Tlp, setting, &wishes, &faults, look_ps, Machine::run_until_idle);
+        let batched = run(Gear::Batched, setting, &wishes, &faults, look_ps, Machine::run_until_idle);
         prop_assert_eq!(single, batched);
+    }
+
+    #[test]
+    fn step_by_step_all_ends_as_at_once(
+        setting in (any::<bool>(), any::<bool>(), payload_bytes(), jitter_ps()),
+        wishes in proptest::collection::vec(wish(), 1..8),
+        fault in fault(),
+    ) {
+        let faults = plan_of(fault);
+        let at_once = run(Gear::Tlp, setting, &wishes, &faults, 40_000_000, Machine::run_until_idle);
+        let in_steps = run(Gear::Tlp, setting, &wishes, &faults, 40_000_000, |machine| while machine.step() {});
+        prop_assert_eq!(at_once, in_steps);
     }
 }

@@ -1,5 +1,8 @@
 //! Scripts on the machines that ship with the repository.
 
+use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
+use peerdma::fact::Fact;
+use peerdma::snapshot::{HostWindow, IommuMode};
 use peerdma_sim::blueprint::Blueprint;
 use peerdma_sim::file;
 use peerdma_sim::machine::{Gear, Options};
@@ -119,6 +122,93 @@ fn faults_do_what_they_say() {
         fates(&gone).iter().all(|fate| *fate == Expected::Lost),
         "{:?}",
         fates(&gone)
+    );
+}
+
+#[test]
+fn only_what_the_machine_writes_counts_for_faults_of_memory() {
+    // One chunk of destination after the other, each of them filled before.
+    let transfer = |index: u64| {
+        format!(
+            "[[transfer]]\nfrom = \"nvme0:cmb+{:#x}\"\nto = \"ram+{:#x}\"\nbytes = \"64 KiB\"\n",
+            index << 16,
+            0x1000_0000 + (index << 16)
+        )
+    };
+    let script: String = (0..4).map(transfer).collect();
+    for (nth, lost) in [(1, 0), (3, 2)] {
+        for gear in [Gear::Batched, Gear::Tlp] {
+            let script = format!("{script}[[fault]]\nkind = \"allocation\"\nnth = {nth}");
+            let report = run_in(gear, "two-ssds", &script).unwrap();
+            assert_eq!(report.refused_writes, 1, "{nth} {gear:?}");
+            for (index, fate) in fates(&report).into_iter().enumerate() {
+                // The write that is lost is one packet.
+                let expected = if index == lost {
+                    Expected::Mixed
+                } else {
+                    Expected::Intact
+                };
+                assert_eq!(fate, expected, "{nth} {gear:?} {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_script_that_needs_more_memory_than_the_machine_may_hold_is_refused_before_anything_moves() {
+    // 65 transfers of 64 MiB from one place: the last destination is too much beside 64 MiB of sources.
+    let transfer = |index: u64| {
+        let to = index << 26;
+        format!("[[transfer]]\nfrom = \"gpu0\"\nto = \"gpu1+{to:#x}\"\nby = \"gpu0\"\nbytes = \"64 MiB\"\n")
+    };
+    let script: String = (0..64).map(transfer).collect();
+    let mut moved = 0;
+    let script = script::read(&script).unwrap();
+    let ran = script::run(&machine("redirect"), &script, Options::default(), &mut |_| {
+        moved += 1
+    });
+    let Err(RunError::Script(error)) = ran else {
+        panic!("it was carried out")
+    };
+    assert_eq!((error.at.line, moved), (63 * 5 + 1, 0));
+    let wrong = script::Wrong::Budget {
+        need_bytes: 65 << 26,
+        budget_bytes: 4 << 30,
+    };
+    assert_eq!(error.wrong, wrong);
+    // The same places again and again cost nothing more.
+    let few = "[[transfer]]\nfrom = \"gpu0\"\nto = \"gpu1\"\nby = \"gpu0\"\nbytes = \"64 KiB\"\n";
+    let script = script::read(&few.repeat(9)).unwrap();
+    let options = Options {
+        memory_budget_bytes: 128 << 10,
+        ..Options::default()
+    };
+    let (report, _) = script::run(&machine("redirect"), &script, options, &mut |_| {}).unwrap();
+    assert_eq!((report.transfers.len(), report.refused_writes), (9, 0));
+}
+
+#[test]
+fn a_window_of_all_addresses_leaves_no_io_virtual_address_and_that_is_said() {
+    let mut blueprint = machine("two-ssds");
+    blueprint.snapshot.host.iommu = Fact::Known(IommuMode::Translating);
+    let Fact::Known(bridges) = &mut blueprint.snapshot.host.bridges else {
+        panic!()
+    };
+    bridges[0].windows = Fact::Known(vec![HostWindow {
+        bus: Span::new(BusAddr::from_u64(0), BusAddr::from_u64(u64::MAX)).unwrap(),
+        phys: PhysAddr::from_u64(0),
+    }]);
+    let script = "[[transfer]]\nfrom = \"nvme0:cmb\"\nto = \"ram+0x10000000\"\nbytes = 64";
+    let script = script::read(script).unwrap();
+    let error = script::run(&blueprint, &script, Options::default(), &mut |_| {}).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.starts_with("line 1, column 1: no address can be given"),
+        "{told}"
+    );
+    assert!(
+        told.contains("no I/O virtual address is left") && !told.contains("0xffff"),
+        "{told}"
     );
 }
 

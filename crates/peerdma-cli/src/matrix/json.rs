@@ -7,6 +7,7 @@ use crate::describe::{FunctionLine, MachineLine};
 use crate::error::Failure;
 use crate::judges::Row;
 use crate::rates::RatesLine;
+use crate::shown::Escaping;
 use peerdma::addr::Bdf;
 use peerdma::route::Access;
 use serde::Serialize;
@@ -38,10 +39,10 @@ pub(super) fn write(pairs: &Pairs<'_>, out: &mut impl Write) -> Result<(), Failu
         .map(|node| FunctionLine::new(topology.function(node)))
         .collect();
     out.write_all(b"{\"schema\":\"peerdma.matrix/1\",\"machine\":")?;
-    serde_json::to_writer(&mut out, &MachineLine::new(pairs.machine))?;
+    serde_json::to_writer(Escaping(&mut out), &MachineLine::new(pairs.machine))?;
     let (policy, class) = (pairs.policy.name(), pairs.class.name());
     write!(out, ",\"policy\":\"{policy}\",\"tlp\":\"{class}\",\"functions\":")?;
-    serde_json::to_writer(&mut out, &functions)?;
+    serde_json::to_writer(Escaping(&mut out), &functions)?;
     out.write_all(b",\"pairs\":[")?;
     let mut row = Row::default();
     let mut separator: &[u8] = b"\n";

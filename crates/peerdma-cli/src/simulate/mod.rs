@@ -13,8 +13,8 @@ use crate::args::{GearArg, MachineArgs, SimulateArgs};
 use crate::capture::{self, Source};
 use crate::destination::Existing;
 use crate::error::{Failure, Problem};
-use crate::input::Machine;
-use crate::machine_file;
+use crate::input::{self, Machine};
+use crate::machine_file::{self, Described, Places};
 use crate::report::Out;
 use crate::topo;
 use peerdma::snapshot::Warnings;
@@ -46,22 +46,30 @@ struct Run<'r> {
 /// [`Failure`] where the machine or the script cannot be read, or do not fit together.
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
     let machine_args = machine_args(args);
-    let (mut blueprint, source, warnings) = blueprint(args, &machine_args)?;
+    let (mut described, source, warnings) = described(args, &machine_args)?;
+
     let out = Out::new(args.output);
     let Some(path) = &args.script else {
         // It is only shown.
-        blueprint.forget_files();
-        let machine = machine::Machine::new(&blueprint).map_err(|error| not_built(&source, &error))?;
+        described.blueprint.forget_files();
+        let machine = machine::Machine::new(&described.blueprint)
+            .map_err(|error| not_built(&source, &described.places, &error))?;
         let shown = Machine::of(machine.snapshot(), source, warnings, Vec::new(), None);
         out.tell(&shown, &machine_args);
         topo::print(&shown, &out, topo::Detail::Lines)?;
         return Ok(ExitCode::SUCCESS);
     };
     let script = machine_file::load_script(path)?;
-    let shown = Machine::of(blueprint.snapshot.clone(), source, warnings, Vec::new(), None);
+    let shown = Machine::of(
+        described.blueprint.snapshot.clone(),
+        source,
+        warnings,
+        Vec::new(),
+        None,
+    );
     out.tell(&shown, &machine_args);
     let name = path.display().to_string();
-    let (report, machine) = carry_out(args, &blueprint, &script, &shown.source, &name)?;
+    let (report, machine) = carry_out(args, &described, &script, &shown.source, &name)?;
     let run = Run {
         shown: &shown,
         machine: &machine,
@@ -79,16 +87,17 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The machine that the options name, as firmware leaves it.
-fn blueprint(
+fn described(
     args: &SimulateArgs,
     machine_args: &MachineArgs,
-) -> Result<(Blueprint, Source, Warnings), Problem> {
+) -> Result<(Described, Source, Warnings), Problem> {
     let mut warnings = Warnings::default();
     if let Some(path) = &args.machine {
         let source = Source::Machine(path.display().to_string());
         return Ok((machine_file::load(path)?, source, warnings));
     }
-    let (snapshot, source) = capture::read(machine_args, KeepConfig::Drop, &mut warnings)?;
+    let (mut snapshot, source) = capture::read(machine_args, KeepConfig::Drop, &mut warnings)?;
+    input::make_plain(&mut snapshot);
     let (blueprint, filled) = Blueprint::from_snapshot(&snapshot).map_err(|error| {
         Problem::new(
             format_args!("{} cannot be simulated", source.name()),
@@ -99,12 +108,13 @@ fn blueprint(
     for warning in filled.list() {
         warnings.push(&warning.at, &warning.what);
     }
-    Ok((blueprint, source, warnings))
+    let places = Places::default();
+    Ok((Described { blueprint, places }, source, warnings))
 }
 
 fn carry_out(
     args: &SimulateArgs,
-    blueprint: &Blueprint,
+    described: &Described,
     script: &Script,
     source: &Source,
     name: &str,
@@ -126,10 +136,12 @@ fn carry_out(
         ..Options::default()
     };
     let bar = progress::Progress::default();
-    let ran = script::run(blueprint, script, options, &mut |progress| bar.show(progress));
+    let ran = script::run(&described.blueprint, script, options, &mut |progress| {
+        bar.show(progress)
+    });
     drop(bar);
     let (report, machine) = ran.map_err(|error| match error {
-        RunError::Build(error) => not_built(source, &error),
+        RunError::Build(error) => not_built(source, &described.places, &error),
         RunError::Script(error) => machine_file::script_problem(name, &error),
         other => Problem::new("the script was not carried out", other, "look at the script"),
     })?;
@@ -139,7 +151,7 @@ fn carry_out(
     Ok((report, machine))
 }
 
-fn not_built(source: &Source, error: &BuildError) -> Problem {
+fn not_built(source: &Source, places: &Places, error: &BuildError) -> Problem {
     let fix = match error {
         BuildError::Nvme {
             source: NvmeError::FileNotAllowed { .. },
@@ -155,13 +167,13 @@ fn not_built(source: &Source, error: &BuildError) -> Problem {
         } => {
             "mend `file` or `size` of that namespace; relative paths begin at the folder of the machine file"
         }
-        _ => "describe in the machine file, or capture, what is missing",
+        BuildError::UnknownFact { .. } | BuildError::UnknownHostFact { .. } => {
+            "describe in the machine file, or capture, what is missing"
+        }
+        _ => "mend that in the machine file, or capture the machine again",
     };
-    Problem::new(
-        format_args!("{} cannot be switched on", source.name()),
-        error,
-        fix,
-    )
+    let place = places.of(error).unwrap_or_else(|| source.name().to_owned());
+    Problem::new(format_args!("{place} cannot be switched on"), error, fix)
 }
 
 /// The options of other commands that read captures.

@@ -25,7 +25,9 @@ impl Addresses {
         if let Fact::Known(bridges) = &snapshot.host.bridges {
             for bridge in bridges {
                 if let Fact::Known(known) = &bridge.windows {
-                    windows.insert((bridge.domain, bridge.bus), known.clone());
+                    // Of two for one root bus the first stays.
+                    let at = windows.entry((bridge.domain, bridge.bus));
+                    at.or_insert_with(|| known.clone());
                 }
             }
         }

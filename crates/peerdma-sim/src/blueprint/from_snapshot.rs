@@ -6,11 +6,12 @@
 //!
 //! What is known stays as it is, with these exceptions, each with a warning: what no register can hold is dropped; virtual
 //! functions, which have neither identity nor BARs nor a memory enable of their own, become ordinary ones with the
-//! addresses that the operating system tells. BARs that overlap, and BARs without an address, stay as they are.
+//! addresses that the operating system tells. BARs that overlap, and BARs without an address, stay as they are; so do RAM,
+//! windows and BARs that claim the same physical addresses, of which the warnings tell.
 
 use super::bars::Addresses;
 use super::function::Ends;
-use super::{Blueprint, DeviceKind, NvmeKind, bars, bridge, function, host, identity};
+use super::{Blueprint, DeviceKind, NvmeKind, bars, bridge, conflicts, function, host, identity};
 use crate::blueprint::NamespaceKind;
 use crate::device::nvme::Controller;
 use crate::firmware::{MOST_FUNCTIONS, groups};
@@ -79,6 +80,7 @@ impl Blueprint {
             }
         }
         let host = host::fill(snapshot, &functions, &tree, &mut warnings);
+        conflicts::warn(&host, &functions, &mut warnings);
         if functions
             .iter()
             .any(|function| !function.os.iommu_group.is_known())

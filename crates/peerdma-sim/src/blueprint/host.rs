@@ -80,6 +80,7 @@ pub(super) fn fill(
     }
     let was_told = host.bridges.is_known();
     let mut bridges = std::mem::take(&mut host.bridges).known().unwrap_or_default();
+    keep_possible(&mut bridges, warnings);
     fill_bridges(&mut bridges, functions, tree, warnings);
     if !was_told {
         let what = "host bridges are not told; taken: windows that hold its BARs, no inbound offset, everything forwarded";
@@ -87,11 +88,11 @@ pub(super) fn fill(
     }
     if !host.ram.is_known() {
         let ram = ram(&bridges);
-        let bytes: u64 = ram.iter().filter_map(|span| span.len_bytes()).sum();
-        warnings.push(
-            MACHINE,
-            format_args!("its RAM is not told; taken: {bytes:#x} bytes from address 0"),
-        );
+        let taken = match ram.first().and_then(|span| span.len_bytes()) {
+            Some(bytes) => format!("{bytes:#x} bytes from address 0"),
+            None => "none, since a window begins at address 0".into(),
+        };
+        warnings.push(MACHINE, format_args!("its RAM is not told; taken: {taken}"));
         host.ram = Fact::Known(ram);
     }
     host.bridges = Fact::Known(bridges);
@@ -111,6 +112,35 @@ fn likely_iommu(functions: &[Function]) -> IommuMode {
         }
     }
     mode
+}
+
+/// Drops what no machine can have: a second host bridge of one root bus, and windows that leave the address space.
+fn keep_possible(bridges: &mut Vec<HostBridge>, warnings: &mut Warnings) {
+    let mut there = BTreeSet::new();
+    bridges.retain_mut(|bridge| {
+        let at = format!("host bridge {:04x}:{:02x}", bridge.domain, bridge.bus);
+        if !there.insert((bridge.domain, bridge.bus)) {
+            warnings.push(at, "it is described twice; what is said first is taken");
+            return false;
+        }
+        if let Fact::Known(windows) = &mut bridge.windows {
+            windows.retain(|window| {
+                let is_possible = window.phys.checked_add(window.bus.len_minus_one()).is_some();
+                if !is_possible {
+                    let (first, phys) = (window.bus.first().to_u64(), window.phys.to_u64());
+                    warnings.push(
+                        &at,
+                        format_args!(
+                            "its window from bus address {first:#x} on leaves the physical address space, in which it starts \
+                             at {phys:#x}; it is left out"
+                        ),
+                    );
+                }
+                is_possible
+            });
+        }
+        true
+    });
 }
 
 fn fill_bridges(bridges: &mut Vec<HostBridge>, functions: &[Function], tree: &Tree, warnings: &mut Warnings) {

@@ -114,7 +114,7 @@ impl Fabric {
                 Fact::Known(Some(physical)) => self.index.find(physical),
                 _ => None,
             };
-            let mut node = Node::new(function.bdf, bus, physical);
+            let mut node = Node::new(function.bdf, (bus, self.bus(bus).place), physical);
             node.below = below[position];
             self.nodes.push(node);
             let id = FunctionId(position as u32);

@@ -3,6 +3,7 @@
 use super::FunctionId;
 use super::decode::{Claim, Decode};
 use super::node::{Facing, Node};
+use std::ops::RangeInclusive;
 
 /// A bus.
 #[derive(Debug)]
@@ -14,6 +15,9 @@ pub(super) struct Bus {
     pub(super) functions: Vec<FunctionId>,
     /// Those of them that are bridges.
     pub(super) bridges: Vec<FunctionId>,
+    /// The bridges that are there, and the numbers of the buses that they lead to: side by side, since each completion asks
+    /// at each hop.
+    leads: Vec<(FunctionId, RangeInclusive<u8>)>,
     /// Addresses that they claim.
     pub(super) decode: Decode<Target>,
 }
@@ -70,25 +74,29 @@ impl Bus {
             root: 0,
             functions: Vec::new(),
             bridges: Vec::new(),
+            leads: Vec::new(),
             decode: Decode::default(),
         }
     }
 
-    /// Builds the table of claims anew.
+    /// Builds the tables of claims and of bus numbers anew.
     pub(super) fn decode_again(&mut self, nodes: &[Node]) {
         let mut claims = Vec::new();
+        self.leads.clear();
         for &function in &self.functions {
-            claims_of(function, &nodes[function.index()], &mut claims);
+            let node = &nodes[function.index()];
+            claims_of(function, node, &mut claims);
+            if node.below.is_some() && !node.is_gone {
+                self.leads.push((function, node.secondary..=node.subordinate));
+            }
         }
         self.decode = Decode::new(claims);
     }
 
     /// The first bridge on it, in the order of functions, that leads to bus `number`.
-    pub(super) fn bridge_to(&self, nodes: &[Node], number: u8) -> Option<FunctionId> {
-        self.bridges.iter().copied().find(|bridge| {
-            let node = &nodes[bridge.index()];
-            !node.is_gone && node.leads_to(number)
-        })
+    pub(super) fn bridge_to(&self, number: u8) -> Option<FunctionId> {
+        let leads = |(_, below): &&(_, RangeInclusive<u8>)| below.contains(&number);
+        self.leads.iter().find(leads).map(|(bridge, _)| *bridge)
     }
 }
 

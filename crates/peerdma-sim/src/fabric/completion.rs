@@ -7,7 +7,7 @@ use super::completion_descend::Next;
 use super::node::{Facing, Node};
 use super::note::Decision;
 use super::root_complex::forwards;
-use super::route::{Completer, Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};
+use super::route::{Completer, Direction, End, Ended, Explain, Leg, Loss, Packet, Route, Where, Why};
 use super::{BusId, Fabric, FunctionId, LinkId};
 use crate::blueprint::Siblings;
 use crate::tlp::{Access, Ordering, Request};
@@ -39,7 +39,7 @@ struct Arrival {
     redirected: bool,
 }
 
-type Hop = ControlFlow<End, Arrival>;
+type Hop = ControlFlow<Ended, Arrival>;
 
 impl Fabric {
     /// The way of a completion of `payload_bytes` (at most) for `request`, whose own way was `path`.
@@ -66,7 +66,7 @@ impl Fabric {
             goes_back: path.crosses_root_complex(),
             is_for_processor: path.initiator.is_none(),
         };
-        let end = match completer {
+        let Ended = match completer {
             Completer::Function(function) if function.index() < self.nodes.len() => walk.run(function),
             Completer::Function(_) => walk.lost(Where::Nowhere, Why::LinkDown),
             Completer::RootComplex => {
@@ -74,11 +74,10 @@ impl Fabric {
                 walk.leave_root_complex()
             }
         };
-        route.end = end;
     }
 
     /// The bridge above `initiator` that gives requests this ID.
-    fn alias_owner(&self, initiator: FunctionId, alias: Bdf) -> Option<FunctionId> {
+    pub(super) fn alias_owner(&self, initiator: FunctionId, alias: Bdf) -> Option<FunctionId> {
         let mut at = initiator;
         loop {
             let BusPlace::Below { bridge, facing } = self.bus(self.node(at).bus).place else {
@@ -94,7 +93,7 @@ impl Fabric {
 }
 
 impl CompletionWalk<'_> {
-    fn run(&mut self, completer: FunctionId) -> End {
+    fn run(&mut self, completer: FunctionId) -> Ended {
         let node = self.fabric.node(completer);
         self.cut(node);
         let mut arrival = Arrival {
@@ -112,22 +111,20 @@ impl CompletionWalk<'_> {
             return self.hand(Next::Bridge(completer));
         }
         loop {
-            match self.on_bus(arrival) {
+            let node = self.fabric.node(arrival.function);
+            let bus = node.bus;
+            let hop = match node.above {
+                BusPlace::Root(root) => return self.at_root(root),
+                BusPlace::Below { bridge, facing } => match facing {
+                    Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
+                    Facing::Switch => self.in_switch(arrival, bus, bridge),
+                    Facing::Conventional => self.on_conventional(arrival, bus, bridge),
+                },
+            };
+            match hop {
                 ControlFlow::Continue(next) => arrival = next,
                 ControlFlow::Break(end) => return end,
             }
-        }
-    }
-
-    fn on_bus(&mut self, arrival: Arrival) -> Hop {
-        let bus = self.fabric.node(arrival.function).bus;
-        match self.fabric.bus(bus).place {
-            BusPlace::Root(root) => ControlFlow::Break(self.at_root(root)),
-            BusPlace::Below { bridge, facing } => match facing {
-                Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
-                Facing::Switch => self.in_switch(arrival, bus, bridge),
-                Facing::Conventional => self.on_conventional(arrival, bus, bridge),
-            },
         }
     }
 
@@ -235,7 +232,7 @@ impl CompletionWalk<'_> {
     }
 
     /// At the root complex, come up to the root with this index.
-    fn at_root(&mut self, root: u32) -> End {
+    fn at_root(&mut self, root: u32) -> Ended {
         self.route.legs.push(Leg::RootComplex);
         let roots = &self.fabric.host.roots;
         let from = &roots[root as usize];
@@ -289,25 +286,25 @@ impl CompletionWalk<'_> {
         }
     }
 
-    pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
+    pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<Ended> {
         let too_large = self.fabric.too_large(receiver, self.payload_bytes)?;
         let at = Where::Function(receiver);
         self.note(at, || too_large);
         Some(self.lost(at, Why::MalformedTlp))
     }
 
-    pub(super) fn unexpected(&mut self, at: Where) -> End {
+    pub(super) fn unexpected(&mut self, at: Where) -> Ended {
         let requester = self.route.requester;
         self.note(at, || Decision::Unexpected { requester });
         self.lost(at, Why::UnexpectedCompletion)
     }
 
-    pub(super) fn lost(&mut self, at: Where, why: Why) -> End {
-        End::Lost(Loss {
+    pub(super) fn lost(&mut self, at: Where, why: Why) -> Ended {
+        self.route.ends(End::Lost(Loss {
             at,
             why,
             packet: Packet::Completion,
-        })
+        }))
     }
 
     #[inline]

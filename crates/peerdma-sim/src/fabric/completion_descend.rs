@@ -4,7 +4,7 @@ use super::bus::BusPlace;
 use super::completion::CompletionWalk;
 use super::node::Facing;
 use super::note::Decision;
-use super::route::{Direction, End, Leg, Where, Why};
+use super::route::{Direction, End, Ended, Leg, Where, Why};
 use super::{BusId, FunctionId};
 
 /// Who takes a completion next.
@@ -24,9 +24,9 @@ impl Next {
 
 impl CompletionWalk<'_> {
     /// From the root complex down to the requester.
-    pub(super) fn leave_root_complex(&mut self) -> End {
+    pub(super) fn leave_root_complex(&mut self) -> Ended {
         if self.is_for_processor {
-            return End::Requester;
+            return self.route.ends(End::Requester);
         }
         let Some(root) = self.requesters_root() else {
             return self.unexpected(Where::Nowhere);
@@ -47,19 +47,19 @@ impl CompletionWalk<'_> {
         let roots = self.fabric.host.roots.iter();
         (0u32..).zip(roots).find_map(|(index, root)| {
             let bus = self.fabric.bus(root.bus?);
-            let leads = root.domain == id.domain() && bus.bridge_to(&self.fabric.nodes, id.bus()).is_some();
+            let leads = root.domain == id.domain() && bus.bridge_to(id.bus()).is_some();
             leads.then_some(index)
         })
     }
 
     /// Gives a completion to who takes it on a bus, and on from there to the requester.
-    pub(super) fn hand(&mut self, next: Next) -> End {
+    pub(super) fn hand(&mut self, next: Next) -> Ended {
         let mut next = next;
         loop {
             let bridge = match next {
                 Next::Requester(function) => {
                     self.note(Where::Function(function), || Decision::Arrived);
-                    return End::Requester;
+                    return self.route.ends(End::Requester);
                 }
                 Next::Bridge(bridge) => bridge,
             };
@@ -71,7 +71,7 @@ impl CompletionWalk<'_> {
             };
             match facing {
                 Facing::Port(link) => {
-                    if !self.fabric.links[link.index()].is_up {
+                    if !self.fabric.is_up(link) {
                         self.note(at, || Decision::LinkDown);
                         return self.lost(at, Why::LinkDown);
                     }
@@ -107,7 +107,7 @@ impl CompletionWalk<'_> {
 
     /// The completion is on the conventional bus below the bridge that sent the request on under its own ID: down to the
     /// function that asked.
-    pub(super) fn hand_to_alias(&mut self, bridge: FunctionId) -> End {
+    pub(super) fn hand_to_alias(&mut self, bridge: FunctionId) -> Ended {
         let Some(requester) = self.requester else {
             return self.unexpected(Where::Function(bridge));
         };
@@ -130,7 +130,7 @@ impl CompletionWalk<'_> {
         }
         self.route.legs[start..].reverse();
         self.note(Where::Function(requester), || Decision::Arrived);
-        End::Requester
+        self.route.ends(End::Requester)
     }
 
     /// Who on a bus takes the completion: the requester itself, or a bridge that its bus lies below.
@@ -144,7 +144,7 @@ impl CompletionWalk<'_> {
         }
         let id = self.route.requester;
         let nodes = &self.fabric.nodes;
-        let bridge = self.fabric.bus(bus).bridge_to(nodes, id.bus())?;
+        let bridge = self.fabric.bus(bus).bridge_to(id.bus())?;
         // Bus numbers mean something within one domain: what the root complex forwards into another goes as its own.
         (nodes[bridge.index()].bdf.domain() == id.domain()).then_some(Next::Bridge(bridge))
     }

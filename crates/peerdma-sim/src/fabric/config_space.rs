@@ -363,7 +363,7 @@ impl Space {
         }
         for at in [0x18, 0x1c, 0x20, 0x24, 0x28, 0x2c, 0x30, 0x3c] {
             let mask = layout.mask(&self.bytes, at);
-            self.put(at, self.get(at) & !mask.write);
+            self.put(at, self.get(at) & !(mask.write | mask.clear));
         }
     }
 }

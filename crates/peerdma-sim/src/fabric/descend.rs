@@ -4,12 +4,12 @@ use super::bus::Target;
 use super::node::Facing;
 use super::note::Decision;
 use super::request::RequestWalk;
-use super::route::{Direction, End, Leg, Where, Why};
+use super::route::{Direction, End, Ended, Leg, Where, Why};
 use super::{BusId, FunctionId};
 
 impl RequestWalk<'_> {
     /// Gives a request to whom claims it.
-    pub(super) fn take(&mut self, target: Target) -> End {
+    pub(super) fn take(&mut self, target: Target) -> Ended {
         let mut target = target;
         loop {
             if let Some(bar) = target.bar_number() {
@@ -24,7 +24,7 @@ impl RequestWalk<'_> {
 
     /// Through a bridge onto the bus below it; returns who claims the request there.
     #[inline]
-    fn through(&mut self, bridge: FunctionId) -> Result<Target, End> {
+    fn through(&mut self, bridge: FunctionId) -> Result<Target, Ended> {
         let at = Where::Function(bridge);
         let Some((facing, bus)) = self.fabric.node(bridge).below else {
             return Err(self.lost(at, Why::UnsupportedRequest));
@@ -32,7 +32,7 @@ impl RequestWalk<'_> {
         self.note(at, || Decision::TakesDown);
         match facing {
             Facing::Port(link) => {
-                if !self.fabric.links[link.index()].is_up {
+                if !self.fabric.is_up(link) {
                     self.note(at, || Decision::LinkDown);
                     return Err(self.lost(at, Why::UnsupportedRequest));
                 }
@@ -78,7 +78,7 @@ impl RequestWalk<'_> {
     }
 
     #[inline]
-    fn claimed_or_lost(&mut self, bus: BusId, refuser: FunctionId) -> Result<Target, End> {
+    fn claimed_or_lost(&mut self, bus: BusId, refuser: FunctionId) -> Result<Target, Ended> {
         match self.claimed(bus) {
             Some(target) => Ok(target),
             None => Err(self.nobody_claims(refuser)),
@@ -86,7 +86,7 @@ impl RequestWalk<'_> {
     }
 
     #[cold]
-    fn nobody_claims(&mut self, refuser: FunctionId) -> End {
+    fn nobody_claims(&mut self, refuser: FunctionId) -> Ended {
         let at = Where::Function(refuser);
         let address = self.address;
         self.note(at, || Decision::NobodyClaims { address });
@@ -101,13 +101,13 @@ impl RequestWalk<'_> {
             .find(|function| !self.fabric.node(*function).is_gone)
     }
 
-    fn deliver(&mut self, function: FunctionId, bar: u8, first: u64) -> End {
+    fn deliver(&mut self, function: FunctionId, bar: u8, first: u64) -> Ended {
         let offset = self.address - first;
         self.note(Where::Function(function), || Decision::Takes { bar, offset });
-        End::Function {
+        self.route.ends(End::Function {
             function,
             bar,
             offset,
-        }
+        })
     }
 }

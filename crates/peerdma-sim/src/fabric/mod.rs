@@ -10,7 +10,7 @@
 //! root_complex, iommu, mappings   what happens at the top
 //! completion its answer, by requester ID; completion_descend: down to the requester
 //! view       what others see of functions and links
-//! record     what hardware writes down of losses
+//! record     what hardware writes down of losses; failed_read: at requesters, and in Status
 //! ```
 
 mod acs;
@@ -24,6 +24,7 @@ mod contexts;
 mod decode;
 mod descend;
 mod error;
+mod failed_read;
 mod host;
 mod index;
 mod iommu;
@@ -209,6 +210,25 @@ impl Fabric {
         &self.buses[bus.index()]
     }
 
+    /// The host bridge that a function is below.
+    pub(crate) fn host_bridge_of(&self, function: FunctionId) -> Where {
+        let root = self.host.roots.get(self.root_of(function) as usize);
+        root.map_or(Where::Nowhere, host::Root::place)
+    }
+
+    /// All functions below a bridge, by wires, whatever its bus numbers say.
+    pub(crate) fn functions_below(&self, bridge: FunctionId) -> Vec<FunctionId> {
+        let mut found = Vec::new();
+        let mut waiting = vec![bridge];
+        while let Some(bridge) = waiting.pop() {
+            if let Some((_, bus)) = self.node(bridge).below {
+                found.extend_from_slice(&self.bus(bus).functions);
+                waiting.extend_from_slice(&self.bus(bus).bridges);
+            }
+        }
+        found
+    }
+
     /// The root that a function is below.
     fn root_of(&self, function: FunctionId) -> u32 {
         self.bus(self.node(function).bus).root
@@ -216,13 +236,19 @@ impl Fabric {
 
     /// Is a function there, with all bridges and links above it?
     #[inline]
-    fn answers(&self, function: FunctionId) -> bool {
+    pub(crate) fn answers(&self, function: FunctionId) -> bool {
         match self.is_whole {
             true => function.index() < self.nodes.len(),
             false => self.answers_now(function),
         }
     }
 
+    #[inline]
+    fn is_up(&self, link: LinkId) -> bool {
+        self.is_whole || self.links[link.index()].is_up
+    }
+
+    #[cold]
     fn answers_now(&self, function: FunctionId) -> bool {
         let mut at = function;
         loop {
@@ -266,23 +292,22 @@ impl Fabric {
 
     /// Resets all that is below a bridge.
     fn reset_below(&mut self, bridge: FunctionId) {
-        let mut waiting = vec![bridge];
-        while let Some(bridge) = waiting.pop() {
-            let Some((_, bus)) = self.node(bridge).below else {
-                continue;
-            };
-            let bus = bus.index();
-            for at in 0..self.buses[bus].functions.len() {
-                let function = self.buses[bus].functions[at];
-                self.spaces[function.index()].reset_bus();
-                self.nodes[function.index()].decode(&self.spaces[function.index()]);
-                if self.nodes[function.index()].below.is_some() {
-                    waiting.push(function);
-                }
-            }
-            for at in 0..self.buses[bus].functions.len() {
-                self.decode_virtual(self.buses[bus].functions[at]);
-            }
+        let below = self.functions_below(bridge);
+        for function in &below {
+            let space = &mut self.spaces[function.index()];
+            space.reset_bus();
+            self.nodes[function.index()].decode(space);
+        }
+        for function in &below {
+            self.decode_virtual(*function);
+        }
+        let mut buses: Vec<usize> = below
+            .iter()
+            .map(|function| self.node(*function).bus.index())
+            .collect();
+        buses.sort_unstable();
+        buses.dedup();
+        for bus in buses {
             self.buses[bus].decode_again(&self.nodes);
         }
     }

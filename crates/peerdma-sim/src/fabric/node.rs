@@ -1,5 +1,6 @@
 //! One function, decoded: what routing asks of it, kept in step with its configuration space.
 
+use super::bus::BusPlace;
 use super::config_space::Space;
 use super::decode::Opening;
 use super::layout::HeaderKind;
@@ -13,6 +14,8 @@ pub(super) struct Node {
     pub(super) bdf: Bdf,
     /// The bus that it sits on.
     pub(super) bus: BusId,
+    /// Where that bus is, as it says itself: asked at each hop, which would have to look there.
+    pub(super) above: BusPlace,
     /// What it is to the bus below; nothing where it is no bridge.
     pub(super) below: Option<(Facing, BusId)>,
     pub(super) memory_enabled: bool,
@@ -87,10 +90,15 @@ impl Controls {
 
 impl Node {
     /// Nothing decoded yet.
-    pub(super) fn new(bdf: Bdf, bus: BusId, physical_function: Option<FunctionId>) -> Self {
+    pub(super) fn new(
+        bdf: Bdf,
+        (bus, above): (BusId, BusPlace),
+        physical_function: Option<FunctionId>,
+    ) -> Self {
         Self {
             bdf,
             bus,
+            above,
             below: None,
             memory_enabled: false,
             bus_master: false,

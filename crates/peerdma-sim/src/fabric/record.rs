@@ -1,5 +1,6 @@
 //! What hardware writes down of losses: Device Status and Advanced Error Reporting of the function that saw one (PCIe Base
-//! 6.2), the fault log of the IOMMU, and counters for what the root complex refuses.
+//! 6.2), the fault log of the IOMMU, and counters for what the root complex refuses. What a requester writes down is in
+//! `failed_read`.
 
 use super::config_space::Space;
 use super::iommu::{FaultReason, IommuFault};
@@ -16,6 +17,15 @@ pub struct HostErrors {
     pub not_forwarded: u64,
     /// Completions that nobody waited for.
     pub unexpected_completions: u64,
+}
+
+/// What a function has seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) why: Why,
+    pub(super) packet: Packet,
+    /// Somebody else reports it (PCIe Base 6.2.3.2.4).
+    pub(super) is_advisory: bool,
 }
 
 /// How bad an error is (PCIe Base 6.2.2), as the bit that it sets in Device Status.
@@ -92,27 +102,47 @@ impl Fabric {
     }
 
     fn record_at(&mut self, function: FunctionId, loss: &Loss, request: &Request) {
-        let Some((bit, mut severity)) = error_of(loss.why) else {
-            return;
-        };
         let is_non_posted = loss.packet == Packet::Request && request.access == Access::Read;
         let is_advisory = match loss.why {
             Why::UnsupportedRequest | Why::CompleterAbort | Why::AcsViolation => is_non_posted,
             Why::UnexpectedCompletion => true,
             _ => false,
         };
-        if is_advisory {
-            severity = Severity::Correctable;
+        let fault = Fault {
+            why: loss.why,
+            packet: loss.packet,
+            is_advisory,
+        };
+        self.log(function, fault, request);
+        if loss.packet == Packet::Request && function.index() < self.nodes.len() {
+            self.mark_refusal(function, loss.why, request);
         }
-        let mut detected = severity as u32;
-        if loss.why == Why::UnsupportedRequest {
-            detected |= UNSUPPORTED_REQUEST_DETECTED;
-        }
+    }
+
+    /// Device Status and AER of one function (PCIe Base 6.2.5).
+    pub(super) fn log(&mut self, function: FunctionId, fault: Fault, request: &Request) {
+        let Some((bit, by_default)) = error_of(fault.why) else {
+            return;
+        };
         let Some(space) = self.spaces.get_mut(function.index()) else {
             return;
         };
+        let severity = match space.severity(bit).unwrap_or(by_default) {
+            // What somebody else reports is correctable, if it is not fatal (PCIe Base 6.2.3.2.4).
+            Severity::NonFatal if fault.is_advisory => Severity::Correctable,
+            severity => severity,
+        };
+        let mut detected = severity as u32;
+        if fault.why == Why::UnsupportedRequest {
+            detected |= UNSUPPORTED_REQUEST_DETECTED;
+        }
+        let header = match fault.why {
+            // No packet came; that of the request is kept by functions that say so, which none does.
+            Why::CompletionTimeout => [0; 4],
+            _ => header(fault.packet, request),
+        };
         space.set_device_status(detected);
-        space.log_error(bit, severity, header(loss.packet, request));
+        space.log_error(bit, severity, header);
     }
 }
 
@@ -177,6 +207,16 @@ impl Space {
         let express = self.layout.express;
         if express != 0 {
             self.put(express + 8, self.get(express + 8) | detected << 16);
+        }
+    }
+
+    /// What software has set for this error; nothing where there is no Advanced Error Reporting.
+    fn severity(&self, bit: u8) -> Option<Severity> {
+        const SEVERITY: u16 = 0x0c;
+        match self.layout.aer {
+            0 => None,
+            aer if self.get(aer + SEVERITY) >> bit & 1 != 0 => Some(Severity::Fatal),
+            _ => Some(Severity::NonFatal),
         }
     }
 

@@ -8,7 +8,7 @@ use super::bus::{BusPlace, Target};
 use super::decode::{Found, bytes_to};
 use super::node::{Facing, Node};
 use super::note::{Decision, Note};
-use super::route::{Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};
+use super::route::{Direction, End, Ended, Explain, Leg, Loss, Packet, Route, Where, Why};
 use super::{BusId, Fabric, FunctionId, LinkId};
 use crate::tlp::{Access, AddressType, Request};
 use peerdma::addr::Bdf;
@@ -41,7 +41,7 @@ pub(super) struct Arrival {
 }
 
 /// How one bus ends for a request.
-type Hop = ControlFlow<End, Arrival>;
+type Hop = ControlFlow<Ended, Arrival>;
 
 impl Fabric {
     /// The way of a request from the function that its requester ID names.
@@ -70,8 +70,7 @@ impl Fabric {
             payload_bytes: 0,
             is_aliased: false,
         };
-        let end = walk.run(sender);
-        route.end = end;
+        let Ended = walk.run(sender);
     }
 }
 
@@ -87,7 +86,7 @@ impl Route {
 }
 
 impl RequestWalk<'_> {
-    fn run(&mut self, sender: FunctionId) -> End {
+    fn run(&mut self, sender: FunctionId) -> Ended {
         let Some(node) = self.fabric.nodes.get(sender.index()) else {
             return self.lost(Where::Nowhere, Why::NoSuchRequester);
         };
@@ -108,22 +107,20 @@ impl RequestWalk<'_> {
             redirected: false,
         };
         loop {
-            match self.on_bus(arrival) {
+            let node = self.fabric.node(arrival.function);
+            let bus = node.bus;
+            let hop = match node.above {
+                BusPlace::Root(root) => return self.root_complex(root, arrival),
+                BusPlace::Below { bridge, facing } => match facing {
+                    Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
+                    Facing::Switch => self.in_switch(arrival, bus, bridge),
+                    Facing::Conventional => self.on_conventional(arrival, bus, bridge),
+                },
+            };
+            match hop {
                 ControlFlow::Continue(next) => arrival = next,
                 ControlFlow::Break(end) => return end,
             }
-        }
-    }
-
-    fn on_bus(&mut self, arrival: Arrival) -> Hop {
-        let bus = self.fabric.node(arrival.function).bus;
-        match self.fabric.bus(bus).place {
-            BusPlace::Root(root) => ControlFlow::Break(self.root_complex(root, arrival)),
-            BusPlace::Below { bridge, facing } => match facing {
-                Facing::Port(link) => self.on_link(arrival, bus, bridge, link),
-                Facing::Switch => self.in_switch(arrival, bus, bridge),
-                Facing::Conventional => self.on_conventional(arrival, bus, bridge),
-            },
         }
     }
 
@@ -143,7 +140,7 @@ impl RequestWalk<'_> {
 
     /// Another function of the same device may claim the address; its sender's ACS decides whether the request leaves
     /// the device all the same.
-    fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<End> {
+    fn inside_device(&mut self, sender: FunctionId, bus: BusId) -> Option<Ended> {
         let target = self.claimed_by_other(bus, sender)?;
         let peer = target.function;
         match self.turn_in_device(sender, peer) {
@@ -336,7 +333,7 @@ impl RequestWalk<'_> {
     }
 
     #[inline]
-    pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<End> {
+    pub(super) fn check_size(&mut self, receiver: FunctionId) -> Option<Ended> {
         let too_large = self.fabric.too_large(receiver, self.payload_bytes)?;
         let at = Where::Function(receiver);
         self.note(at, || too_large);
@@ -348,12 +345,12 @@ impl RequestWalk<'_> {
     }
 
     #[cold]
-    pub(super) fn lost(&mut self, at: Where, why: Why) -> End {
-        End::Lost(Loss {
+    pub(super) fn lost(&mut self, at: Where, why: Why) -> Ended {
+        self.route.ends(End::Lost(Loss {
             at,
             why,
             packet: Packet::Request,
-        })
+        }))
     }
 
     #[inline]
@@ -377,7 +374,7 @@ impl Fabric {
 
     pub(super) fn is_on_conventional_bus(&self, node: &Node) -> bool {
         matches!(
-            self.bus(node.bus).place,
+            node.above,
             BusPlace::Below {
                 facing: Facing::Conventional,
                 ..

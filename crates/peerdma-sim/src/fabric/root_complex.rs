@@ -4,10 +4,10 @@ use super::acs::Turn;
 use super::bus::Target;
 use super::decode::Found;
 use super::host::{Physical, Root};
-use super::iommu::{FaultReason, IommuFault};
+use super::iommu::FaultReason;
 use super::note::Decision;
 use super::request::{Arrival, RequestWalk};
-use super::route::{End, Leg, Loss, Packet, Route, Where, Why};
+use super::route::{End, Ended, Leg, Loss, Packet, Route, Where, Why};
 use super::{Fabric, FunctionId};
 use crate::tlp::{Access, AddressType, Ordering, Request};
 use peerdma::addr::Bdf;
@@ -18,7 +18,7 @@ const INTERRUPTS: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
 
 impl RequestWalk<'_> {
     /// A request has come up to the root with this index.
-    pub(super) fn root_complex(&mut self, root: u32, arrival: Arrival) -> End {
+    pub(super) fn root_complex(&mut self, root: u32, arrival: Arrival) -> Ended {
         self.route.legs.push(Leg::RootComplex);
         let fabric = self.fabric;
         let Some(from) = fabric.host.roots.get(root as usize) else {
@@ -37,7 +37,7 @@ impl RequestWalk<'_> {
             }
             Some(Physical::Ram) => {
                 self.note(from.place(), || Decision::Ram { phys });
-                End::Ram { phys }
+                self.route.ends(End::Ram { phys })
             }
             Some(Physical::Window {
                 root: to,
@@ -51,7 +51,7 @@ impl RequestWalk<'_> {
     }
 
     /// The physical address that a request is for: through the IOMMU, or by the inbound offset.
-    fn physical(&mut self, from: &Root) -> Result<u64, End> {
+    fn physical(&mut self, from: &Root) -> Result<u64, Ended> {
         let mode = self.fabric.host.iommu;
         if self.is_translated() {
             return self.physical_of_translated(from, mode);
@@ -65,18 +65,19 @@ impl RequestWalk<'_> {
         let iova = self.address;
         self.check_interrupt(from, iova)?;
         let (requester, access) = (self.route.requester, self.request.access);
-        match self.fabric.iommu.translate(requester, iova, access) {
-            Ok(found) => {
+        match self.fabric.iommu.look_up(requester, iova) {
+            Ok(found) if found.rights.allow(access) => {
                 let phys = found.phys;
                 self.note(Where::Iommu, || Decision::Translated { iova, phys });
                 self.hold(found.holds_bytes);
                 Ok(phys)
             }
-            Err(IommuFault { why, .. }) => Err(self.fault(why)),
+            Ok(_) => Err(self.fault(FaultReason::Rights)),
+            Err(why) => Err(self.fault(why)),
         }
     }
 
-    fn physical_of_translated(&mut self, from: &Root, mode: IommuMode) -> Result<u64, End> {
+    fn physical_of_translated(&mut self, from: &Root, mode: IommuMode) -> Result<u64, Ended> {
         if mode == IommuMode::Off {
             self.note(from.place(), || Decision::TranslatedWithoutIommu);
             return Err(self.lost(from.place(), Why::UnsupportedRequest));
@@ -92,7 +93,7 @@ impl RequestWalk<'_> {
         Ok(phys)
     }
 
-    fn fault(&mut self, why: FaultReason) -> End {
+    fn fault(&mut self, why: FaultReason) -> Ended {
         let iova = self.address;
         self.note(Where::Iommu, || Decision::Fault { why, iova });
         // Beyond the page others may be refused for other reasons, or not at all.
@@ -100,7 +101,7 @@ impl RequestWalk<'_> {
         self.lost(Where::Iommu, Why::IommuFault)
     }
 
-    fn add_inbound_offset(&mut self, from: &Root) -> Result<u64, End> {
+    fn add_inbound_offset(&mut self, from: &Root) -> Result<u64, Ended> {
         match self.address.checked_add_signed(from.inbound_offset) {
             Some(phys) => {
                 self.hold((u64::MAX - phys).saturating_add(1));
@@ -117,7 +118,7 @@ impl RequestWalk<'_> {
         }
     }
 
-    fn check_interrupt(&mut self, from: &Root, address: u64) -> Result<(), End> {
+    fn check_interrupt(&mut self, from: &Root, address: u64) -> Result<(), Ended> {
         let (first, last) = INTERRUPTS;
         if self.request.access == Access::Read {
             return Ok(());
@@ -127,13 +128,13 @@ impl RequestWalk<'_> {
         } else if address <= last {
             self.hold(last - address + 1);
             self.note(from.place(), || Decision::Interrupt);
-            return Err(End::Interrupt);
+            return Err(self.route.ends(End::Interrupt));
         }
         Ok(())
     }
 
     /// From device to device, if the root complex does that.
-    fn forward(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> End {
+    fn forward(&mut self, root: u32, to: u32, phys: u64, arrival: Arrival) -> Ended {
         let roots = &self.fabric.host.roots;
         let (from, beyond) = (&roots[root as usize], &roots[to as usize]);
         let bus_address = self.address;
@@ -169,7 +170,7 @@ impl RequestWalk<'_> {
     }
 
     #[inline]
-    fn on_root_bus(&mut self, root: &Root) -> Result<Target, End> {
+    fn on_root_bus(&mut self, root: &Root) -> Result<Target, Ended> {
         let target = root.bus.and_then(|bus| self.claimed(bus));
         target.ok_or_else(|| {
             let address = self.address;
@@ -253,13 +254,12 @@ impl Fabric {
             payload_bytes: 0,
             is_aliased: false,
         };
-        let end = match walk.on_root_bus(root) {
+        let Ended = match walk.on_root_bus(root) {
             Ok(target) => {
                 walk.payload_bytes = walk.sender_payload_bytes(self.node(target.function));
                 walk.take(target)
             }
             Err(end) => end,
         };
-        route.end = end;
     }
 }

@@ -50,6 +50,13 @@ impl Route {
         }
     }
 
+    /// It ends so.
+    #[inline]
+    pub(super) fn ends(&mut self, end: End) -> Ended {
+        self.end = end;
+        Ended
+    }
+
     /// Did it lead through the root complex?
     pub fn crosses_root_complex(&self) -> bool {
         self.legs.contains(&Leg::RootComplex)
@@ -61,6 +68,11 @@ impl Default for Route {
         Self::new(Explain::Nothing)
     }
 }
+
+/// A walk has come to its end, which the route says: handing that down from call to call would cost more than the walk.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub(super) struct Ended;
 
 /// One step of a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -48,11 +48,8 @@ fn device(value: Value<'_, '_>) -> Result<Device, MachineError> {
 
 fn nvme(table: &mut Table<'_, '_>) -> Result<Kind, MachineError> {
     let namespaces = match table.take("namespace") {
-        Some(value) if value.each().len() > MOST_NAMESPACES => {
-            return Err(value.wrong(format!("at most {MOST_NAMESPACES} namespaces")));
-        }
         Some(value) => value
-            .each()
+            .each_of("namespaces of a controller", MOST_NAMESPACES)?
             .into_iter()
             .map(namespace)
             .collect::<Result<_, _>>()?,
@@ -76,7 +73,12 @@ fn namespace(value: Value<'_, '_>) -> Result<NamespaceKind, MachineError> {
         }
     })?;
     let file = table.take_some("file", |value| {
-        value.text("the path of a file").map(PathBuf::from)
+        const EXPECTED: &str = "the path of a file, such as \"ssd.img\"";
+        let path = value.text(EXPECTED)?;
+        match path.is_empty() || path.contains('\0') {
+            true => Err(value.wrong(EXPECTED)),
+            false => Ok(PathBuf::from(path)),
+        }
     })?;
     table.finish()?;
     Ok(NamespaceKind {

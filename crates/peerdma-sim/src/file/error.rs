@@ -26,7 +26,8 @@ pub struct MachineError {
 pub enum Wrong {
     /// It is larger than is ever taken in.
     #[error(
-        "the file has {size_bytes} bytes; a machine file has at most {}",
+        "the file has {size_bytes} bytes; a machine file has at most {}: leave out comments and keys that say what is so by \
+         itself",
         super::MOST_FILE_BYTES
     )]
     FileTooLarge {
@@ -39,6 +40,21 @@ pub enum Wrong {
         /// What the parser says.
         message: String,
     },
+    /// Tables or arrays lie in one another deeper than the parser follows.
+    #[error(
+        "tables or arrays are nested too deeply to be read; nothing that can be written here is: take the inner ones out"
+    )]
+    Nested,
+    /// There are too many of something.
+    #[error(
+        "there are more than {most} {what}, which is all that there can be; leave out those from here on"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// A key that nothing here has.
     #[error("{}", unknown_key(.key, .table, .known))]
     UnknownKey {
@@ -46,7 +62,7 @@ pub enum Wrong {
         key: String,
         /// Of what.
         table: &'static str,
-        /// The keys that there are, the most similar one first.
+        /// The keys that there are: one that is similar first, the others by name.
         known: Vec<&'static str>,
     },
     /// A key is missing.
@@ -87,12 +103,16 @@ pub enum Wrong {
     },
     /// Bridges are nested too deeply.
     #[error(
-        "bridges are nested more than {} deep; plug the rest in further up",
+        "more than {} bridges lie above one another (a switch counts twice: the port above it, and its own); plug the \
+         rest in further up",
         super::MOST_LEVELS
     )]
     TooDeep,
     /// There are too many functions.
-    #[error("the machine has more than {} functions", crate::firmware::MOST_FUNCTIONS)]
+    #[error(
+        "the machine has more than {} functions, which is all that is simulated; leave out those from here on",
+        crate::firmware::MOST_FUNCTIONS
+    )]
     TooManyFunctions,
     /// A domain has no bus numbers left.
     #[error(
@@ -150,7 +170,8 @@ fn unknown_key(key: &str, table: &str, known: &[&str]) -> String {
     }
 }
 
-fn is_similar(a: &str, b: &str) -> bool {
+/// Is `a` likely a misspelt `b`?
+pub(super) fn is_similar(a: &str, b: &str) -> bool {
     distance(a, b) <= 1 + b.len() / 3
 }
 

@@ -1,11 +1,12 @@
 //! The top of a machine file: processor, IOMMU, RAM, time, firmware, host bridges.
 
-use super::error::MachineError;
+use super::error::{MachineError, Wrong};
 use super::port;
 use super::table::{Table, Value};
 use super::value;
 use super::{BarHabit, Habits, Host, HostBridge, Machine, PayloadHabit, device};
 use crate::blueprint::{Nature, Siblings, identity};
+use crate::firmware::{MOST_HOST_BRIDGES, MOST_RANGES};
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::snapshot::{Cpu, Forwarding, HostWindow, IommuMode, KernelVersion};
 
@@ -18,21 +19,23 @@ pub(super) fn machine(mut table: Table<'_, '_>) -> Result<Machine, MachineError>
         kernel: table.take_or("kernel", Host::DEFAULT_KERNEL, kernel)?,
         iommu: table.take_or("iommu", IommuMode::Off, iommu)?,
         ram: match table.take("ram") {
-            Some(ram) => ram
-                .each()
-                .into_iter()
-                .map(value::range)
-                .collect::<Result<_, _>>()?,
+            Some(value) => ram(value)?,
             None => Host::default_ram(),
         },
     };
     let nature = nature(&mut table)?;
     let firmware = table.take_or("firmware", Habits::default(), habits)?;
     let expected = "at least one [[bridge]]";
-    let bridges = table
-        .take("bridge")
-        .ok_or_else(|| table.missing("bridge", expected))?;
-    let bridges = bridges.each().into_iter().map(bridge).collect::<Result<_, _>>()?;
+    let Some(all) = table.take("bridge") else {
+        // A misspelt key says more than a missing one.
+        table.finish()?;
+        return Err(table.missing("bridge", expected));
+    };
+    let bridges = all.each_of("host bridges", MOST_HOST_BRIDGES)?;
+    if bridges.is_empty() {
+        return Err(all.wrong(expected));
+    }
+    let bridges = bridges.into_iter().map(bridge).collect::<Result<_, _>>()?;
     table.finish()?;
     Ok(Machine {
         host,
@@ -72,6 +75,29 @@ impl Default for Host {
             ram: Self::default_ram(),
         }
     }
+}
+
+fn ram(value: Value<'_, '_>) -> Result<Vec<Span<PhysAddr>>, MachineError> {
+    let mut ranges: Vec<Span<PhysAddr>> = Vec::new();
+    for value in value.each_of("ranges of RAM", MOST_RANGES)? {
+        let range = value::range(value)?;
+        let meets = |other: &&Span<PhysAddr>| other.first() <= range.last() && range.first() <= other.last();
+        if let Some(other) = ranges.iter().find(meets) {
+            let conflict = Wrong::Conflict {
+                what: format!(
+                    "two ranges of RAM overlap: {:#x} to {:#x} and {:#x} to {:#x}",
+                    other.first().to_u64(),
+                    other.last().to_u64(),
+                    range.first().to_u64(),
+                    range.last().to_u64()
+                ),
+                instead: "let every range start behind the one before".into(),
+            };
+            return Err(conflict.at(value.at()));
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
 }
 
 fn cpu(value: Value<'_, '_>) -> Result<Cpu, MachineError> {
@@ -160,7 +186,10 @@ fn bridge(value: Value<'_, '_>) -> Result<HostBridge, MachineError> {
             .map(|node| node as u32),
         bus_offset: table.take_or("offset", 0, value::offset)?,
         windows: match table.take("window") {
-            Some(value) => value.each().into_iter().map(window).collect::<Result<_, _>>()?,
+            Some(value) => {
+                let windows = value.each_of("windows of a host bridge", MOST_RANGES)?;
+                windows.into_iter().map(window).collect::<Result<_, _>>()?
+            }
             None => Vec::new(),
         },
         inbound_offset: table.take_or("inbound-offset", 0, value::offset)?,
@@ -198,7 +227,8 @@ fn window(value: Value<'_, '_>) -> Result<HostWindow, MachineError> {
     if bytes == 0 || !is_whole(bytes) || !is_whole(first) || !is_whole(cpu) {
         return Err(value.wrong("a window that starts and ends at whole MiB"));
     }
-    let last = BusAddr::from_u64(first + (bytes - 1));
+    value::last_address(cpu, bytes, size)?;
+    let last = BusAddr::from_u64(value::last_address(first, bytes, size)?);
     let span = Span::new(BusAddr::from_u64(first), last);
     Ok(HostWindow {
         bus: span.map_err(|_| size.wrong("a size above 0"))?,

@@ -29,7 +29,7 @@ use toml::de::DeTable;
 
 /// The largest file that is taken in.
 pub const MOST_FILE_BYTES: usize = 1 << 20;
-/// How deep bridges may be nested below a host bridge.
+/// How many bridges may lie above one another below a host bridge, which is how many buses; a switch is two.
 pub const MOST_LEVELS: usize = 32;
 
 /// A link of which nobody says anything, trained to its best.
@@ -58,11 +58,6 @@ pub fn read(text: &str) -> Result<Machine, MachineError> {
         return Err(Wrong::FileTooLarge { size_bytes }.at(At::default()));
     }
     let lines = Lines::new(text);
-    let entries = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(At::default(), |span| lines.at(&span));
-        let message = table::shortened_to(error.message(), 200);
-        Wrong::Toml { message }.at(at)
-    })?;
-    let start = At { line: 1, column: 1 };
-    host::machine(Table::new("a machine", start, entries.get_ref(), &lines))
+    let entries = DeTable::parse(text).map_err(|error| table::of_parser(&error, &lines))?;
+    host::machine(Table::new("a machine", lines.end(), entries.get_ref(), &lines))
 }

@@ -13,7 +13,7 @@ pub(crate) const DEFAULT_LINK: LinkState = LinkState {
     width: 16,
 };
 
-/// The ports under `port`.
+/// The ports under `port`, below so many bridges.
 pub(super) fn ports(table: &mut Table<'_, '_>, level: usize) -> Result<Vec<Port>, MachineError> {
     match table.take("port") {
         Some(value) => value.each().into_iter().map(|value| port(value, level)).collect(),
@@ -21,7 +21,7 @@ pub(super) fn ports(table: &mut Table<'_, '_>, level: usize) -> Result<Vec<Port>
     }
 }
 
-/// The bridges under `conventional`.
+/// The bridges under `conventional`, below so many bridges.
 pub(super) fn conventional(
     table: &mut Table<'_, '_>,
     level: usize,
@@ -65,9 +65,7 @@ impl Common {
 
 fn port(value: Value<'_, '_>, level: usize) -> Result<Port, MachineError> {
     let mut table = value.table("a port")?;
-    if level >= MOST_LEVELS {
-        return Err(Wrong::TooDeep.at(table.at));
-    }
+    check_level(level, &table)?;
     let port = Port {
         common: common(&mut table)?,
         link: Link {
@@ -99,11 +97,12 @@ fn port(value: Value<'_, '_>, level: usize) -> Result<Port, MachineError> {
 
 fn switch(value: Value<'_, '_>, level: usize) -> Result<PcieSwitch, MachineError> {
     let mut table = value.table("a switch")?;
+    check_level(level, &table)?;
     let switch = PcieSwitch {
         common: common(&mut table)?,
         link: table.take_some("link", value::link)?,
         windows: table.take_or("windows", Switched::On, windows)?,
-        ports: ports(&mut table, level)?,
+        ports: ports(&mut table, level + 1)?,
     };
     table.finish()?;
     Ok(switch)
@@ -111,9 +110,7 @@ fn switch(value: Value<'_, '_>, level: usize) -> Result<PcieSwitch, MachineError
 
 fn conventional_bridge(value: Value<'_, '_>, level: usize) -> Result<ConventionalBridge, MachineError> {
     let mut table = value.table("a bridge to a conventional bus")?;
-    if level >= MOST_LEVELS {
-        return Err(Wrong::TooDeep.at(table.at));
-    }
+    check_level(level, &table)?;
     let bridge = ConventionalBridge {
         common: common(&mut table)?,
         link: table.take_some("link", value::link)?,
@@ -123,6 +120,14 @@ fn conventional_bridge(value: Value<'_, '_>, level: usize) -> Result<Conventiona
     };
     table.finish()?;
     Ok(bridge)
+}
+
+/// May a bridge be below so many others?
+fn check_level(level: usize, table: &Table<'_, '_>) -> Result<(), MachineError> {
+    match level < MOST_LEVELS {
+        true => Ok(()),
+        false => Err(Wrong::TooDeep.at(table.at)),
+    }
 }
 
 fn windows(value: Value<'_, '_>) -> Result<Switched, MachineError> {

@@ -1,7 +1,7 @@
 //! Reading a TOML table key by key: whoever asks for a key knows it, and what nobody asked for is an error that names
 //! the most similar key.
 
-use super::error::{At, MachineError, Wrong, distance};
+use super::error::{At, MachineError, Wrong, distance, is_similar};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -18,6 +18,28 @@ impl<'t> Lines<'t> {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         Self { text, starts }
+    }
+
+    /// Where a parser's error is. It names no place where keys have too many parts: then it is where most of them are.
+    pub(crate) fn at_error(&self, span: Option<Range<usize>>) -> At {
+        let dots = |line: &str| line.bytes().filter(|byte| *byte == b'.').count();
+        let start = match span {
+            Some(span) => span.start,
+            None => {
+                // Of several the first.
+                let lines = self.starts.iter().zip(self.text.split('\n'));
+                let longest = lines.min_by_key(|(_, line)| std::cmp::Reverse(dots(line)));
+                longest.map_or(0, |(start, _)| *start)
+            }
+        };
+        self.at(&(start..start))
+    }
+
+    /// Where something that is missing would be added.
+    pub(crate) fn end(&self) -> At {
+        let end = self.text.trim_end().len();
+        let line = self.at(&(end..end)).line;
+        At { line, column: 1 }
     }
 
     pub(crate) fn at(&self, span: &Range<usize>) -> At {
@@ -91,30 +113,50 @@ impl<'a, 't> Table<'a, 't> {
         self.take(key).map(read).transpose()
     }
 
+    /// The error for a key that has to be there; one that looks like it is taken for a misspelt one.
     pub(crate) fn missing(&self, key: &'static str, expected: &'static str) -> MachineError {
         let table = self.what;
-        Wrong::MissingKey { key, table, expected }.at(self.at)
+        let misspelt = self.unknown().filter(|(found, _)| is_similar(found, key));
+        match misspelt.min_by_key(|(found, at)| (distance(found, key), at.line, at.column)) {
+            Some((found, at)) => {
+                let (key, known) = (shortened(found), vec![key]);
+                Wrong::UnknownKey { key, table, known }.at(at)
+            }
+            None => Wrong::MissingKey { key, table, expected }.at(self.at),
+        }
     }
 
-    /// All keys were asked for.
-    pub(crate) fn finish(self) -> Result<(), MachineError> {
+    /// Keys that nobody has asked for, and where they are.
+    fn unknown(&self) -> impl Iterator<Item = (&str, At)> {
         let unknown = self.entries.iter().filter(|(key, _)| {
             let key: &str = key.get_ref();
             !self.asked.contains(&key)
         });
-        let Some((key, _)) = unknown.min_by_key(|(key, _)| key.span().start) else {
+        unknown.map(|(key, _)| {
+            let name: &str = key.get_ref();
+            (name, self.lines.at(&key.span()))
+        })
+    }
+
+    /// Were all keys asked for?
+    pub(crate) fn finish(&self) -> Result<(), MachineError> {
+        let first = self.unknown().min_by_key(|(_, at)| (at.line, at.column));
+        let Some((name, at)) = first else {
             return Ok(());
         };
-        let name: &str = key.get_ref();
-        let mut known = self.asked;
-        known.sort_by_key(|candidate| distance(name, candidate));
+        let mut known = self.asked.clone();
+        known.sort_unstable();
         known.dedup();
+        let nearest = (0..known.len()).min_by_key(|index| distance(name, known[*index]));
+        if let Some(nearest) = nearest.filter(|index| is_similar(name, known[*index])) {
+            known[..=nearest].rotate_right(1);
+        }
         let wrong = Wrong::UnknownKey {
             key: shortened(name),
             table: self.what,
             known,
         };
-        Err(wrong.at(self.lines.at(&key.span())))
+        Err(wrong.at(at))
     }
 }
 
@@ -130,6 +172,7 @@ impl<'a, 't> Value<'a, 't> {
             DeValue::Integer(number) => shortened(&number.to_string()),
             DeValue::Boolean(value) => value.to_string(),
             DeValue::Float(number) => shortened(number.as_str()),
+            DeValue::Array(array) if array.is_empty() => "an empty list".into(),
             other => format!("of type {}", other.type_str()),
         };
         let wrong = Wrong::Value {
@@ -184,6 +227,15 @@ impl<'a, 't> Value<'a, 't> {
         Ok(Table::new(what, self.at(), entries, self.lines))
     }
 
+    /// [`Self::each`], of which there may be so many.
+    pub(crate) fn each_of(self, what: &'static str, most: usize) -> Result<Vec<Self>, MachineError> {
+        let values = self.each();
+        match values.get(most) {
+            Some(first_too_many) => Err(Wrong::TooMany { what, most }.at(first_too_many.at())),
+            None => Ok(values),
+        }
+    }
+
     /// The values of an array; a value that is no array stands for an array of itself.
     pub(crate) fn each(self) -> Vec<Self> {
         match self.value.get_ref().as_array() {
@@ -191,6 +243,18 @@ impl<'a, 't> Value<'a, 't> {
             None => vec![self],
         }
     }
+}
+
+/// What a parser finds wrong with the text itself.
+pub(crate) fn of_parser(error: &toml::de::Error, lines: &Lines<'_>) -> MachineError {
+    let message = error.message();
+    let wrong = match message.contains("recurs") {
+        true => Wrong::Nested,
+        false => Wrong::Toml {
+            message: shortened_to(message, 200),
+        },
+    };
+    wrong.at(lines.at_error(error.span()))
 }
 
 /// What of a foreign text is repeated in an error.

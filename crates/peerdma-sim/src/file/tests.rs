@@ -109,7 +109,10 @@ fn hostile_files_are_refused_within_bounds() {
     let ports = "[[bridge.port]]\n[bridge.port.switch]\n".to_owned()
         + &"[[bridge.port.switch.port]]\n[bridge.port.switch.port.switch]\n".repeat(32);
     assert!(error(&format!("[[bridge]]\n{}", ports.repeat(4))).contains("no bus number left"));
-    assert!(error(&"[[bridge]]\n".repeat(300)).contains("there can be 256"));
+    assert!(
+        error(&"[[bridge]]\n".repeat(300))
+            .starts_with("line 257, column 1: there are more than 256 host bridges")
+    );
     assert!(error(&" ".repeat(MOST_FILE_BYTES + 1)).contains("at most"));
     assert!(
         error(&format!(
@@ -127,6 +130,94 @@ fn the_shortest_file_is_a_whole_machine() {
     let blueprint = load("[[bridge]]\nport = { device = { kind = \"nvme\" } }\n").unwrap();
     assert_eq!(blueprint.snapshot.functions().len(), 3);
     assert_eq!(blueprint.devices.len(), 1);
+}
+
+#[test]
+fn no_range_reaches_beyond_the_addresses_that_there_are() {
+    for text in [
+        "ram = [{ from = 0xffffffffff000, size = 8192 }]\n[[bridge]]",
+        "ram = [{ from = 4096, size = \"4096 TiB\" }]\n[[bridge]]",
+        "[[bridge]]\nwindow = { bus = 0xfffffffe00000, size = \"3 MiB\" }",
+        "[[bridge]]\nwindow = { bus = 0x80000000, cpu = 0xfffffffe00000, size = \"3 MiB\" }",
+    ] {
+        assert!(error(text).contains("ends below 2^52"), "{}", error(text));
+    }
+    assert!(load("[[bridge]]\nwindow = { bus = 0xfffffffe00000, size = \"2 MiB\" }").is_ok());
+}
+
+#[test]
+fn a_switch_counts_as_the_two_bridges_that_it_is() {
+    let below = |count: usize| {
+        let switches = "{ switch = { port = ".repeat(count) + "{}" + &" } }".repeat(count);
+        format!("[[bridge]]\nport = {switches}\n")
+    };
+    assert!(load(&below(15)).is_ok());
+    // 32 bridges, and one below.
+    assert!(error(&below(16)).contains("more than 32 bridges lie above one another"));
+    let chain = |count: usize| {
+        "[[bridge]]\nconventional = ".to_owned()
+            + &"{ conventional = ".repeat(count)
+            + "{}"
+            + &"}".repeat(count)
+    };
+    assert!(load(&chain(31)).is_ok());
+    assert!(error(&chain(32)).contains("more than 32 bridges"));
+}
+
+#[test]
+fn an_error_about_the_whole_file_has_a_line_too() {
+    let mut nested = String::from("[[bridge]]\n[[bridge.port]]\n");
+    nested += &format!("[bridge.port{}]\n", ".switch.port".repeat(40));
+    for (text, line, part) in [
+        (nested.as_str(), 3, "nested too deeply"),
+        (&format!("\nseed = {}", "[".repeat(200)), 2, "nested too deeply"),
+        ("[[bridge]]\n[host]\nx = 1", 2, "a machine has no `host`"),
+        (
+            "\nram = [\n{ from = 0, size = 4096 },\n{ from = 4095, size = 1 }]\n[[bridge]]",
+            4,
+            "two ranges of RAM overlap: 0x0 to 0xfff and 0xfff to 0xfff",
+        ),
+        ("seed = 1\n\n# Nothing else.\n", 3, "a machine needs `bridge`"),
+        (
+            "seed = 1\nbridge = []",
+            2,
+            "`bridge` is an empty list; write at least one [[bridge]]",
+        ),
+        (
+            "seed = 1\n[[brige]]",
+            2,
+            "a machine has no `brige`; did you mean `bridge`?",
+        ),
+        (
+            "[[bridge]]\ndevice = [\n{ kimd = \"card\" }]",
+            3,
+            "a device has no `kimd`; did you mean `kind`?",
+        ),
+        (
+            "[[bridge]]\nport = { device = { kind = \"nvme\", namespace = [\n{ file = \"\" }] } }",
+            3,
+            "`file` is \"\"; write the path of a file",
+        ),
+    ] {
+        let found = error(text);
+        assert!(
+            found.starts_with(&format!("line {line}, ")) && found.contains(part),
+            "{text}\n gives: {found}"
+        );
+    }
+}
+
+#[test]
+fn the_keys_that_there_are_come_in_the_order_of_their_names() {
+    assert!(
+        error("[[bridge]]\nfirmware = 1\nqqqqqqqqq = 1")
+            .contains("a host bridge has no `firmware`; it has bus, conventional, device, domain,")
+    );
+    let keys = error("[[bridge]]\n[firmware]\nqqqqqqqqq = 1");
+    assert!(
+        keys.ends_with("firmware has no `qqqqqqqqq`; it has bars, bus-master, memory, mps"),
+        "{keys}"
+    );
 }
 
 proptest! {

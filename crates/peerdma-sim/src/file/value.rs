@@ -87,9 +87,24 @@ fn signed(text: &str) -> Option<i64> {
     i64::try_from(number).ok().map(|number| sign * number)
 }
 
+/// Physical addresses have at most 52 bits on x86 (Intel SDM 3A 4.1.4), and are not wider elsewhere in practice.
+const ADDRESSES: u64 = 1 << 52;
+
 /// An address below 2^52.
 pub(super) fn address(value: Value<'_, '_>) -> Result<u64, MachineError> {
-    value.number(0, (1 << 52) - 1)
+    value.number(0, ADDRESSES - 1)
+}
+
+/// The last address of a range of `len_bytes` from `first` on, of which `size` says the length.
+pub(super) fn last_address(first: u64, len_bytes: u64, size: Value<'_, '_>) -> Result<u64, MachineError> {
+    let last = first.checked_add(len_bytes.saturating_sub(1));
+    let last = last.filter(|last| *last < ADDRESSES && len_bytes > 0);
+    last.ok_or_else(|| {
+        let most = ADDRESSES.saturating_sub(first);
+        size.wrong(format!(
+            "a size from 1 to {most:#x} bytes: what starts at {first:#x} ends below 2^52"
+        ))
+    })
 }
 
 /// `{ from = 0, size = "2 GiB" }`.
@@ -102,13 +117,10 @@ pub(super) fn range(value: Value<'_, '_>) -> Result<Span<PhysAddr>, MachineError
     let bytes = table
         .take("size")
         .ok_or_else(|| table.missing("size", "how long it is, such as \"2 GiB\""))?;
-    let len = size(bytes, 1 << 52)?;
-    let last = first + len.max(1) - 1;
+    let len = size(bytes, ADDRESSES)?;
+    let last = last_address(first, len, bytes)?;
     let span = Span::new(PhysAddr::from_u64(first), PhysAddr::from_u64(last));
-    let span = span
-        .ok()
-        .filter(|_| len > 0)
-        .ok_or_else(|| bytes.wrong("a size above 0"))?;
+    let span = span.map_err(|_| bytes.wrong("a size above 0"))?;
     table.finish()?;
     Ok(span)
 }

@@ -18,11 +18,13 @@ mod slots;
 mod window;
 
 use crate::blueprint::Blueprint;
-use crate::file::{Machine, MachineError, Wrong};
+use crate::file::{At, Machine, MachineError, Wrong};
+use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
 use peerdma::snapshot::{Host, HostBridge, Snapshot, Warnings};
 use plan::Plan;
 use room::{LowPool, Rooms};
+use std::collections::BTreeMap;
 
 /// The most functions that a machine may have.
 pub const MOST_FUNCTIONS: usize = 65_536;
@@ -30,6 +32,20 @@ pub const MOST_FUNCTIONS: usize = 65_536;
 pub const MOST_HOST_BRIDGES: usize = 256;
 /// The most RAM ranges that a machine may have, and windows that one host bridge may have.
 pub const MOST_RANGES: usize = 64;
+
+/// Where the file describes the function at each address, for errors that only show when the machine is switched on.
+///
+/// # Errors
+/// As [`boot`], where functions cannot be numbered.
+pub fn places(machine: &Machine) -> Result<BTreeMap<Bdf, At>, MachineError> {
+    let plan = Plan::new(machine)?;
+    let places = plan.nodes.iter().map(|node| {
+        let host = machine.bridges.get(node.host).map(|bridge| bridge.at);
+        let at = node.role.common().map(|common| common.at);
+        (node.bdf, at.or(host).unwrap_or_default())
+    });
+    Ok(places.collect())
+}
 
 /// Numbers a machine and assigns its addresses.
 ///

@@ -6,7 +6,7 @@ use super::issue::RAM_PS_PER_BYTE;
 use super::landing::Landings;
 use super::queue::Event;
 use crate::device::{Purpose, Region};
-use crate::fabric::{End, Loss, Packet, Where, Why};
+use crate::fabric::{End, Loss, Packet, Why};
 use crate::memory::Place;
 use crate::tlp::Request;
 
@@ -41,7 +41,10 @@ impl Machine {
                     Some((place, follow_bytes)) if follow_bytes >= len_bytes => {
                         (place, follow_bytes, Landings::NOBODY)
                     }
-                    _ => return self.core.lose(arrived_ps, *request, Self::nobody_there(end)),
+                    _ => {
+                        let loss = self.nobody_there(path, end);
+                        return self.core.lose(arrived_ps, *request, loss);
+                    }
                 }
             }
             End::Function {
@@ -86,12 +89,9 @@ impl Machine {
         self.deliver(&piece, bulk);
     }
 
-    pub(super) fn nobody_there(end: End) -> Loss {
+    pub(super) fn nobody_there(&self, path: u32, end: End) -> Loss {
         Loss {
-            at: match end {
-                End::Function { function, .. } => Where::Function(function),
-                _ => Where::HostBridge { domain: 0, bus: 0 },
-            },
+            at: self.core.refuser(path, end),
             why: Why::UnsupportedRequest,
             packet: Packet::Request,
         }

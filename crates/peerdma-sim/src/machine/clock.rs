@@ -1,9 +1,18 @@
 //! The clock: what happens next, and until when.
 
-use super::queue::{Event, ItemKind, Moment};
+use super::queue::{Due, Event, ItemKind, Moment};
 use super::sender::Pace;
 use super::{Interrupt, Machine};
 use crate::time::Time;
+
+/// Up to where time may go.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    /// To what happens next.
+    Next,
+    /// To this moment.
+    At(Moment),
+}
 
 impl Machine {
     /// Nothing happens later, 106 days after the start: sums of times stay times.
@@ -12,9 +21,16 @@ impl Machine {
     /// Goes on to the next thing that happens (in the batched gear: the next that something else can see); `false` where
     /// nothing will happen any more.
     pub fn step(&mut self) -> bool {
-        if self.advance(Moment::NEVER) {
-            return true;
-        }
+        // TLP by TLP, each is a step of its own.
+        let limit = match self.core.is_single() {
+            true => Limit::Next,
+            false => Limit::At(Moment::NEVER),
+        };
+        self.advance(limit) || self.land_all()
+    }
+
+    /// When nothing else will happen, what is still on its way to memory arrives; `false` where nothing is.
+    fn land_all(&mut self) -> bool {
         let Some(last_ps) = self.core.landings.last_ps() else {
             return false;
         };
@@ -27,7 +43,7 @@ impl Machine {
     pub fn run_until(&mut self, time: Time) {
         let ps = time.as_ps().min(Self::END_PS);
         let limit = Moment { ps, turn: u64::MAX };
-        while self.advance(limit) {}
+        while self.advance(Limit::At(limit)) {}
         self.core.now_ps = self.core.now_ps.max(ps);
         self.core.land();
     }
@@ -35,56 +51,66 @@ impl Machine {
     /// Lets all happen until nothing will any more. A device that always asks to be woken again never comes to rest:
     /// use [`Self::run_until`].
     pub fn run_until_idle(&mut self) {
-        while self.step() {}
+        while self.advance(Limit::At(Moment::NEVER)) || self.land_all() {}
     }
 
-    /// Does the next thing, if it is not behind the limit.
-    fn advance(&mut self, limit: Moment) -> bool {
-        loop {
-            if self.core.queue.first().is_none_or(|(at, _)| at > limit) {
-                return false;
-            }
-            let Some((at, event)) = self.core.queue.pop() else {
-                return false;
+    /// Does the next thing, with what the same function does right after it; `false` where that is behind the limit.
+    fn advance(&mut self, limit: Limit) -> bool {
+        while let Some((at, due)) = self.core.queue.first() {
+            let until = match limit {
+                Limit::At(limit) if at > limit => return false,
+                Limit::At(limit) => limit,
+                Limit::Next => at,
             };
-            if !self.is_due(at, &event) {
-                continue;
+            self.core.queue.pop();
+            match due {
+                Due::Issue(who) if self.core.senders[who as usize].pace == Pace::At(at) => {
+                    self.come_to(at);
+                    self.act(who as usize, until);
+                }
+                Due::Serve(who) if self.core.senders[who as usize].serves_at(at) => {
+                    self.come_to(at);
+                    self.act(who as usize, until);
+                }
+                // The function has changed its plans.
+                Due::Issue(_) | Due::Serve(_) => continue,
+                Due::Other(place) => {
+                    let event = self.core.queue.take(place);
+                    if !self.is_due(&event) {
+                        continue;
+                    }
+                    self.come_to(at);
+                    self.happen(event);
+                }
             }
-            self.core.now_ps = at.ps;
-            self.core.land();
-            self.happen(event, limit);
             return true;
         }
+        false
     }
 
-    /// Does it still count, or has its function changed its plans, or been reset?
-    #[inline]
-    fn is_due(&self, at: Moment, event: &Event) -> bool {
+    fn come_to(&mut self, at: Moment) {
+        self.core.now_ps = at.ps;
+        self.core.land();
+    }
+
+    /// Does it still count, or has its function been reset?
+    fn is_due(&self, event: &Event) -> bool {
         let lives = |who: u32, life: u32| {
             (self.core.senders.get(who as usize)).is_some_and(|sender| sender.life == life)
         };
         match event {
-            Event::Issue(who) => {
-                let sender = &self.core.senders[*who as usize];
-                sender.pace == Pace::At(at)
-            }
-            Event::Serve(who) => {
-                let sender = &self.core.senders[*who as usize];
-                sender.arriving.front().is_some_and(|first| first.at == at)
-            }
             Event::Ended {
                 function, life, kind, ..
             } => *kind != ItemKind::Device || lives(*function, *life),
-            Event::Translated { function, life, .. } | Event::Wake { function, life, .. } => {
-                lives(*function, *life)
-            }
+            Event::Translated { function, life, .. }
+            | Event::Wake { function, life, .. }
+            | Event::Failed { function, life, .. } => lives(*function, *life),
             Event::Asked { .. } | Event::Write { .. } | Event::Interrupt { .. } | Event::Fault(_) => true,
         }
     }
 
-    fn happen(&mut self, event: Event, limit: Moment) {
+    fn happen(&mut self, event: Event) {
         match event {
-            Event::Issue(who) | Event::Serve(who) => self.act(who as usize, limit),
             Event::Write {
                 function,
                 bar,
@@ -108,6 +134,18 @@ impl Machine {
             } => {
                 self.core.outcomes.insert(transfer, (self.now(), outcome));
             }
+            Event::Failed {
+                function,
+                requester,
+                failure,
+                request,
+                ..
+            } => {
+                if let Some(initiator) = self.core.ids.get(function as usize) {
+                    let fabric = &mut self.core.fabric;
+                    fabric.record_failed_read(requester, *initiator, failure, &request);
+                }
+            }
             Event::Asked { .. } => self.translate(event),
             Event::Translated {
                 function,
@@ -122,11 +160,17 @@ impl Machine {
             Event::Wake { function, cookie, .. } => {
                 self.with_index(function as usize, |device, wire| device.woken(cookie, wire));
             }
-            Event::Interrupt { requester, vector } => self.core.interrupts.push_back(Interrupt {
-                time: self.now(),
-                requester,
-                vector,
-            }),
+            Event::Interrupt { requester, vector } => {
+                if self.core.interrupts.len() >= Self::MOST_INTERRUPTS {
+                    self.core.dropped_interrupts += 1;
+                    return;
+                }
+                self.core.interrupts.push_back(Interrupt {
+                    time: self.now(),
+                    requester,
+                    vector,
+                });
+            }
             Event::Fault(index) => self.mishap(index),
         }
     }

@@ -8,7 +8,7 @@ use super::sender::{Arriving, Pace};
 use super::split::completion_bytes;
 use super::trace::{Kind, Status};
 use crate::device::{Purpose, Region};
-use crate::fabric::{Completer, Direction, End, Leg, Loss, Packet, Where, Why};
+use crate::fabric::{Completer, Direction, End, Leg, Loss, Packet, Why};
 use crate::memory::Place;
 use crate::tlp::{Failure, Request};
 
@@ -24,6 +24,8 @@ enum Found {
     },
     /// It refuses.
     Refused(Why),
+    /// It is not there any more.
+    Gone,
 }
 
 impl Machine {
@@ -44,32 +46,44 @@ impl Machine {
             End::Function { function, .. } => Completer::Function(function),
             _ => Completer::RootComplex,
         };
+        let refusal = |why| Loss {
+            at: self.core.refuser(arriving.path, end),
+            why,
+            packet: Packet::Request,
+        };
+        let refused = match found {
+            Found::Refused(why) => Some(refusal(why)),
+            Found::Gone => Some(refusal(Why::LinkDown)),
+            Found::Memory { .. } | Found::Registers { .. } => None,
+        };
         let mut answer = Answer {
             completer,
             who,
-            status: match found {
-                Found::Refused(why) => Status::of(refusal(completer, why).seen_by_reader()),
-                Found::Memory { .. } | Found::Registers { .. } => Status::Successful,
+            status: match refused {
+                Some(loss) => Status::of(loss.seen_by_reader()),
+                None => Status::Successful,
             },
             request,
             tag: arriving.tag,
             purpose: read.purpose,
             failed: None,
+            is_late: false,
             sent_ps: self.core.now_ps,
             end_ps: self.core.now_ps,
             timeout_ps: arriving
                 .sent_ps
                 .saturating_add(self.core.settings.completion_timeout_ps),
         };
-        if let Found::Refused(why) = found {
-            let loss = refusal(completer, why);
+        if let Some(loss) = refused {
             self.core.lose(self.core.now_ps, request, loss);
-            if self.complete(arriving.path, 0, 0, &mut answer).is_some() {
-                answer.fail(0, loss.seen_by_reader());
-            }
+            self.refuse(arriving.path, loss, &mut answer);
         } else {
             let most = self.completion_payload_bytes(arriving.path, completer);
-            let boundary = self.core.settings.completion_boundary_bytes;
+            // Only a root complex may break them at 64 bytes (PCIe Base 2.3.1.1).
+            let boundary = match completer {
+                Completer::Function(_) => 128,
+                Completer::RootComplex => self.core.settings.completion_boundary_bytes,
+            };
             let len_bytes = u64::from(arriving.len_bytes);
             let rest_bytes = (read.len_bytes).saturating_sub(arriving.offset);
             let mut done = 0;
@@ -104,7 +118,7 @@ impl Machine {
                         Found::Registers { buffer } => {
                             self.hand_over(buffer, done, bytes, to, arrived_ps, who)
                         }
-                        Found::Refused(_) => {}
+                        Found::Refused(_) | Found::Gone => {}
                     }
                 }
                 done += bytes;
@@ -152,6 +166,9 @@ impl Machine {
                 offset,
             } => {
                 let who = function.index();
+                if !self.core.answers(who) {
+                    return Found::Gone;
+                }
                 let Some(Some(device)) = self.devices.get(who) else {
                     return Found::Refused(Why::UnsupportedRequest);
                 };
@@ -243,12 +260,43 @@ impl Machine {
             Replied::Poisoned { ps } => {
                 answer.end_ps = answer.end_ps.max(ps);
                 answer.fail(offset, Failure::Poisoned);
+                let request = Request {
+                    len_bytes: bytes as u32,
+                    ..reply.request
+                };
+                self.core.learn(answer.who, path, ps, Failure::Poisoned, request);
                 None
             }
             Replied::Lost => {
-                answer.end_ps = answer.end_ps.max(answer.timeout_ps);
-                answer.fail(offset, Failure::CompletionTimeout);
+                self.time_out(path, offset, answer);
                 None
+            }
+        }
+    }
+
+    /// Some of an answer never comes.
+    fn time_out(&mut self, path: u32, offset: u64, answer: &mut Answer) {
+        let failure = Failure::CompletionTimeout;
+        answer.end_ps = answer.end_ps.max(answer.timeout_ps);
+        answer.fail(offset, failure);
+        if !answer.is_late {
+            answer.is_late = true;
+            self.core
+                .learn(answer.who, path, answer.timeout_ps, failure, answer.request);
+        }
+    }
+
+    /// Answers a request that was given up so, or leaves it unanswered.
+    fn refuse(&mut self, path: u32, loss: Loss, answer: &mut Answer) {
+        let failure = loss.seen_by_reader();
+        match failure {
+            Failure::MasterDisabled => answer.fail(0, failure),
+            Failure::CompletionTimeout | Failure::Poisoned => self.time_out(path, 0, answer),
+            Failure::UnsupportedRequest | Failure::CompleterAbort => {
+                if let Some(ps) = self.complete(path, 0, 0, answer) {
+                    answer.fail(0, failure);
+                    self.core.learn(answer.who, path, ps, failure, answer.request);
+                }
             }
         }
     }
@@ -262,34 +310,24 @@ impl Machine {
             ..read.request
         };
         self.core.lose(arriving.at.ps, request, loss);
-        let failure = loss.seen_by_reader();
-        let timeout_ps = arriving
-            .sent_ps
-            .saturating_add(self.core.settings.completion_timeout_ps);
-        let (end_ps, failed) = match failure {
-            Failure::MasterDisabled => (self.core.now_ps, Some((0, failure))),
-            Failure::CompletionTimeout | Failure::Poisoned => (timeout_ps, Some((0, failure))),
-            Failure::UnsupportedRequest | Failure::CompleterAbort => {
-                let mut answer = Answer {
-                    completer: loss.completer(),
-                    who,
-                    status: Status::of(failure),
-                    request,
-                    tag: arriving.tag,
-                    purpose: read.purpose,
-                    failed: None,
-                    sent_ps: arriving.at.ps,
-                    end_ps: arriving.at.ps,
-                    timeout_ps,
-                };
-                if self.complete(arriving.path, 0, 0, &mut answer).is_some() {
-                    answer.fail(0, failure);
-                }
-                (answer.end_ps, answer.failed)
-            }
+        let mut answer = Answer {
+            completer: loss.completer(),
+            who,
+            status: Status::of(loss.seen_by_reader()),
+            request,
+            tag: arriving.tag,
+            purpose: read.purpose,
+            failed: None,
+            is_late: false,
+            sent_ps: arriving.at.ps,
+            end_ps: arriving.at.ps,
+            timeout_ps: arriving
+                .sent_ps
+                .saturating_add(self.core.settings.completion_timeout_ps),
         };
+        self.refuse(arriving.path, loss, &mut answer);
         self.core.paths.release(arriving.path);
-        self.answered(who, &arriving, end_ps, failed);
+        self.answered(who, &arriving, answer.end_ps, answer.failed);
     }
 
     /// It is known how and when the last answer to a request comes.
@@ -323,6 +361,8 @@ struct Answer {
     purpose: Purpose,
     /// The first bytes that do not come, and why.
     failed: Option<(u64, Failure)>,
+    /// Some of it does not come in time.
+    is_late: bool,
     sent_ps: u64,
     end_ps: u64,
     timeout_ps: u64,
@@ -333,17 +373,5 @@ impl Answer {
         if self.failed.is_none_or(|(before, _)| offset < before) {
             self.failed = Some((offset, failure));
         }
-    }
-}
-
-/// A completer's refusal of a request that has reached it.
-fn refusal(completer: Completer, why: Why) -> Loss {
-    Loss {
-        at: match completer {
-            Completer::Function(function) => Where::Function(function),
-            Completer::RootComplex => Where::HostBridge { domain: 0, bus: 0 },
-        },
-        why,
-        packet: Packet::Request,
     }
 }

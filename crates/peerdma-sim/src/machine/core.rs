@@ -7,17 +7,17 @@ use super::link::Channels;
 use super::loss::{Losses, LostTlp};
 use super::options::Gear;
 use super::path::{Map, Paths};
-use super::queue::{Event, Item, ItemKind, Queue};
+use super::queue::{Due, Event, Item, ItemKind, Queue};
 use super::ram::Ram;
 use super::sender::{Pace, Read, Sender};
 use super::steady::Steady;
 use super::trace::{Entry, Trace};
 use super::{Interrupt, MachineSettings};
 use crate::device::{Outcome, Transfer, TransferId};
-use crate::fabric::{Fabric, FunctionId, FunctionView, Loss};
+use crate::fabric::{End, Fabric, FunctionId, FunctionView, Loss, Packet, Where, Why};
 use crate::memory::{BankId, Banks};
 use crate::time::Time;
-use crate::tlp::Request;
+use crate::tlp::{Failure, Request};
 use std::collections::{BTreeMap, VecDeque};
 
 /// All of a machine but its devices' models. Functions go by their index; behind the last is the processor.
@@ -46,7 +46,9 @@ pub(super) struct Core {
     pub(super) faults: Faults,
     pub(super) trace: Option<Trace>,
     pub(super) losses: Losses,
+    /// Of which the newest are dropped where nobody takes them.
     pub(super) interrupts: VecDeque<Interrupt>,
+    pub(super) dropped_interrupts: u64,
     pub(super) outcomes: BTreeMap<TransferId, (Time, Outcome)>,
     pub(super) next_transfer: u64,
     /// Counts changes that may lead TLPs other ways.
@@ -76,14 +78,20 @@ impl Core {
     }
 
     /// What a function is set to.
+    #[inline]
     pub(super) fn view(&mut self, who: usize) -> &FunctionView {
         if self.views_of != self.routes || self.views.is_empty() {
-            self.views.clear();
-            self.views
-                .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
-            self.views_of = self.routes;
+            self.look_again();
         }
         &self.views[who]
+    }
+
+    #[cold]
+    fn look_again(&mut self) {
+        self.views.clear();
+        self.views
+            .extend(self.ids.iter().map(|id| self.fabric.function(*id)));
+        self.views_of = self.routes;
     }
 
     /// A new name for a transfer or translation.
@@ -119,13 +127,13 @@ impl Core {
             && sender.queued_issue != at
         {
             sender.queued_issue = at;
-            self.queue.push_at(at, Event::Issue(who as u32));
+            self.queue.plan(at, Due::Issue(who as u32));
         }
         if let Some(first) = sender.arriving.front()
             && sender.queued_serve != first.at
         {
             sender.queued_serve = first.at;
-            self.queue.push_at(first.at, Event::Serve(who as u32));
+            self.queue.plan(first.at, Due::Serve(who as u32));
         }
     }
 
@@ -187,6 +195,54 @@ impl Core {
             request,
             loss,
         });
+    }
+
+    /// The same, of a completion as its requester sees it, which records it when it learns of it.
+    pub(super) fn lose_completion(&mut self, ps: u64, who: usize, request: Request, why: Why) {
+        let at = (self.ids.get(who)).map_or(Where::Nowhere, |id| Where::Function(*id));
+        self.losses.push(LostTlp {
+            time: Time::from_ps(ps),
+            request,
+            loss: Loss {
+                at,
+                why,
+                packet: Packet::Completion,
+            },
+        });
+    }
+
+    /// A read of this path has failed: whoever waits for it will have learned so then.
+    pub(super) fn learn(&mut self, who: usize, path: u32, ps: u64, failure: Failure, request: Request) {
+        let route = &self.paths.get(path).route;
+        let (Some(requester), Some(sender)) = (self.fabric.waits_for(route, &request), self.senders.get(who))
+        else {
+            return;
+        };
+        let event = Event::Failed {
+            function: who as u32,
+            life: sender.life,
+            requester,
+            failure,
+            request: Request {
+                requester: route.requester,
+                ..request
+            },
+        };
+        self.queue.push(ps.max(self.now_ps), event);
+    }
+
+    /// Who refuses what a path leads to: a function, or the host bridge that the path came up to.
+    pub(super) fn refuser(&self, path: u32, end: End) -> Where {
+        match (end, self.paths.get(path).route.initiator) {
+            (End::Function { function, .. }, _) => Where::Function(function),
+            (_, Some(initiator)) => self.fabric.host_bridge_of(initiator),
+            (_, None) => Where::Nowhere,
+        }
+    }
+
+    /// Does a function answer now?
+    pub(super) fn answers(&self, who: usize) -> bool {
+        self.ids.get(who).is_some_and(|id| self.fabric.answers(*id))
     }
 
     /// Everything that has arrived lies in memory.

@@ -67,6 +67,8 @@ pub struct Counters {
     pub conventional: Vec<(FunctionId, Carried)>,
     /// Host RAM, by requests of devices; busy as memory of 200 GB/s would be.
     pub ram: Carried,
+    /// Interrupts that arrived when [`Machine::MOST_INTERRUPTS`](super::Machine::MOST_INTERRUPTS) waited to be taken.
+    pub dropped_interrupts: u64,
 }
 
 /// What a link has carried.

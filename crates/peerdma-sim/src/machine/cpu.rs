@@ -103,7 +103,7 @@ impl Machine {
             self.reset(function.index());
         }
         if effect.bus_reset {
-            self.reset_below(bdf);
+            self.reset_below(function);
         }
     }
 
@@ -130,7 +130,7 @@ impl Machine {
             &mut path.route,
         );
         path.base = request.address;
-        core.map.lay(&path.route.legs, &mut path.way, &mut core.channels);
+        core.map.lay(path, &mut core.channels);
         index
     }
 

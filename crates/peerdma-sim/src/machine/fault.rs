@@ -65,7 +65,7 @@ pub enum Fault {
     },
     /// Memory cannot come into being when it is first written: that write is lost.
     Allocation {
-        /// Which chunk of memory, from 1, since the machine was switched on.
+        /// Which chunk of memory, from 1, since the machine was switched on. What a script's runner fills does not count.
         nth: u64,
     },
 }
@@ -86,7 +86,7 @@ pub enum Turn {
 pub enum Fate {
     /// It never arrives.
     Lost,
-    /// It arrives marked as bad.
+    /// Its completer sends it marked as bad, and so it arrives.
     Poisoned,
 }
 

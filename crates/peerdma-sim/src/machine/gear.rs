@@ -116,14 +116,29 @@ impl Bulk {
 }
 
 impl Machine {
-    /// A function sends or answers, once or, in the batched gear, as long as it is alone.
+    /// A function sends or answers, and goes on as long as what it does next is what happens next, up to the limit.
     pub(super) fn act(&mut self, who: usize, limit: Moment) {
         if self.core.is_single() {
-            self.act_once(who, &mut Bulk::off());
+            self.act_in_turn(who, limit);
         } else {
             self.act_alone(who, limit);
         }
         self.core.requeue(who);
+    }
+
+    /// TLP by TLP: what would come out of the queue next anyway need not be put in first.
+    fn act_in_turn(&mut self, who: usize, limit: Moment) {
+        let mut bulk = Bulk::off();
+        loop {
+            self.act_once(who, &mut bulk);
+            let (issue, serve) = self.next_of(who);
+            let next = issue.min(serve);
+            if next > limit || next >= self.horizon(who) {
+                return;
+            }
+            self.core.now_ps = next.ps;
+            self.core.land();
+        }
     }
 
     /// What the function does next: when, and whether it is an answer.

@@ -12,6 +12,7 @@ use crate::device::{Direction, Outcome, Purpose, Transfer, TransferId};
 use crate::fabric::{End, Leg, Loss, Packet, Where, Why};
 use crate::memory::Place;
 use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
+use peerdma::addr::Bdf;
 use peerdma::snapshot::IommuMode;
 
 /// The header of a request whose address fits into 32 bits, and of a completion.
@@ -23,30 +24,37 @@ pub(super) const RAM_PS_PER_BYTE: u64 = 5;
 impl Machine {
     /// Sends the next TLP of a function, and says in its pace when the one after that goes.
     pub(super) fn issue(&mut self, who: usize, bulk: &mut Bulk) {
-        let Some(item) = self.core.senders[who].items.front().copied() else {
-            self.core.senders[who].pace = Pace::Idle;
-            return;
-        };
-        let left_ps = match item {
-            Item::Interrupt { vector } => {
+        let left_ps = match self.core.senders[who].items.front() {
+            None => {
+                self.core.senders[who].pace = Pace::Idle;
+                return;
+            }
+            Some(&Item::Interrupt { vector }) => {
                 self.core.senders[who].items.pop_front();
                 self.issue_interrupt(who, vector)
             }
-            Item::Translate {
+            Some(&Item::Translate {
                 id,
                 iova,
                 len_bytes,
                 access,
-            } => {
+            }) => {
                 self.core.senders[who].items.pop_front();
                 self.issue_translation(who, id, iova, len_bytes, access)
             }
-            Item::Transfer { id, transfer, kind } => match transfer.direction {
-                Direction::Out => self.issue_write(who, id, &transfer, kind, bulk),
-                Direction::In => match self.issue_read(who, id, &transfer, kind) {
-                    Some(left_ps) => left_ps,
-                    None => return,
-                },
+            Some(Item::Transfer { id, transfer, kind }) => match transfer.direction {
+                // The claimed ID is read where it lies: reading it from a copy that was just made waits for the copy.
+                Direction::Out => {
+                    let (transfer, claimed) = (*transfer, kind.claimed());
+                    self.issue_write(who, &transfer, claimed, bulk)
+                }
+                Direction::In => {
+                    let (id, transfer, kind, claimed) = (*id, *transfer, *kind, kind.claimed());
+                    match self.issue_read(who, id, &transfer, kind, claimed) {
+                        Some(left_ps) => left_ps,
+                        None => return,
+                    }
+                }
             },
         };
         let sender = &mut self.core.senders[who];
@@ -64,17 +72,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn requester(&mut self, who: usize, kind: ItemKind) -> peerdma::addr::Bdf {
-        match kind {
-            ItemKind::Probe(claimed) => claimed,
-            ItemKind::Device => self.core.view(who).bdf,
-        }
+    pub(super) fn requester(&mut self, who: usize, kind: ItemKind) -> Bdf {
+        kind.claimed().unwrap_or(self.core.view(who).bdf)
     }
 
-    fn request_of(&mut self, who: usize, transfer: &Transfer, kind: ItemKind) -> Request {
-        let may_relax = self.core.view(who).may_relax_ordering;
+    fn request_of(&mut self, who: usize, transfer: &Transfer, claimed: Option<Bdf>) -> Request {
+        let view = self.core.view(who);
+        let may_relax = view.may_relax_ordering;
         Request {
-            requester: self.requester(who, kind),
+            requester: claimed.unwrap_or(view.bdf),
             access: match transfer.direction {
                 Direction::In => Access::Read,
                 Direction::Out => Access::Write,
@@ -134,7 +140,7 @@ impl Machine {
                 packet: Packet::Request,
             });
         }
-        core.map.lay(&path.route.legs, &mut path.way, &mut core.channels);
+        core.map.lay(path, &mut core.channels);
         if !is_single {
             core.paths.share(index);
             let cached = Cached {
@@ -183,27 +189,20 @@ impl Machine {
         passage
     }
 
-    fn issue_write(
-        &mut self,
-        who: usize,
-        id: TransferId,
-        transfer: &Transfer,
-        kind: ItemKind,
-        bulk: &mut Bulk,
-    ) -> u64 {
+    fn issue_write(&mut self, who: usize, transfer: &Transfer, claimed: Option<Bdf>, bulk: &mut Bulk) -> u64 {
         let core = &mut self.core;
         let done_bytes = core.senders[who].done_bytes;
         let most = u64::from(core.view(who).max_payload_bytes);
         let rest_bytes = transfer.len_bytes.saturating_sub(done_bytes);
         if rest_bytes == 0 {
-            return self.finish_write(who, id, kind, self.core.now_ps, Outcome::Done);
+            return self.finish_write(who, self.core.now_ps, Outcome::Done);
         }
         let address = transfer.address.wrapping_add(done_bytes);
         let len_bytes = request_bytes(address, most, rest_bytes);
         let request = Request {
             address,
             len_bytes: len_bytes as u32,
-            ..self.request_of(who, transfer, kind)
+            ..self.request_of(who, transfer, claimed)
         };
         let local = Place {
             bank: transfer.local.bank,
@@ -219,10 +218,12 @@ impl Machine {
                 good_bytes: done_bytes,
                 failure: Failure::MasterDisabled,
             };
-            return self.finish_write(who, id, kind, self.core.now_ps, outcome);
+            return self.finish_write(who, self.core.now_ps, outcome);
         }
         let passage = self.walk(path, &request, transfer.purpose, 0);
         let spare_ps = match self.core.paths.get(path).way.hops.first() {
+            // Who moves each TLP apart does not ask.
+            _ if self.core.is_single() => 0,
             Some(hop) => self.core.channels.channels[hop.channel as usize].carry_ps(rest_bytes - len_bytes),
             None => rest_bytes - len_bytes,
         };
@@ -238,21 +239,30 @@ impl Machine {
         self.core.paths.release(path);
         self.core.senders[who].done_bytes += len_bytes;
         match len_bytes == rest_bytes {
-            true => self.finish_write(who, id, kind, passage.left_ps, Outcome::Done),
+            true => self.finish_write(who, passage.left_ps, Outcome::Done),
             false => passage.left_ps,
         }
     }
 
-    fn finish_write(&mut self, who: usize, id: TransferId, kind: ItemKind, ps: u64, outcome: Outcome) -> u64 {
+    fn finish_write(&mut self, who: usize, ps: u64, outcome: Outcome) -> u64 {
         let sender = &mut self.core.senders[who];
-        sender.items.pop_front();
+        let item = sender.items.pop_front();
         sender.done_bytes = 0;
-        self.core.ended(who, id, kind, ps, outcome);
+        if let Some(Item::Transfer { id, kind, .. }) = item {
+            self.core.ended(who, id, kind, ps, outcome);
+        }
         ps
     }
 
     /// Sends the next request of a read; nothing where it has to wait, which its pace tells then.
-    fn issue_read(&mut self, who: usize, id: TransferId, transfer: &Transfer, kind: ItemKind) -> Option<u64> {
+    fn issue_read(
+        &mut self,
+        who: usize,
+        id: TransferId,
+        transfer: &Transfer,
+        kind: ItemKind,
+        claimed: Option<Bdf>,
+    ) -> Option<u64> {
         let core = &mut self.core;
         let now_ps = core.now_ps;
         let done_bytes = core.senders[who].done_bytes;
@@ -277,7 +287,7 @@ impl Machine {
         let request = Request {
             address,
             len_bytes: len_bytes as u32,
-            ..self.request_of(who, transfer, kind)
+            ..self.request_of(who, transfer, claimed)
         };
         let path = self.path_of(who, &request);
         let tag = self.core.senders[who].ask(request.len_bytes);
@@ -338,7 +348,7 @@ impl Machine {
         kind: ItemKind,
         ps: u64,
     ) -> u64 {
-        let request = self.request_of(who, transfer, kind);
+        let request = self.request_of(who, transfer, kind.claimed());
         let index = self.open_read(who, id, kind, request, transfer);
         self.core.reads[index as usize].is_all_sent = true;
         let sender: &mut Sender = &mut self.core.senders[who];

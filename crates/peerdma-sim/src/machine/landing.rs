@@ -93,10 +93,6 @@ impl Landings {
 
     /// The bytes in a buffer arrive at a place.
     pub(super) fn push(&mut self, ps: u64, place: Place, buffer: u32, len_bytes: u32, owner: u32) {
-        let after = match self.coming.back() {
-            Some(last) if last.ps > ps => self.coming.partition_point(|other| other.ps <= ps),
-            _ => self.coming.len(),
-        };
         let landing = Landing {
             ps,
             place,
@@ -104,7 +100,13 @@ impl Landings {
             len_bytes,
             owner,
         };
-        self.coming.insert(after, landing);
+        match self.coming.back() {
+            Some(last) if last.ps > ps => {
+                let after = self.coming.partition_point(|other| other.ps <= ps);
+                self.coming.insert(after, landing);
+            }
+            _ => self.coming.push_back(landing),
+        }
     }
 
     /// When the next arrives.

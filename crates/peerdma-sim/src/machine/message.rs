@@ -6,8 +6,8 @@ use super::reply::{Replied, Reply};
 use super::trace::{Kind, Status};
 use super::wire::Port;
 use crate::device::{Device, Purpose, Region, TransferId, Translation};
-use crate::fabric::{Completer, End, Why};
-use crate::tlp::{Access, AddressType, Ordering, Request};
+use crate::fabric::{Completer, End, Loss, Packet, Where, Why};
+use crate::tlp::{Access, AddressType, Failure, Ordering, Request};
 
 /// Where interrupts are written, in vain, below a host bridge whose offset lets no address lead to where processors take
 /// them.
@@ -37,15 +37,16 @@ impl Machine {
             return self.core.now_ps;
         }
         let passage = self.walk(path, &request, Purpose::Queue, 0);
-        self.core.paths.release(path);
         match end {
             End::Interrupt => self.interrupt_later(&request, vector, passage.arrived_ps),
             End::Lost(loss) => self.core.lose(passage.arrived_ps, request, loss),
             // The address leads elsewhere on this machine: no interrupt comes of it, and nothing is written there.
-            _ => self
-                .core
-                .lose(passage.arrived_ps, request, Self::nobody_there(end)),
+            _ => {
+                let loss = self.nobody_there(path, end);
+                self.core.lose(passage.arrived_ps, request, loss);
+            }
         }
+        self.core.paths.release(path);
         passage.left_ps
     }
 
@@ -68,26 +69,26 @@ impl Machine {
         };
         let path = self.path_of(who, &request);
         let life = self.core.senders[who].life;
-        if let End::Lost(loss) = self.core.paths.get(path).route.end {
+        let asked = Request {
+            access: Access::Read,
+            address: iova,
+            ..request
+        };
+        let lost = match self.core.paths.get(path).route.end {
+            End::Lost(loss) => Some(loss),
+            _ => None,
+        };
+        if lost.is_some_and(|loss| loss.seen_by_reader() == Failure::MasterDisabled) {
             self.core.paths.release(path);
-            let wait_ps = match loss.why {
-                Why::MasterDisabled => 0,
-                _ => self.core.settings.completion_timeout_ps,
-            };
             let event = Event::Translated {
                 function: who as u32,
                 life,
                 transfer: id,
                 found: None,
             };
-            self.core.queue.push(self.core.now_ps + wait_ps, event);
+            self.core.queue.push(self.core.now_ps, event);
             return self.core.now_ps;
         }
-        let asked = Request {
-            access: Access::Read,
-            address: iova,
-            ..request
-        };
         let passage = self.walk_as(Kind::Translation, path, &asked, Purpose::Queue, 0);
         let event = Event::Asked {
             function: who as u32,
@@ -116,38 +117,52 @@ impl Machine {
         else {
             return;
         };
-        let found = (self.core.ids.get(function as usize))
-            .and_then(|id| self.core.fabric.translate_for_device(*id, iova))
-            .filter(|found| match access {
-                Access::Read => found.may_read,
-                Access::Write => found.may_write,
-            })
-            .map(|found| Translation {
-                len_bytes: found.len_bytes.min(len_bytes.max(1)),
-                ..found
-            });
+        let who = function as usize;
+        let request = Request {
+            requester: self.core.view(who).bdf,
+            access: Access::Read,
+            address: iova,
+            len_bytes: 0,
+            address_type: AddressType::Untranslated,
+            ordering: Ordering::Strict,
+        };
+        let lost = match self.core.paths.get(path).route.end {
+            End::Lost(loss) => Some(loss),
+            _ => None,
+        };
+        let found = match lost {
+            Some(_) => None,
+            None => self.translation_of(who, iova, len_bytes, access),
+        };
         let now_ps = self.core.now_ps;
+        let failure = lost.map(|loss| loss.seen_by_reader());
+        let timeout_ps = now_ps.saturating_add(self.core.settings.completion_timeout_ps);
         let reply = Reply {
-            // An answer without rights is a success as well (PCIe Base 10.2.3.2).
-            kind: Kind::TranslationCompletion(Status::Successful),
-            completer: Completer::RootComplex,
-            request: Request {
-                requester: self.core.view(function as usize).bdf,
-                access: Access::Read,
-                address: iova,
-                len_bytes: 0,
-                address_type: AddressType::Untranslated,
-                ordering: Ordering::Strict,
-            },
+            kind: Kind::TranslationCompletion(failure.map_or(Status::Successful, Status::of)),
+            completer: lost.map_or(Completer::RootComplex, |loss| loss.completer()),
+            request,
             tag: 0,
             purpose: Purpose::Queue,
             bytes: 0,
             sent_ps: now_ps,
         };
-        let (arrived_ps, found) = match self.reply(path, function as usize, &reply) {
-            Replied::Arrived { ps } | Replied::Poisoned { ps } => (ps, found),
-            Replied::Lost => (now_ps + self.core.settings.completion_timeout_ps, None),
+        if let Some(loss) = lost {
+            self.core.lose(now_ps, request, loss);
+        }
+        let replied = match failure {
+            Some(Failure::CompletionTimeout | Failure::Poisoned | Failure::MasterDisabled) => Replied::Lost,
+            // An answer without rights is a success as well (PCIe Base 10.2.3.2).
+            Some(Failure::UnsupportedRequest | Failure::CompleterAbort) | None => {
+                self.reply(path, who, &reply)
+            }
         };
+        let (arrived_ps, found, failure) = match replied {
+            Replied::Arrived { ps } | Replied::Poisoned { ps } => (ps, found, failure),
+            Replied::Lost => (timeout_ps, None, Some(Failure::CompletionTimeout)),
+        };
+        if let Some(failure) = failure {
+            self.core.learn(who, path, arrived_ps, failure, request);
+        }
         self.core.paths.release(path);
         let event = Event::Translated {
             function,
@@ -158,13 +173,28 @@ impl Machine {
         self.core.queue.push(arrived_ps, event);
     }
 
+    /// What the translation agent says of an address.
+    fn translation_of(&self, who: usize, iova: u64, len_bytes: u64, access: Access) -> Option<Translation> {
+        let function = self.core.ids.get(who)?;
+        let found = self.core.fabric.translate_for_device(*function, iova)?;
+        let is_allowed = match access {
+            Access::Read => found.may_read,
+            Access::Write => found.may_write,
+        };
+        is_allowed.then(|| Translation {
+            len_bytes: found.len_bytes.min(len_bytes.max(1)),
+            ..found
+        })
+    }
+
     /// A write has reached a BAR.
     pub(super) fn take_write(&mut self, who: usize, bar: u8, offset: u64, buffer: u32, request: Request) {
         if let Some(sender) = self.core.senders.get_mut(who) {
             sender.writes_arriving = sender.writes_arriving.saturating_sub(1);
         }
+        let answers = self.core.answers(who);
         let region = match self.devices.get(who) {
-            Some(Some(device)) => device.decode(bar, offset),
+            Some(Some(device)) if answers => device.decode(bar, offset),
             _ => Region::Nothing,
         };
         let data = self.core.buffers.lend(buffer);
@@ -185,12 +215,14 @@ impl Machine {
         };
         self.core.buffers.put_back(buffer, data);
         if !is_taken && let Some(function) = self.core.ids.get(who).copied() {
-            let end = End::Function {
-                function,
-                bar,
-                offset,
+            let why = match answers {
+                true => Why::UnsupportedRequest,
+                false => Why::LinkDown,
             };
-            self.core.lose(self.core.now_ps, request, Self::nobody_there(end));
+            let at = Where::Function(function);
+            let packet = Packet::Request;
+            self.core
+                .lose(self.core.now_ps, request, Loss { at, why, packet });
         }
     }
 }

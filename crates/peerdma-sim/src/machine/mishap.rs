@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::fault::Fault;
-use crate::fabric::{IoasId, IommuError, Width};
+use crate::fabric::{FunctionId, IoasId, IommuError};
 use peerdma::addr::Bdf;
 
 impl Machine {
@@ -69,19 +69,10 @@ impl Machine {
         self.with_index(who, |device, wire| device.reset(wire));
     }
 
-    /// All functions on the buses below a bridge are reset.
-    pub(super) fn reset_below(&mut self, bridge: Bdf) {
-        const BUS_NUMBERS: u16 = 0x18;
-        let Some(function) = self.core.fabric.find(bridge) else {
-            return;
-        };
-        let numbers = self.core.fabric.config_read(function, BUS_NUMBERS, Width::Dword);
-        let (secondary, subordinate) = ((numbers >> 8) as u8, (numbers >> 16) as u8);
-        for who in 0..self.core.ids.len() {
-            let bdf = self.core.fabric.function(self.core.ids[who]).bdf;
-            if bdf.domain() == bridge.domain() && (secondary..=subordinate).contains(&bdf.bus()) {
-                self.reset(who);
-            }
+    /// All functions below a bridge are reset.
+    pub(super) fn reset_below(&mut self, bridge: FunctionId) {
+        for function in self.core.fabric.functions_below(bridge) {
+            self.reset(function.index());
         }
     }
 }

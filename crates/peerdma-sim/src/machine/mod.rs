@@ -17,7 +17,8 @@
 //! in 4 us (at least 16 KiB): enough to keep an x16 link of 32 GT/s busy.
 //!
 //! *What is simpler than hardware.* Routes are judged when a TLP is sent; a register written meanwhile does not change
-//! them. Errors of requests are recorded at the same time. Host RAM takes data as fast as it comes.
+//! them. Errors of requests, and of completions on their way, are recorded at the same time; what a requester learns, when
+//! it learns it. Host RAM takes data as fast as it comes.
 
 mod arrival;
 mod clock;
@@ -201,6 +202,7 @@ impl Machine {
             trace: options.trace.map(Trace::new),
             losses: Losses::default(),
             interrupts: VecDeque::new(),
+            dropped_interrupts: 0,
             outcomes: BTreeMap::new(),
             next_transfer: 0,
             routes: 0,
@@ -249,7 +251,12 @@ impl Machine {
         self.core.ram.find(phys).map(|(place, _)| place)
     }
 
-    /// The interrupts that have arrived since it was last asked, the first first.
+    /// So many interrupts are kept for [`Self::take_interrupts`]; what arrives beyond them is dropped, and counted
+    /// ([`Counters::dropped_interrupts`]).
+    pub const MOST_INTERRUPTS: usize = 1 << 16;
+
+    /// The interrupts that have arrived since it was last asked, the first first: the first
+    /// [`Self::MOST_INTERRUPTS`] of them.
     pub fn take_interrupts(&mut self) -> Vec<Interrupt> {
         self.core.interrupts.drain(..).collect()
     }
@@ -274,6 +281,7 @@ impl Machine {
             links: links.collect(),
             conventional,
             ram: core.ram_carried,
+            dropped_interrupts: core.dropped_interrupts,
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) const MOST_PS: u64 = 1 << 50;
 pub(super) struct Path {
     pub(super) route: Route,
     pub(super) way: Hops,
+    /// What the way was laid for.
+    laid: Vec<Leg>,
     /// The address that was routed; the route holds for some bytes from there on.
     pub(super) base: u64,
     /// The way of the last completion.
@@ -73,6 +75,7 @@ impl Paths {
             self.paths.push(Path {
                 route: Route::new(self.explain),
                 way: Hops::default(),
+                laid: Vec::new(),
                 base: 0,
                 completion: None,
                 uses: 0,
@@ -146,8 +149,15 @@ impl Map {
         }
     }
 
-    /// The channels on a way of these legs.
-    pub(super) fn lay(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
+    /// The channels on a path's way: mostly those of the one that had its place before.
+    pub(super) fn lay(&mut self, path: &mut Path, channels: &mut Channels) {
+        if path.laid != path.route.legs {
+            path.laid.clone_from(&path.route.legs);
+            self.lay_legs(&path.laid, &mut path.way, channels);
+        }
+    }
+
+    fn lay_legs(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
         way.hops.clear();
         let mut before_ps = 0;
         for leg in legs {

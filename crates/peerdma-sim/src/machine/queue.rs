@@ -1,7 +1,8 @@
 //! What is to happen, in the order of time; what happens at one time, in the order in which it was asked for.
 
 use crate::device::{Outcome, Transfer, TransferId, Translation};
-use crate::tlp::{Access, Request};
+use crate::fabric::FunctionId;
+use crate::tlp::{Access, Failure, Request};
 use peerdma::addr::Bdf;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,13 +23,9 @@ impl Moment {
     };
 }
 
-/// What happens.
+/// What happens, but for sending and answering.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Event {
-    /// A function sends its next TLP.
-    Issue(u32),
-    /// The first of a function's read requests that are under way has reached its completer.
-    Serve(u32),
     /// A write has reached a BAR, to be decoded there; its bytes are in a buffer.
     Write {
         function: u32,
@@ -44,6 +41,14 @@ pub(super) enum Event {
         kind: ItemKind,
         transfer: TransferId,
         outcome: Outcome,
+    },
+    /// Whoever waits on the links for the answer to a function's request learns that it failed.
+    Failed {
+        function: u32,
+        life: u32,
+        requester: FunctionId,
+        failure: Failure,
+        request: Request,
     },
     /// A translation request has reached the root complex.
     Asked {
@@ -99,14 +104,24 @@ pub(super) enum ItemKind {
     Probe(Bdf),
 }
 
-/// What stands for an [`Event`] in the queue: as small as what happens most.
+impl ItemKind {
+    /// The requester ID, where it is not the function's own.
+    pub(super) fn claimed(&self) -> Option<Bdf> {
+        match self {
+            Self::Device => None,
+            Self::Probe(claimed) => Some(*claimed),
+        }
+    }
+}
+
+/// What is in the queue: as small as what happens most.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Due {
-    /// [`Event::Issue`].
+    /// A function sends its next TLP.
     Issue(u32),
-    /// [`Event::Serve`].
+    /// The first of a function's read requests that are under way has reached its completer.
     Serve(u32),
-    /// Another one, at this place.
+    /// The event at this place, to be had by [`Queue::take`].
     Other(u32),
 }
 
@@ -153,16 +168,13 @@ impl Queue {
 
     pub(super) fn push(&mut self, ps: u64, event: Event) -> Moment {
         let at = self.moment(ps);
-        self.push_at(at, event);
+        let place = self.keep(event);
+        self.plan(at, Due::Other(place));
         at
     }
 
-    pub(super) fn push_at(&mut self, at: Moment, event: Event) {
-        let due = match event {
-            Event::Issue(who) => Due::Issue(who),
-            Event::Serve(who) => Due::Serve(who),
-            event => Due::Other(self.keep(event)),
-        };
+    /// What a function does next is to be done then.
+    pub(super) fn plan(&mut self, at: Moment, due: Due) {
         let entry = Entry { at, due };
         match self.next {
             Some(next) if entry < next => {
@@ -181,19 +193,18 @@ impl Queue {
         first.map(|entry| (entry.at, entry.due))
     }
 
+    /// Takes the first out.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Moment, Event)> {
-        let first = self.next.take();
-        let Entry { at, due } = first.or_else(|| self.heap.pop().map(|Reverse(entry)| entry))?;
-        let event = match due {
-            Due::Issue(who) => Event::Issue(who),
-            Due::Serve(who) => Event::Serve(who),
-            Due::Other(index) => {
-                self.free.push(index);
-                self.others[index as usize]
-            }
-        };
-        Some((at, event))
+    pub(super) fn pop(&mut self) {
+        if self.next.take().is_none() {
+            self.heap.pop();
+        }
+    }
+
+    /// The event at a place, which is free then.
+    pub(super) fn take(&mut self, place: u32) -> Event {
+        self.free.push(place);
+        self.others[place as usize]
     }
 
     /// A place for an event.

@@ -7,7 +7,7 @@ use super::link::Parcel;
 use super::path::CompletionPath;
 use super::trace::{Entry, Kind};
 use crate::device::Purpose;
-use crate::fabric::{Completer, End, Loss, Packet, Where, Why};
+use crate::fabric::{Completer, End, Why};
 use crate::tlp::{Ordering, Request};
 
 /// One answer that is to be sent.
@@ -55,10 +55,15 @@ impl Machine {
             };
             core.tell(entry, way);
         }
-        let end = core.paths.get(way).route.end;
-        core.paths.release(way);
-        let ps = passage.arrived_ps;
-        if let End::Lost(loss) = end {
+        let replied = self.arrives(path, way, who, reply, passage.arrived_ps);
+        self.core.paths.release(way);
+        replied
+    }
+
+    /// What becomes of an answer that would arrive then.
+    fn arrives(&mut self, path: u32, way: u32, who: usize, reply: &Reply, ps: u64) -> Replied {
+        let core = &mut self.core;
+        if let End::Lost(loss) = core.paths.get(way).route.end {
             core.lose(ps, reply.request, loss);
             return Replied::Lost;
         }
@@ -69,22 +74,18 @@ impl Machine {
             Completer::Function(function) => Some(core.fabric.function(function).bdf),
             Completer::RootComplex => None,
         };
-        // Who waits notices that nothing comes, or that what came is bad.
-        let loss = |why| Loss {
-            at: (core.ids.get(who)).map_or(Where::Nowhere, |id| Where::Function(*id)),
-            why,
-            packet: Packet::Completion,
-        };
         match core.faults.completion(from, Some(reply.request.requester)) {
             Some(Fate::Lost) => {
-                let loss = loss(Why::CompletionTimeout);
-                core.lose(ps, reply.request, loss);
+                core.lose_completion(ps, who, reply.request, Why::CompletionTimeout);
                 Replied::Lost
             }
             // Without data there is nothing to poison.
             Some(Fate::Poisoned) if reply.bytes != 0 => {
-                let loss = loss(Why::Poisoned);
-                core.lose(ps, reply.request, loss);
+                core.lose_completion(ps, who, reply.request, Why::Poisoned);
+                let asked = &core.paths.get(path).route;
+                let requester = core.fabric.waits_for(asked, &reply.request);
+                let back = &core.paths.get(way).route;
+                core.fabric.record_poison_passing(back, requester, &reply.request);
                 Replied::Poisoned { ps }
             }
             Some(Fate::Poisoned) | None => Replied::Arrived { ps },
@@ -112,7 +113,7 @@ impl Machine {
             reply.bytes as u32,
             &mut way.route,
         );
-        core.map.lay(&way.route.legs, &mut way.way, &mut core.channels);
+        core.map.lay(way, &mut core.channels);
         if !is_single {
             core.paths.share(index);
             let known = CompletionPath {

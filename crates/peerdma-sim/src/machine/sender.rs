@@ -174,6 +174,11 @@ impl Sender {
             || (self.tags < Self::TAGS && self.outstanding_bytes + len_bytes <= self.most_outstanding_bytes)
     }
 
+    /// Does the first of the read requests that are under way reach its completer then?
+    pub(super) fn serves_at(&self, at: Moment) -> bool {
+        self.arriving.front().is_some_and(|first| first.at == at)
+    }
+
     /// A request goes out.
     pub(super) fn ask(&mut self, len_bytes: u32) -> u32 {
         self.tags += 1;
@@ -185,21 +190,23 @@ impl Sender {
 
     /// It is known when the last answer to a request comes.
     pub(super) fn answer(&mut self, end_ps: u64, len_bytes: u32) {
-        let after = match self.answered.back() {
-            Some((last_ps, _)) if *last_ps > end_ps => self.answered.partition_point(|(ps, _)| *ps <= end_ps),
-            _ => self.answered.len(),
-        };
-        self.answered.insert(after, (end_ps, len_bytes));
+        match self.answered.back() {
+            Some((last_ps, _)) if *last_ps > end_ps => {
+                let after = self.answered.partition_point(|(ps, _)| *ps <= end_ps);
+                self.answered.insert(after, (end_ps, len_bytes));
+            }
+            _ => self.answered.push_back((end_ps, len_bytes)),
+        }
     }
 
     /// A request is on its way to its completer.
     pub(super) fn arrive(&mut self, arriving: Arriving) {
-        let after = match self.arriving.back() {
+        match self.arriving.back() {
             Some(last) if last.at > arriving.at => {
-                self.arriving.partition_point(|other| other.at < arriving.at)
+                let after = self.arriving.partition_point(|other| other.at < arriving.at);
+                self.arriving.insert(after, arriving);
             }
-            _ => self.arriving.len(),
-        };
-        self.arriving.insert(after, arriving);
+            _ => self.arriving.push_back(arriving),
+        }
     }
 }

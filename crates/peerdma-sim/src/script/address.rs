@@ -22,7 +22,8 @@ pub(super) struct Addresses {
     mode: IommuMode,
     /// Address spaces, by requester ID as it arrives at the root complex.
     spaces: BTreeMap<Bdf, IoasId>,
-    next_iova: u64,
+    /// Nothing where none is left.
+    next_iova: Option<u64>,
 }
 
 impl Addresses {
@@ -114,11 +115,14 @@ impl Addresses {
         phys: u64,
         len_bytes: u64,
     ) -> Result<u64, Wrong> {
+        const NONE_LEFT: &str = "host bridges and BARs take all addresses, so that no I/O virtual address is left; write \
+            address = \"bus\", or shorten the windows of the host bridges";
         let within = phys % PAGE_BYTES;
         let pages = (within + len_bytes).next_multiple_of(PAGE_BYTES);
-        let space = self.space(machine, initiator)?;
-        let iova = self.next_iova;
-        self.next_iova = iova.saturating_add(pages);
+        let iova = self.next_iova.ok_or(Wrong::NoAddress(NONE_LEFT))?;
+        let next = iova.checked_add(pages).ok_or(Wrong::NoAddress(NONE_LEFT))?;
+        let space = self.space(machine, initiator, iova)?;
+        self.next_iova = Some(next);
         let iommu = machine.fabric_mut().iommu_mut();
         iommu
             .map(space, iova, phys - within, pages, Rights::ReadWrite)
@@ -127,11 +131,11 @@ impl Addresses {
     }
 
     /// The address space of a function, which it shares with all that arrive under the same requester ID.
-    fn space(&mut self, machine: &mut Machine, initiator: Bdf) -> Result<IoasId, Wrong> {
+    fn space(&mut self, machine: &mut Machine, initiator: Bdf, iova: u64) -> Result<IoasId, Wrong> {
         let request = Request {
             requester: initiator,
             access: Access::Read,
-            address: self.next_iova,
+            address: iova,
             len_bytes: 4,
             address_type: AddressType::Untranslated,
             ordering: Ordering::Strict,
@@ -150,8 +154,8 @@ impl Addresses {
     }
 }
 
-/// An address above everything that a bridge or RAM has: no window takes it on its way up.
-fn first_iova(topology: &Topology) -> u64 {
+/// An address above everything that a bridge or RAM has: no window takes it on its way up. Nothing where there is none.
+fn first_iova(topology: &Topology) -> Option<u64> {
     const LEAST: u64 = 1 << 40;
     let host = &topology.snapshot().host;
     let mut last = LEAST;
@@ -176,5 +180,4 @@ fn first_iova(topology: &Topology) -> u64 {
     // The next multiple of 1 TiB, if there is one: easy to tell from other addresses in a trace.
     last.checked_add(1)
         .and_then(|next| next.checked_next_multiple_of(LEAST))
-        .unwrap_or(last)
 }

@@ -20,7 +20,7 @@ pub struct ScriptError {
 pub enum Wrong {
     /// It is larger than is ever taken in.
     #[error(
-        "the script has more than {} bytes, which is all that is taken in",
+        "the script has more than {} bytes, which is all that is taken in; leave out comments, or cut it in two",
         super::MOST_FILE_BYTES
     )]
     FileTooLarge,
@@ -31,7 +31,9 @@ pub enum Wrong {
     #[error("the script moves nothing; write at least one [[transfer]]")]
     Nothing,
     /// There are too many of something.
-    #[error("the script has more than {most} {what}, which is all that is taken in")]
+    #[error(
+        "the script has more than {most} {what}, which is all that is taken in; leave out those from here on"
+    )]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -44,6 +46,24 @@ pub enum Wrong {
         super::MOST_BYTES
     )]
     TooMuch,
+    /// All transfers move too much.
+    #[error(
+        "with this transfer the script moves more than {} bytes, which is all that is moved in one run; move less, or cut \
+         the script in two",
+        super::MOST_BYTES_IN_ALL
+    )]
+    TooMuchInAll,
+    /// The machine cannot hold what the transfers read and write.
+    #[error(
+        "with this transfer the script uses {need_bytes} bytes of memory, and the machine may hold {budget_bytes} (sources, \
+         destinations and what files hold, in pieces of 64 KiB); move less, or use the same places again"
+    )]
+    Budget {
+        /// How many bytes the script uses, in whole pieces.
+        need_bytes: u64,
+        /// How many bytes the machine may hold.
+        budget_bytes: u64,
+    },
     /// Transfers that start together share bytes of which one is written to.
     #[error(
         "it shares bytes with the transfer in line {other_line}, which starts together with it or is the same; use other \

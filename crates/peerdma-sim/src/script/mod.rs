@@ -8,6 +8,7 @@
 //! what it may ask for is bounded.
 
 mod address;
+mod demand;
 mod error;
 mod fault;
 mod job;
@@ -40,6 +41,8 @@ pub const MOST_TRANSFERS: usize = 4096;
 pub const MOST_FAULTS: usize = 1024;
 /// The most bytes that one transfer may move, and all that start together.
 pub const MOST_BYTES: u64 = 1 << 30;
+/// The most bytes that all transfers of a script may move, which bounds the time that it takes.
+pub const MOST_BYTES_IN_ALL: u64 = 16 << 30;
 
 /// The most transfers that one accelerator starts together.
 const MOST_TOGETHER: usize = crate::device::accelerator::registers::CHANNELS;

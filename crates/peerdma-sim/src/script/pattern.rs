@@ -90,7 +90,7 @@ pub(super) fn fill(
     for (offset, count) in chunks(len_bytes) {
         let chunk = &mut chunk[..count];
         generate(chunk, offset, origin, seed);
-        banks.write(behind(at, offset), chunk)?;
+        banks.prepare(behind(at, offset), chunk)?;
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use super::address::Addresses;
 use super::error::{ScriptError, Wrong};
-use super::fault;
 use super::job::{Carrier, Job};
 use super::names::Names;
 use super::pattern::{self, Origin};
 use super::report::Report;
 use super::transfer::Start;
 use super::{MOST_TOGETHER, Script};
+use super::{demand, fault};
 use crate::blueprint::Blueprint;
 use crate::fabric::BuildError;
 use crate::machine::{Machine, Options};
@@ -53,6 +53,7 @@ pub fn run(
     let seed = options.seed.unwrap_or(blueprint.nature.seed);
     options.faults = fault::plan(script, &names, seed)?;
     let mut machine = Machine::with_options(blueprint, options)?;
+    demand::check(script, &mut machine, &names)?;
     let mut addresses = Addresses::new(machine.snapshot());
     let mut transfers = Vec::with_capacity(script.transfers.len());
     let mut rest = &script.transfers[..];

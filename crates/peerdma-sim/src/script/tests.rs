@@ -66,6 +66,18 @@ fn what_is_wrong_is_told_with_its_line() {
     for (text, expected) in [
         ("", "line 1, column 1: the script moves nothing"),
         (
+            "seed = 1\n# Nothing.\n\n",
+            "line 2, column 1: the script moves nothing",
+        ),
+        (
+            "seed = 1\ntransfer = []",
+            "line 2, column 12: the script moves nothing",
+        ),
+        (
+            "seed = 1\n[[trasnfer]]",
+            "line 2, column 3: a script has no `trasnfer`; did you mean `transfer`?",
+        ),
+        (
             "[[transfer]]\nfrom = 3",
             "line 2, column 8: `from` is 3; write a place such as",
         ),
@@ -88,6 +100,23 @@ fn what_is_wrong_is_told_with_its_line() {
     ] {
         assert!(told(text).starts_with(expected), "{}", told(text));
     }
+}
+
+#[test]
+fn the_first_that_is_too_many_is_named() {
+    let fault = "[[fault]]\nkind = \"allocation\"\n";
+    let told = read(&fault.repeat(MOST_FAULTS + 1)).unwrap_err();
+    assert_eq!(told.at.line as usize, 2 * MOST_FAULTS + 1);
+    let transfer = "[[transfer]]\nfrom = \"a\"\nto = \"b\"\nbytes = \"1 GiB\"\n";
+    assert!(read(&transfer.repeat(16)).is_ok());
+    let told = read(&transfer.repeat(17)).unwrap_err();
+    assert_eq!((told.wrong, told.at.line), (Wrong::TooMuchInAll, 16 * 4 + 1));
+    let deep = format!("seed = 1\n[transfer{}]", ".a".repeat(200));
+    let told = read(&deep).unwrap_err().to_string();
+    assert!(
+        told.starts_with("line 2, ") && told.contains("nested too deeply"),
+        "{told}"
+    );
 }
 
 proptest! {
