@@ -30,6 +30,7 @@ pub mod device;
 pub mod dma;
 pub mod fact;
 pub mod iommu;
+pub mod iova;
 pub mod memory;
 pub mod pci;
 pub mod route;
