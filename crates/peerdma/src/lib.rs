@@ -29,6 +29,7 @@ pub mod block;
 pub mod device;
 pub mod dma;
 pub mod fact;
+pub mod iomem;
 pub mod iommu;
 pub mod iova;
 pub mod memory;

@@ -8,6 +8,7 @@
 //!        unmap(Mapping)                        the device reaches the memory no more
 //! ```
 
+mod buffer;
 mod constraints;
 mod direction;
 mod error;
@@ -25,6 +26,7 @@ mod sync;
 mod uses;
 mod view;
 
+pub use buffer::{IdleRam, MapRamError, MappedRam, RamBacking};
 pub use constraints::Constraints;
 pub use direction::Direction;
 pub use error::{InUse, IoasError, LookUpError, MapBarError, MapError, NotUnmapped, UnmapError};
