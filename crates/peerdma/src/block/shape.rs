@@ -102,7 +102,8 @@ impl<'a> Walk<'a> {
     fn shape(&self, index: usize, piece: PhysVec) -> Result<(), SplitError> {
         let constraints = &self.limits.constraints;
         let align = u64::from(constraints.align_bytes.max(1));
-        if piece.addr().to_u64() % align != 0 || u64::from(piece.len_bytes()) % align != 0 {
+        let is_whole = |number: u64| number.is_multiple_of(align);
+        if !is_whole(piece.addr().to_u64()) || !is_whole(piece.len_bytes().into()) {
             let align_bytes = constraints.align_bytes;
             return Err(SplitError::Unaligned { index, align_bytes });
         }

@@ -26,6 +26,8 @@ pub struct Copy {
     pub(super) counts: Counts,
     /// How often nothing could be begun although nothing was under way.
     pub(super) idle_polls: u32,
+    /// Does the destination still take a flush?
+    pub(super) can_flush: bool,
     pub(super) foreign: Vec<Done>,
 }
 
@@ -119,6 +121,7 @@ impl Copy {
                 ..Counts::default()
             },
             idle_polls: 0,
+            can_flush: true,
             foreign: Vec::new(),
         })
     }
@@ -177,9 +180,8 @@ impl Copy {
             }
         }
         if self.phase == Phase::Draining && self.counts.under_way == 0 {
-            let gone = matches!(&self.failure, Some(failure) if failure.is_of_a_dead(CopyEnd::Destination));
             let nothing_new = self.counts.proven_bytes == self.counts.durable_bytes;
-            self.phase = match gone || nothing_new {
+            self.phase = match !self.can_flush || nothing_new {
                 true => Phase::Ended,
                 false => Phase::FlushDue,
             };

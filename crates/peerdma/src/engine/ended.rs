@@ -74,6 +74,9 @@ impl Copy {
 
     /// A volume as a whole has failed: what it has not given back will never come.
     fn volume_failed(&mut self, end: CopyEnd, trouble: Trouble) {
+        if end == CopyEnd::Destination {
+            self.can_flush = false;
+        }
         let mut first = None;
         for slot in &mut self.slots {
             if let Some((_, part)) = slot.is_with(end) {
@@ -93,6 +96,8 @@ impl Copy {
                 self.phase = Phase::Ended;
                 self.flush_failed(trouble);
             }
+            // Its operations came back with errors of their own, which say more.
+            Phase::Draining if first.is_none() && self.failure.is_some() => {}
             _ => self.fail(end, first.unwrap_or(self.counts.proven_bytes), trouble),
         }
     }

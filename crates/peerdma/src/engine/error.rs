@@ -57,13 +57,6 @@ pub enum Trouble {
     Memory(DeviceError),
 }
 
-impl Failure {
-    /// Is it that this end as a whole no longer works?
-    pub(super) fn is_of_a_dead(&self, end: CopyEnd) -> bool {
-        self.end == end && matches!(self.trouble, Trouble::Volume(_) | Trouble::Lost)
-    }
-}
-
 impl CopyEnd {
     /// Its name in output.
     pub const fn name(self) -> &'static str {
