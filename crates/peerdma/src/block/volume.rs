@@ -1,6 +1,7 @@
 //! Where blocks are kept.
 
 use super::{Bio, Limits};
+use crate::addr::PhysAddr;
 use crate::device::DeviceError;
 use crate::dma::{LookUpError, MapError};
 use crate::memory::RegionId;
@@ -24,11 +25,25 @@ pub trait Volume {
     /// [`VolumeError`] where the volume as a whole has failed: all that was under way has been given to `done` with an error before.
     fn poll(&mut self, done: &mut dyn FnMut(Done)) -> Result<(), VolumeError>;
 
+    /// Where it is told that an operation has ended: what proves that data has arrived depends on it (invariant 8).
+    fn completion_place(&self) -> CompletionPlace {
+        CompletionPlace::Ram
+    }
+
     /// How many operations are under way.
     fn under_way(&self) -> usize;
 
     /// Begins to end what uses a region; what it cannot end ends by itself. [`Self::poll`] tells when each is done.
     fn abort_uses(&mut self, region: RegionId);
+}
+
+/// Where a volume's device writes that an operation has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompletionPlace {
+    /// In RAM.
+    Ram,
+    /// In memory behind a BAR, from here on: what the device wrote to that BAR before is there before the entry is.
+    Memory(PhysAddr),
 }
 
 /// Names an operation: not given out again while it is under way.

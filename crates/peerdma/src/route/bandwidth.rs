@@ -8,8 +8,11 @@
 
 #[cfg(test)]
 mod tests;
+mod occupancy;
 mod way;
 mod wire;
+
+pub use occupancy::Occupancy;
 
 use crate::addr::{Address, Bdf};
 use crate::fact::{Fact, Unread};

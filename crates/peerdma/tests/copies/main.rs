@@ -1,0 +1,7 @@
+//! The engine's promises, over volumes that do all that a device may.
+
+mod failures;
+mod fake;
+mod properties;
+mod rig;
+mod verify;
