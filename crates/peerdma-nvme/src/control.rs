@@ -26,7 +26,6 @@ use peerdma::device::{BusMaster, DeviceError, Function, Host, Mmio, Presence};
 use peerdma::dma::{Locks, Mapper};
 
 /// The controller: behind a lock, for rare steps.
-#[derive(Debug)]
 pub(crate) struct Control<F: Function, H, L: Locks> {
     pub(crate) function: F,
     pub(crate) host: H,
@@ -93,13 +92,6 @@ pub(crate) enum Why {
     Unsound(&'static str),
     /// The host or the device could not be used.
     Device(DeviceError),
-}
-
-/// Has anything been done since the last reset?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    None,
-    Some,
 }
 
 /// What a queue may do.
@@ -194,11 +186,11 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             Phase::Stopping { next, .. } if !state.is_ready() => self.stopped(next, now_ns),
             Phase::Stopping { until_ns, next } if now_ns >= until_ns => self.force(next, now_ns),
             Phase::Starting { .. } | Phase::Counting { .. } | Phase::Running if state.is_fatal() => {
-                self.reset(Why::Fatal, Progress::None, now_ns);
+                self.reset(Why::Fatal, now_ns);
             }
             Phase::Starting { .. } if state.is_ready() => self.count(now_ns),
             Phase::Starting { until_ns } if now_ns >= until_ns => {
-                self.reset(Why::NotReady, Progress::None, now_ns);
+                self.reset(Why::NotReady, now_ns);
             }
             Phase::Counting { asked } => self.counted(asked, now_ns),
             Phase::Running => self.poll_admin(now_ns),
@@ -215,16 +207,18 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
         }
     }
 
+    /// A queue has seen a command end: resets count anew.
+    pub(crate) fn progressed(&mut self) {
+        self.resets = 0;
+    }
+
     /// Begins a reset, unless one is under way. After too many with nothing done in between it is the end.
-    pub(crate) fn reset(&mut self, why: Why, progress: Progress, now_ns: u64) {
+    pub(crate) fn reset(&mut self, why: Why, now_ns: u64) {
         if matches!(self.phase, Phase::Stopping { .. } | Phase::Ended(_)) {
             return;
         }
         self.why = why;
-        self.resets = match progress {
-            Progress::None => self.resets.saturating_add(1),
-            Progress::Some => 1,
-        };
+        self.resets = self.resets.saturating_add(1);
         let next = match self.resets > self.options.most_resets {
             true => Next::End(Ended::Dead),
             false => Next::Start,
@@ -300,7 +294,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
         match admin.ask(&self.host, &self.registers, command, asker, deadline_ns) {
             Ok(asked) => asked,
             Err(Unsound(what)) => {
-                self.reset(Why::Unsound(what), Progress::None, now_ns);
+                self.reset(Why::Unsound(what), now_ns);
                 None
             }
         }
@@ -309,7 +303,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
     fn poll_admin(&mut self, now_ns: u64) {
         let Some(admin) = &mut self.admin else { return };
         if let Err(Unsound(what)) = admin.poll(&self.host, &self.registers, now_ns) {
-            self.reset(Why::Unsound(what), Progress::None, now_ns);
+            self.reset(Why::Unsound(what), now_ns);
         }
     }
 
@@ -433,7 +427,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             }
             Some(End::Refused(_) | End::Lost) => {
                 let why = Why::Unsound("it does not tell how many queues it has");
-                self.reset(why, Progress::None, now_ns);
+                self.reset(why, now_ns);
             }
         }
     }
