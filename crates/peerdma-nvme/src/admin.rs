@@ -76,9 +76,8 @@ impl Admin {
         page_bytes: u64,
         stride_bytes: u64,
     ) -> Result<Self, Cause> {
-        let mut ram = |len_bytes, direction| {
-            SharedMemory::allocate(host, mapper, len_bytes, page_bytes, direction)
-        };
+        let mut ram =
+            |len_bytes, direction| SharedMemory::allocate(host, mapper, len_bytes, page_bytes, direction);
         let submission = ram(u64::from(ENTRIES) * Command::BYTES, Direction::DeviceReads)?;
         let completion = ram(u64::from(ENTRIES) * entry::BYTES, Direction::DeviceWrites);
         let page = ram(PAGE_BYTES as u64, Direction::DeviceWrites);
@@ -178,7 +177,7 @@ impl Admin {
             registers.write32(Doorbell::Head(0).offset(self.stride_bytes), head);
         }
         let late = |asked: &Asked| asked.end.is_none() && now_ns >= asked.deadline_ns;
-        match self.slots.iter_mut().any(|(_, asked)| late(asked)) {
+        match self.slots.iter().any(|(_, asked)| late(asked)) {
             true => Err(Unsound("an admin command did not end in time")),
             false => Ok(()),
         }
@@ -197,9 +196,9 @@ impl Admin {
     }
 
     /// How many commands are under way for which nobody waits.
-    pub(crate) fn left(&mut self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         let left = |asked: &Asked| asked.asker == Asker::Left;
-        self.slots.iter_mut().filter(|(_, asked)| left(asked)).count()
+        self.slots.iter().filter(|(_, asked)| left(asked)).count()
     }
 
     /// The controller was stopped: what was under way is lost, and the rings begin anew.

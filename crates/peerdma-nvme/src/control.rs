@@ -228,7 +228,10 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
 
     /// Clears CC.EN. Nothing that the controller does ends before CSTS.RDY is clear.
     pub(crate) fn stop(&mut self, next: Next, now_ns: u64) {
-        if matches!(self.phase, Phase::Ended(Ended::Closed | Ended::Removed | Ended::Loose)) {
+        if matches!(
+            self.phase,
+            Phase::Ended(Ended::Closed | Ended::Removed | Ended::Loose)
+        ) {
             return;
         }
         let configuration = self.registers.read32(register::CC);
@@ -280,9 +283,9 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
     }
 
     /// May one more Abort be sent?
-    pub(crate) fn takes_abort(&mut self) -> Abortable {
+    pub(crate) fn takes_abort(&self) -> Abortable {
         let aborts = usize::from(self.aborts);
-        match &mut self.admin {
+        match &self.admin {
             Some(admin) if admin.left() < aborts => Abortable::Yes,
             _ => Abortable::NotNow,
         }
@@ -379,7 +382,9 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
     /// Tells it where the admin queues are, and sets CC.EN.
     fn start(&mut self, now_ns: u64) -> Result<(), DeviceError> {
         self.function.set_bus_master(BusMaster::On)?;
-        let Some(admin) = &mut self.admin else { return Ok(()) };
+        let Some(admin) = &mut self.admin else {
+            return Ok(());
+        };
         admin.restart(&self.host)?;
         let registers = &self.registers;
         if let Some(buffer) = &self.buffer {

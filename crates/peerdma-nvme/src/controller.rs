@@ -137,7 +137,15 @@ impl<F: Function, H: Host + Clone, L: Locks> Controller<F, H, L> {
             let id = namespace_id;
             return Err(of_here(Cause::Namespace { id, why }));
         }
-        Queue::open(self.shared.clone(), &self.info, self.buffer, namespace, mapper, options).map_err(of_here)
+        Queue::open(
+            self.shared.clone(),
+            &self.info,
+            self.buffer,
+            namespace,
+            mapper,
+            options,
+        )
+        .map_err(of_here)
     }
 
     /// Shuts it down. Volumes that are still open fail.
@@ -224,7 +232,11 @@ fn look_around<F: Function, H: Host, L: Locks>(
     if version >= LIST_ADDED {
         let mut more = More::Above(0);
         while let More::Above(after) = more {
-            let page = ask_page(control, Identify::ActiveAbove(after), "Identify Active Namespaces")?;
+            let page = ask_page(
+                control,
+                Identify::ActiveAbove(after),
+                "Identify Active Namespaces",
+            )?;
             more = identify::active_namespaces(&page, after, &mut ids, MOST_NAMESPACES);
         }
     } else {

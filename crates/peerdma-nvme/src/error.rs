@@ -97,7 +97,9 @@ impl fmt::Display for Error {
         match &self.cause {
             Cause::Removed => f.write_str("the device is gone"),
             Cause::Device(source) => source.fmt(f),
-            Cause::NoNvmCommandSet => f.write_str("it offers no NVM command set, and cannot be used for blocks"),
+            Cause::NoNvmCommandSet => {
+                f.write_str("it offers no NVM command set, and cannot be used for blocks")
+            }
             Cause::Registers { what } => write!(f, "its registers say what cannot be: {what}"),
             Cause::NotReady { after_ns } => write!(
                 f,
@@ -114,7 +116,10 @@ impl fmt::Display for Error {
             Cause::NoSuchNamespace { id } => write!(f, "it has no active namespace {id}"),
             Cause::Namespace { id, why } => write!(f, "namespace {id} cannot be used: {why}"),
             Cause::NoQueue { pairs } => {
-                write!(f, "all of its {pairs} queue pairs are in use; close a volume first")
+                write!(
+                    f,
+                    "all of its {pairs} queue pairs are in use; close a volume first"
+                )
             }
             Cause::NoSgl => f.write_str("it takes no SGLs; use PRP lists"),
             Cause::LookUp(source) => source.fmt(f),

@@ -177,7 +177,9 @@ impl core::fmt::Display for Unusable {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Empty => f.write_str("it has no blocks"),
-            Self::BlockBytesLog2(log2) => write!(f, "its blocks have 2^{log2} bytes; 512 to 4096 are offered"),
+            Self::BlockBytesLog2(log2) => {
+                write!(f, "its blocks have 2^{log2} bytes; 512 to 4096 are offered")
+            }
             Self::Metadata(bytes) => write!(f, "its blocks carry {bytes} bytes of metadata each"),
             Self::TooLarge => f.write_str("its bytes cannot be counted in 64 bits"),
         }

@@ -4,7 +4,7 @@ use crate::error::Cause;
 use peerdma::addr::{Address, Origin, PhysAddr, PhysVec};
 use peerdma::device::{DeviceError, Host};
 use peerdma::dma::{Constraints, Direction, Locks, Mapper, Mapping, MemoryKind};
-use peerdma::memory::RegionId;
+use peerdma::memory::{CpuView, Memory, RegionId};
 
 /// One piece of memory that is mapped for the controller. It stays so until [`Self::release`].
 #[derive(Debug)]
@@ -23,9 +23,7 @@ enum View {
     /// RAM that was allocated for it.
     Ram,
     /// A BAR, by loads and stores of this width.
-    Bar {
-        width_bytes: u8,
-    },
+    Bar { width_bytes: u8 },
 }
 
 impl SharedMemory {
@@ -49,23 +47,30 @@ impl SharedMemory {
     /// Memory behind a BAR, where somebody has left room.
     ///
     /// # Errors
-    /// [`Cause::LookUp`], [`Cause::Map`], [`Cause::Device`] where the CPU does not reach it: nothing is left mapped.
-    pub(crate) fn borrow<H: Host, L: Locks>(
-        host: &H,
+    /// [`Cause::LookUp`], [`Cause::Map`], [`Cause::Place`] where the CPU does not reach it: nothing is left mapped.
+    pub(crate) fn borrow<L: Locks>(
         mapper: &mut Mapper<L>,
         at: PhysAddr,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Cause> {
-        // The widest that the memory allows.
-        let width_bytes = match host.load_bar(at, 8) {
-            Ok(_) => 8,
-            Err(DeviceError::NoAccess { .. }) => host.load_bar(at, 4).map(|_| 4)?,
-            Err(other) => return Err(other.into()),
+        let map = mapper.ioas().map_snapshot();
+        let cpu = match map.find(at).map(|region| region.memory) {
+            Some(Memory::Bar(memory)) => memory.cpu,
+            _ => CpuView::None,
         };
+        let width_bytes = match cpu {
+            CpuView::Memory => Some(8),
+            // Entries are looked at by dwords.
+            CpuView::Mmio(widths) => widths.widest(8).filter(|_| widths.allow(4)),
+            CpuView::None => None,
+        };
+        let width_bytes = width_bytes.ok_or(Cause::Place {
+            what: "a queue or its lists",
+            why: "it is no memory behind a BAR that the CPU reaches by dwords",
+        })?;
         let view = View::Bar { width_bytes };
-        let memory = Self::map(mapper, at, len_bytes, direction, Origin::LookUp, view)?;
-        Ok(memory)
+        Self::map(mapper, at, len_bytes, direction, Origin::LookUp, view)
     }
 
     fn map<L: Locks>(

@@ -99,7 +99,9 @@ impl PointerError {
         match self {
             Self::Empty => "there is no data",
             Self::Unaligned => "the data does not begin at a multiple of four bytes",
-            Self::Gap { .. } => "one piece ends, or the next begins, inside a page, and its lists hold whole pages",
+            Self::Gap { .. } => {
+                "one piece ends, or the next begins, inside a page, and its lists hold whole pages"
+            }
             Self::Wraps { .. } => "a piece ends past the last address",
             Self::ListFull => "they do not fit a command's list",
         }

@@ -82,12 +82,23 @@ impl<T> Slots<T> {
     }
 
     /// All that is under way, with its identifiers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CommandId, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let id = self.id(index as u16, slot.sequence);
+            Some((id, slot.content.as_ref()?))
+        })
+    }
+
+    /// The same, to be changed.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (CommandId, &mut T)> {
         let bits = self.index_bits;
-        self.slots.iter_mut().enumerate().filter_map(move |(index, slot)| {
-            let id = slot.sequence << bits | index as u16;
-            Some((CommandId(id), slot.content.as_mut()?))
-        })
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(move |(index, slot)| {
+                let id = slot.sequence << bits | index as u16;
+                Some((CommandId(id), slot.content.as_mut()?))
+            })
     }
 
     fn remove_at(&mut self, index: usize) -> Option<T> {

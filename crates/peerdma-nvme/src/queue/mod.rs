@@ -26,7 +26,9 @@ use crate::slots::{CommandId, Slots};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use peerdma::block::{Bio, CommandError, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume, VolumeError};
+use peerdma::block::{
+    Bio, CommandError, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume, VolumeError,
+};
 use peerdma::device::{Function, Host};
 use peerdma::dma::{Locks, Mapper, Mapping};
 use peerdma::memory::RegionId;

@@ -11,10 +11,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
     /// Takes all completions that are there. Ends: each is for one of the commands under way, or the last.
     pub(super) fn reap(&mut self, done: &mut dyn FnMut(Done)) {
         // Rings that exist, or did until the controller was stopped.
-        let listens = matches!(
-            self.stage,
-            Stage::Active | Stage::Resetting | Stage::Dropping(..)
-        );
+        let listens = matches!(self.stage, Stage::Active | Stage::Resetting | Stage::Dropping(..));
         if !listens || self.fault.is_some() || self.slots.under_way() == 0 {
             return;
         }
@@ -62,7 +59,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             ticket, bio, mapping, ..
         } = busy;
         let ended = Done { ticket, bio, result };
-        let Some(mapping) = mapping else { return done(ended) };
+        let Some(mapping) = mapping else {
+            return done(ended);
+        };
         match self.mapper.unmap(mapping) {
             Ok(()) => done(ended),
             Err(error) => self.kept.push(Kept {
@@ -103,7 +102,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             return Err(Bad::Protocol("a completion of another submission queue"));
         }
         if pair.submission.fetched(origin.submission_head()).is_err() {
-            return Err(Bad::Protocol("a completion that says of more commands than there are"));
+            return Err(Bad::Protocol(
+                "a completion that says of more commands than there are",
+            ));
         }
         let busy = self.slots.remove(CommandId(tail.id()));
         let busy = busy.ok_or(Bad::Protocol("a completion for a command that is not under way"))?;

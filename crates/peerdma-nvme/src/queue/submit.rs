@@ -147,7 +147,11 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         };
         let built = pointer::build(segments, self.layout.page_bytes, self.layout.forms, area);
         let built = built.map_err(|error| SubmitError::NotAddressable { why: error.why() })?;
-        if let Some(list) = self.scratch.get(..built.list_bytes).filter(|list| !list.is_empty()) {
+        if let Some(list) = self
+            .scratch
+            .get(..built.list_bytes)
+            .filter(|list| !list.is_empty())
+        {
             let written = pair.lists.write(&self.host, offset, list);
             written.map_err(|source| SubmitError::Failed(VolumeError::Device(source)))?;
         }
@@ -179,7 +183,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         };
         let abilities = buffer.abilities;
         match what {
-            Transfer::Read if !abilities.data_of_reads() => not("its memory takes no data of reads (CMBSZ.RDS)"),
+            Transfer::Read if !abilities.data_of_reads() => {
+                not("its memory takes no data of reads (CMBSZ.RDS)")
+            }
             Transfer::Write if !abilities.data_of_writes() => {
                 not("its memory takes no data for writes (CMBSZ.WDS)")
             }
