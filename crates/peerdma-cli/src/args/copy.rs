@@ -24,6 +24,9 @@ pub(crate) struct CopyArgs {
     /// Decides between orders of arrival, and which pattern is copied; the machine's own seed if not given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Open the files that the machine file itself names for namespaces, to read and overwrite them
+    #[arg(long)]
+    pub(crate) allow_files: bool,
     /// No warnings, notes and progress
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -289,15 +289,13 @@ fn move_all(
         rig.mapper(request.destination.controller)?,
     ];
     let mut mapped = Vec::new();
-    let slots = map_slots(plan, &mut mappers, [source, destination], &mut mapped);
-    let attached = match slots {
-        Err(why) => Err(refused(&why)),
-        Ok(()) => copy.attach(plan, mapped).map_err(|(error, back)| {
-            mapped = back;
-            refused(&error)
-        }),
+    let attached = match map_slots(plan, &mut mappers, [source, destination], &mut mapped) {
+        Err(why) => Err((refused(&why), mapped)),
+        Ok(()) => copy
+            .attach(plan, mapped)
+            .map_err(|(error, back)| (refused(&error), back)),
     };
-    if let Err(problem) = attached {
+    if let Err((problem, mapped)) = attached {
         unmap_slots(&mut mappers, mapped)?;
         return Err(problem.into());
     }
@@ -381,7 +379,7 @@ fn unmap(mapper: &mut Mapper<SingleThread>, mapping: Mapping) -> Result<(), Prob
     mapper.unmap(mapping).map_err(|error| {
         Problem::new(
             "memory could not be unmapped",
-            error.why,
+            error,
             "this is a defect; report it",
         )
     })
