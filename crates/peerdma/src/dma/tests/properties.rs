@@ -101,8 +101,11 @@ fn build(plan: &Plan) -> Machine {
             Slot::Ram { pages, trim } => map.with_ram(phys(first, first + pages * PAGE - 1 - trim)),
             Slot::Bar { provider, bus_offset } => {
                 let mut memory = bar(provider, (number % 6) as u8, bus_offset as u64);
+                // No part of a BAR lies twice in the map.
+                memory.offset_bytes = if number < 22 { 0 } else { SLOT };
                 if provider == 3 {
                     memory.bar = 1;
+                    memory.offset_bytes = number * SLOT;
                 }
                 map.with_bar(phys(first, first + SLOT - 1), memory)
             }
