@@ -346,6 +346,22 @@ fn a_changed_byte_shows_wherever_it_is() {
 }
 
 #[test]
+fn the_end_of_a_namespace_that_is_no_page_compares_as_all_else() {
+    let computer = machine(
+        r#"
+        [[bridge]]
+        port = { device = { kind = "nvme", name = "nvme0", namespace = [{ size = 66560 }] } }
+        "#,
+    );
+    let nvme = bdf(&computer, "nvme0");
+    let before = computer.state();
+    let data = [0x11; 1536];
+    computer.write_namespace(nvme, 1, 66560 - 1536, &data).unwrap();
+    let area = Area::Namespace { bdf: nvme, number: 1 };
+    assert_eq!(before.with_bytes(area, 66560 - 1536, &data), computer.state());
+}
+
+#[test]
 fn a_pattern_tells_its_offset_and_its_seed() {
     let computer = shipped("two-ssds");
     let nvme = bdf(&computer, "nvme0");
