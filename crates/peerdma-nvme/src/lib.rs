@@ -29,6 +29,7 @@ mod error;
 mod identify;
 mod memory;
 mod options;
+mod pairs;
 mod pointer;
 mod prp;
 mod queue;

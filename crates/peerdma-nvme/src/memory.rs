@@ -2,6 +2,7 @@
 
 use crate::error::Cause;
 use peerdma::addr::{Address, Origin, PhysAddr, PhysVec};
+use peerdma::block::CompletionPlace;
 use peerdma::device::{DeviceError, Host};
 use peerdma::dma::{Constraints, Direction, Locks, Mapper, Mapping, MemoryKind};
 use peerdma::memory::{CpuView, Memory, RegionId};
@@ -27,6 +28,14 @@ enum View {
 }
 
 impl SharedMemory {
+    /// Where it lies, as one who waits for what is written to it must know.
+    pub(crate) fn place(&self) -> CompletionPlace {
+        match self.view {
+            View::Ram => CompletionPlace::Ram,
+            View::Bar { .. } => CompletionPlace::Memory(self.at),
+        }
+    }
+
     /// RAM of `len_bytes`, zeros, at a multiple of `page_bytes`.
     ///
     /// # Errors

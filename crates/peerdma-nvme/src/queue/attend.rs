@@ -17,6 +17,8 @@ use peerdma::dma::Locks;
 
 /// The controller's health is looked at this often while a command may take.
 const LOOKS: u64 = 8;
+/// In one look a queue goes through at most so many stages.
+const MOST_STEPS: usize = 4;
 
 impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
     /// Is there anything to see to?
@@ -27,8 +29,22 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             || self.shared.generation.load(Ordering::Acquire) != self.generation
     }
 
-    /// Sees to it.
+    /// Sees to it, as far as it goes without waiting.
     pub(super) fn attend(&mut self, now_ns: u64, done: &mut dyn FnMut(Done)) {
+        for _ in 0..MOST_STEPS {
+            let before = self.stage;
+            self.attend_once(now_ns, done);
+            let goes_on = matches!(
+                self.stage,
+                Stage::Recovering | Stage::Making(_, None) | Stage::Dropping(_, None)
+            );
+            if self.stage == before || !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn attend_once(&mut self, now_ns: u64, done: &mut dyn FnMut(Done)) {
         if matches!(self.stage, Stage::Gone | Stage::Stuck) {
             return;
         }

@@ -27,7 +27,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use peerdma::block::{
-    Bio, CommandError, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume, VolumeError,
+    Bio, CommandError, CompletionPlace, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume, VolumeError,
 };
 use peerdma::device::{Function, Host};
 use peerdma::dma::{Locks, Mapper, Mapping};
@@ -223,6 +223,11 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
 impl<F: Function, H: Host + Clone, L: Locks> Volume for Queue<F, H, L> {
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn completion_place(&self) -> CompletionPlace {
+        let ring = self.pair.as_ref().map(|pair| pair.completion.memory.place());
+        ring.unwrap_or(CompletionPlace::Ram)
     }
 
     fn submit(&mut self, bio: Bio) -> Result<Ticket, Rejected> {

@@ -10,10 +10,9 @@ impl Machine {
     /// Goes on until something happened, or data landed, that a processor may be waiting for; `false` where nothing will
     /// happen any more.
     pub fn step_or_land(&mut self) -> bool {
-        let next_event_ps = self.core.queue.first().map_or(u64::MAX, |(at, _)| at.ps);
         if let Some(landing_ps) = self.core.landings.next_ps() {
             let look_ps = landing_ps.max(self.core.now_ps.saturating_add(LOOK_PS));
-            if look_ps < next_event_ps {
+            if self.next_event_ps().is_none_or(|event_ps| look_ps < event_ps) {
                 self.run_until(Time::from_ps(look_ps));
                 return true;
             }

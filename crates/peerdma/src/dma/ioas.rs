@@ -82,16 +82,22 @@ impl<L: Locks> Ioas<L> {
                 routes,
                 forced: Vec::new(),
             });
-            for place in 0..state.regions.len() {
-                if !state
-                    .regions
-                    .get(place)
-                    .is_some_and(|region| region.is_registered)
-                {
+            let registered = |state: &State<L>, place| {
+                let of_region = state.regions.get(place);
+                of_region.is_some_and(|region: &RegionState| region.is_registered)
+            };
+            let places = 0..state.regions.len();
+            let held_before: Vec<[bool; 2]> = (places.clone())
+                .map(|place| state.registration_holds(place))
+                .collect();
+            for place in places {
+                if !registered(state, place) {
                     continue;
                 }
                 if let Err(error) = state.settle(place) {
-                    // What was made for it before stays: others may use it, and it leads where it should.
+                    for (place, held) in held_before.into_iter().enumerate() {
+                        state.unsettle(place, held);
+                    }
                     state.initiators.pop();
                     return Err(IoasError::Map(map_error(state, place, error)));
                 }

@@ -195,23 +195,19 @@ impl<L: Locks> State<L> {
         };
         let own_base = initiator.own.and_then(own_span);
         let own = joined(bars(&|_, bar| bar.provider == bdf).into_iter().chain(own_base));
-        let reserved = if self.translations.is_some() {
-            Vec::new()
-        } else {
-            let near = bars(&|place, bar| bar.provider != bdf && initiator.is_on_bus(place));
-            joined(
-                self.reserved
-                    .iter()
-                    .copied()
-                    .chain(own.iter().copied())
-                    .chain(near),
-            )
-        };
+        let near = bars(&|place, bar| bar.provider != bdf && initiator.is_on_bus(place));
+        let doubled = doubled(&near);
+        let mut reserved = Vec::new();
+        if self.translations.is_none() {
+            let given = self.reserved.iter().chain(&own).copied();
+            reserved = joined(given.chain(near));
+        }
         let survey = Survey {
             initiator,
             is_translated: self.translations.is_some(),
             reserved: &reserved,
             own: &own,
+            doubled: &doubled,
         };
         let mut entries = Vec::with_capacity(regions.len());
         for (place, (region, state)) in (0u32..).zip(regions.iter().zip(&self.regions)) {
@@ -318,11 +314,7 @@ impl<L: Locks> State<L> {
                 continue;
             }
             if let Err(error) = self.hold(place, hold, self.mask()) {
-                for (hold, was_held) in HOLDS.into_iter().zip(held_before) {
-                    if !was_held {
-                        let _ = self.release_one(place, hold);
-                    }
-                }
+                self.unsettle(place, held_before);
                 return Err(error);
             }
             if let Some(state) = self.regions.get_mut(place) {
@@ -332,7 +324,17 @@ impl<L: Locks> State<L> {
         Ok(())
     }
 
-    fn registration_holds(&self, place: usize) -> [bool; 2] {
+    /// Releases what its registration did not hold before; what the IOMMU refuses to unmap stays held, and is released with the rest.
+    pub(super) fn unsettle(&mut self, place: usize, held_before: [bool; 2]) {
+        for (hold, was_held) in HOLDS.into_iter().zip(held_before) {
+            if !was_held {
+                let _ = self.release_one(place, hold);
+            }
+        }
+    }
+
+    /// What its registration holds.
+    pub(super) fn registration_holds(&self, place: usize) -> [bool; 2] {
         let state = self.regions.get(place);
         HOLDS.map(|hold| state.is_some_and(|state| state.held(hold).by_registration))
     }
@@ -440,6 +442,21 @@ pub(super) fn bus_span(region: &Region) -> Option<Span<Iova>> {
     };
     let end = |phys| Iova::from_u64(bar.bus_address(phys).to_u64());
     Span::new(end(region.span.first()), end(region.span.last())).ok()
+}
+
+/// What lies in more than one of these.
+fn doubled(spans: &[Span<Iova>]) -> Vec<Span<Iova>> {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable_by_key(|span| span.first());
+    let mut end: Option<Iova> = None;
+    let mut doubled = Vec::new();
+    for span in sorted {
+        if let Some(end) = end {
+            doubled.extend(Span::new(span.first(), span.last().min(end)));
+        }
+        end = Some(end.map_or(span.last(), |end| end.max(span.last())));
+    }
+    joined(doubled.into_iter())
 }
 
 /// The pages that hold a span: the first address and the bytes. Nothing where they are the whole space.

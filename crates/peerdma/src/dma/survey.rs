@@ -18,6 +18,8 @@ pub(super) struct Survey<'s> {
     pub(super) reserved: &'s [Span<Iova>],
     /// The part of it that is the initiator's own: no request for another's memory may carry it.
     pub(super) own: &'s [Span<Iova>],
+    /// Bus addresses by which it would reach more than one BAR.
+    pub(super) doubled: &'s [Span<Iova>],
 }
 
 /// A part of a region, reached in one way.
@@ -133,8 +135,8 @@ impl Survey<'_> {
             Form::BusAddress => {
                 let reached = reached(Space::Bus);
                 let mut parts = Parts::of(span, self.by_bus(bar, reached, state));
-                for own in self.own {
-                    parts.two_things(*own, to_bus);
+                for span in self.own.iter().chain(self.doubled) {
+                    parts.two_things(*span, to_bus);
                 }
                 parts.done
             }
