@@ -8,6 +8,7 @@
 
 use super::counters::Carried;
 use super::dice;
+use super::gap::{Gap, Gaps, Taken};
 use crate::device::Purpose;
 use peerdma::pci::LinkState;
 
@@ -23,6 +24,12 @@ pub(super) struct Channel {
     is_conventional: bool,
     /// When the last TLP that was given to it will have left.
     busy_until_ps: u64,
+    /// When it is idle before that.
+    gaps: Gaps,
+    /// Nothing comes to it sooner than so long after it was sent.
+    least_ahead_ps: u64,
+    /// Idle time that is not longer is not remembered.
+    least_gap_ps: u64,
     /// When the last TLP will have arrived at its other end; kept where there is jitter.
     last_arrival_ps: u64,
     /// Acknowledgements and credits that have to be sent still; they fill gaps, or delay the next TLP.
@@ -42,6 +49,8 @@ impl Channel {
     const DLLP_BYTES: u64 = 16;
     /// What may wait in front of a channel.
     const BUFFER_BYTES: u64 = 32 << 10;
+    /// What idle time must have room for to be remembered.
+    const LEAST_GAP_BYTES: u64 = 4;
     /// 32 bits at 66 MHz: 264 MB/s, shared by both directions.
     const CONVENTIONAL_MEGABYTES_PER_SECOND: u64 = 264;
     /// Address phase and turnaround: two clocks, in the time of which 8 bytes would pass.
@@ -76,6 +85,9 @@ impl Channel {
             dllp_bytes: 0,
             is_conventional: false,
             busy_until_ps: 0,
+            gaps: Gaps::default(),
+            least_ahead_ps: u64::MAX,
+            least_gap_ps: (Self::LEAST_GAP_BYTES * byte_time) >> Self::FRACTION_BITS,
             last_arrival_ps: 0,
             owed_ps: 0,
             buffer_ps: (Self::BUFFER_BYTES * byte_time) >> Self::FRACTION_BITS,
@@ -94,6 +106,58 @@ impl Channel {
         let divisor = tenths * u64::from(state.width) * plain;
         // 8 bits of 10,000/tenths picoseconds each.
         (divisor != 0).then(|| ((80_000 * coded) << Self::FRACTION_BITS).div_ceil(divisor))
+    }
+
+    /// A way leads to it on which it takes at least so long to come to it.
+    #[inline]
+    pub(super) fn is_ahead_by(&mut self, ps: u64) {
+        self.least_ahead_ps = self.least_ahead_ps.min(ps);
+    }
+
+    /// Not before that a TLP that comes at `at_ps` is sent.
+    #[inline]
+    fn begin_ps(&self, at_ps: u64) -> u64 {
+        let free_ps = self.busy_until_ps + self.owed_ps;
+        match at_ps >= free_ps || self.gaps.reach_beyond(at_ps) {
+            true => at_ps,
+            false => free_ps,
+        }
+    }
+
+    /// Carries a TLP that comes at `at_ps`, and for which there is room ahead from `room_ps` on; when it has left.
+    /// Nothing that is sent later comes before the floor.
+    #[inline]
+    fn carry(&mut self, at_ps: u64, room_ps: u64, carry_ps: u64, floor_ps: u64) -> u64 {
+        let mut rest_ps = carry_ps;
+        let free_ps = self.busy_until_ps + self.owed_ps;
+        if at_ps > free_ps {
+            let from_ps = free_ps.max(floor_ps);
+            if at_ps.saturating_sub(from_ps) > self.least_gap_ps {
+                let gap = Gap { from_ps, to_ps: at_ps };
+                self.gaps.push(gap, floor_ps);
+            }
+        } else if self.gaps.reach_beyond(at_ps) {
+            match self.gaps.take(at_ps, at_ps.max(room_ps), carry_ps) {
+                Taken::All { end_ps } => return end_ps,
+                Taken::Part { rest_ps: rest } => rest_ps = rest,
+            }
+        }
+        self.owed_ps = 0;
+        self.busy_until_ps = at_ps.max(free_ps).max(room_ps) + rest_ps;
+        self.busy_until_ps
+    }
+
+    /// When the buffer in front of it has room for a TLP that comes at `at_ps`.
+    #[inline]
+    fn room_at_ps(&self, at_ps: u64) -> u64 {
+        if self.busy_until_ps <= at_ps + self.buffer_ps {
+            return at_ps;
+        }
+        let idle_ps = match self.gaps.reach_beyond(at_ps) {
+            true => self.gaps.next_idle_ps(at_ps),
+            false => None,
+        };
+        (idle_ps.unwrap_or(self.busy_until_ps)).saturating_sub(self.buffer_ps)
     }
 
     fn bytes(&self, header_bytes: u64, data_bytes: u64) -> u64 {
@@ -192,18 +256,19 @@ impl Channels {
             let channel = &self.channels[hop.channel as usize];
             let bytes = channel.bytes(header_bytes, data_bytes);
             let carry_ps = channel.carry_ps(bytes);
-            let mut begin_ps = at_ps.max(channel.busy_until_ps);
-            if channel.owed_ps != 0 {
-                begin_ps += channel.owed_ps.saturating_sub(begin_ps - channel.busy_until_ps);
-            }
+            let mut room_ps = 0;
             if let Some(next) = way.hops.get(index + 1) {
                 let ahead = &self.channels[next.channel as usize];
-                let room_ps = ahead
-                    .busy_until_ps
-                    .saturating_sub(ahead.buffer_ps + next.before_ps + carry_ps);
-                begin_ps = begin_ps.max(room_ps);
+                let hence_ps = next.before_ps + carry_ps;
+                room_ps = ahead.room_at_ps(channel.begin_ps(at_ps) + hence_ps).saturating_sub(hence_ps);
             }
-            let end_ps = begin_ps + carry_ps;
+            let channel = &mut self.channels[hop.channel as usize];
+            // What jitter holds back holds up all behind it, whatever order they have left in.
+            let floor_ps = match self.jitter_ps {
+                0 => start_ps.saturating_add(channel.least_ahead_ps),
+                _ => u64::MAX,
+            };
+            let end_ps = channel.carry(at_ps, room_ps, carry_ps, floor_ps);
             let mut arrived_ps = end_ps;
             if self.jitter_ps != 0 {
                 arrived_ps += self.jitter_of(hop.channel, end_ps);
@@ -214,8 +279,6 @@ impl Channels {
                 }
             }
             let channel = &mut self.channels[hop.channel as usize];
-            channel.owed_ps = 0;
-            channel.busy_until_ps = end_ps;
             channel.carried.busy_ps += carry_ps;
             channel.carried.add(purpose, bytes, data_bytes);
             if !channel.is_conventional {
@@ -255,6 +318,12 @@ impl Channels {
         (channel.busy_until_ps, channel.owed_ps)
     }
 
+    /// The idle time of a channel that what is sent from now on may come to.
+    pub(super) fn gaps(&self, channel: u32, now_ps: u64) -> impl Iterator<Item = Gap> {
+        let channel = &self.channels[channel as usize];
+        channel.gaps.behind(now_ps.saturating_add(channel.least_ahead_ps))
+    }
+
     /// What a channel has carried, and what it owes.
     pub(super) fn account(&self, channel: u32) -> (Carried, u64) {
         let channel = &self.channels[channel as usize];
@@ -270,6 +339,7 @@ impl Channels {
             channel.owed_ps += channel.owed_ps.saturating_sub(before.1) * times;
         } else {
             channel.busy_until_ps += later_ps;
+            channel.gaps.move_by(later_ps);
         }
     }
 

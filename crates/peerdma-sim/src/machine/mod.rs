@@ -27,6 +27,7 @@ mod counters;
 mod cpu;
 mod dice;
 mod fault;
+mod gap;
 mod gear;
 mod issue;
 mod landing;

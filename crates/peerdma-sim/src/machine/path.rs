@@ -149,7 +149,7 @@ impl Map {
     /// The channels on a way of these legs.
     pub(super) fn lay(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
         way.hops.clear();
-        let mut before_ps = 0;
+        let (mut before_ps, mut ahead_ps) = (0, 0);
         for leg in legs {
             match *leg {
                 Leg::Switch { .. } => before_ps += self.switch_ps,
@@ -161,6 +161,8 @@ impl Map {
                         opposite: channel ^ 1,
                         before_ps,
                     });
+                    ahead_ps += before_ps;
+                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
                     before_ps = 0;
                 }
                 Leg::ConventionalBus { bridge } => {
@@ -170,6 +172,8 @@ impl Map {
                         opposite: channel,
                         before_ps,
                     });
+                    ahead_ps += before_ps;
+                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
                     before_ps = 0;
                 }
             }

@@ -1,7 +1,7 @@
 //! The batched gear's long strides: a flow that repeats itself is carried on by many repetitions at once.
 //!
 //! What decides how a lone transfer goes on are times (of its next request, its requests under way, its answers, the
-//! channels on its ways) and what does not change with time (sizes, distances, debts of DLLPs). Every rule of timing is a
+//! channels on its ways, and when those are idle before) and what does not change with time (sizes, distances, debts of DLLPs). Every rule of timing is a
 //! maximum or a sum of times. So once all these times have moved by the same span while so many bytes were sent, and all
 //! else is as it was, the next repetition moves them by the same span again, as often as nothing else comes between.
 //! Counters grow by as much each time. With jitter there is no such rule, and no stride.
@@ -130,6 +130,12 @@ impl Core {
             let (busy_ps, owed_ps) = self.channels.state(*channel);
             times.push(busy_ps);
             others.push(owed_ps);
+            let many = times.len();
+            for gap in self.channels.gaps(*channel, self.now_ps) {
+                times.push(gap.from_ps);
+                times.push(gap.to_ps);
+            }
+            others.push((times.len() - many) as u64);
         }
         for arriving in &sender.arriving {
             times.push(arriving.at.ps);
