@@ -26,6 +26,10 @@ pub(super) struct Channel {
     busy_until_ps: u64,
     /// When it is idle before that.
     gaps: Gaps,
+    /// When the last posted TLP will have left.
+    posted_until_ps: u64,
+    /// When the last non-posted TLP will have left.
+    asked_until_ps: u64,
     /// Nothing comes to it sooner than so long after it was sent.
     least_ahead_ps: u64,
     /// Idle time that is not longer is not remembered.
@@ -86,6 +90,8 @@ impl Channel {
             is_conventional: false,
             busy_until_ps: 0,
             gaps: Gaps::default(),
+            posted_until_ps: 0,
+            asked_until_ps: 0,
             least_ahead_ps: u64::MAX,
             least_gap_ps: (Self::LEAST_GAP_BYTES * byte_time) >> Self::FRACTION_BITS,
             last_arrival_ps: 0,
@@ -147,6 +153,28 @@ impl Channel {
         self.busy_until_ps
     }
 
+    /// Carries a non-posted TLP: behind what is posted and asked, before completions that wait, which may come from
+    /// another port. Whatever is given to the channel next makes up for the time.
+    #[inline]
+    fn ask(&mut self, at_ps: u64, room_ps: u64, carry_ps: u64, floor_ps: u64) -> u64 {
+        let begin_ps = at_ps.max(self.asked_until_ps).max(self.posted_until_ps);
+        let end_ps = match begin_ps < self.busy_until_ps {
+            true => {
+                self.owed_ps += carry_ps;
+                begin_ps.max(room_ps) + carry_ps
+            }
+            false => self.carry(begin_ps, room_ps, carry_ps, floor_ps),
+        };
+        self.asked_until_ps = end_ps;
+        end_ps
+    }
+
+    /// When the buffer for non-posted TLPs in front of it has room: completions wait in another one.
+    #[inline]
+    fn room_to_ask_ps(&self) -> u64 {
+        (self.asked_until_ps.max(self.posted_until_ps)).saturating_sub(self.buffer_ps)
+    }
+
     /// When the buffer in front of it has room for a TLP that comes at `at_ps`.
     #[inline]
     fn room_at_ps(&self, at_ps: u64) -> u64 {
@@ -199,6 +227,15 @@ pub(super) struct Parcel {
     pub(super) data_bytes: u64,
     pub(super) purpose: Purpose,
     pub(super) is_relaxed: bool,
+    pub(super) class: Class,
+}
+
+/// What ordering rules, and credits, tell apart (PCIe Base 2.4.1 and 2.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Posted,
+    NonPosted,
+    Completion,
 }
 
 /// When a TLP that was sent leaves and arrives.
@@ -240,6 +277,7 @@ impl Channels {
             data_bytes,
             purpose,
             is_relaxed,
+            class,
         } = parcel;
         let least_ps = (header_bytes + data_bytes) * Self::INTERNAL_PS_PER_BYTE;
         let Some(first) = way.hops.first() else {
@@ -256,19 +294,30 @@ impl Channels {
             let channel = &self.channels[hop.channel as usize];
             let bytes = channel.bytes(header_bytes, data_bytes);
             let carry_ps = channel.carry_ps(bytes);
+            // What jitter holds back holds up all that is behind it: then nothing goes first.
+            let is_asking = class == Class::NonPosted && self.jitter_ps == 0;
             let mut room_ps = 0;
             if let Some(next) = way.hops.get(index + 1) {
                 let ahead = &self.channels[next.channel as usize];
                 let hence_ps = next.before_ps + carry_ps;
-                room_ps = ahead.room_at_ps(channel.begin_ps(at_ps) + hence_ps).saturating_sub(hence_ps);
+                room_ps = match is_asking {
+                    true => ahead.room_to_ask_ps(),
+                    false => ahead.room_at_ps(channel.begin_ps(at_ps) + hence_ps),
+                }
+                .saturating_sub(hence_ps);
             }
             let channel = &mut self.channels[hop.channel as usize];
-            // What jitter holds back holds up all behind it, whatever order they have left in.
             let floor_ps = match self.jitter_ps {
                 0 => start_ps.saturating_add(channel.least_ahead_ps),
                 _ => u64::MAX,
             };
-            let end_ps = channel.carry(at_ps, room_ps, carry_ps, floor_ps);
+            let end_ps = match is_asking {
+                true => channel.ask(at_ps, room_ps, carry_ps, floor_ps),
+                false => channel.carry(at_ps, room_ps, carry_ps, floor_ps),
+            };
+            if class == Class::Posted {
+                channel.posted_until_ps = channel.posted_until_ps.max(end_ps);
+            }
             let mut arrived_ps = end_ps;
             if self.jitter_ps != 0 {
                 arrived_ps += self.jitter_of(hop.channel, end_ps);
@@ -312,10 +361,16 @@ impl Channels {
         self.jitter_ps != 0
     }
 
-    /// Until when a channel is busy, and what it owes.
-    pub(super) fn state(&self, channel: u32) -> (u64, u64) {
+    /// Until when a channel is busy with all, with what is posted and with what is asked, where that lies ahead; and
+    /// what it owes.
+    pub(super) fn state(&self, channel: u32, now_ps: u64) -> ([u64; 3], u64) {
         let channel = &self.channels[channel as usize];
-        (channel.busy_until_ps, channel.owed_ps)
+        let times = [
+            channel.busy_until_ps,
+            channel.posted_until_ps.max(now_ps),
+            channel.asked_until_ps.max(now_ps),
+        ];
+        (times, channel.owed_ps)
     }
 
     /// The idle time of a channel that what is sent from now on may come to.
@@ -339,6 +394,8 @@ impl Channels {
             channel.owed_ps += channel.owed_ps.saturating_sub(before.1) * times;
         } else {
             channel.busy_until_ps += later_ps;
+            channel.posted_until_ps += later_ps;
+            channel.asked_until_ps += later_ps;
             channel.gaps.move_by(later_ps);
         }
     }

@@ -127,8 +127,8 @@ impl Core {
         others.push(sender.outstanding_bytes);
         others.push(sender.cached.map_or(u64::MAX, |cached| cached.path.into()));
         for channel in &steady.used {
-            let (busy_ps, owed_ps) = self.channels.state(*channel);
-            times.push(busy_ps);
+            let (until_ps, owed_ps) = self.channels.state(*channel, self.now_ps);
+            times.extend(until_ps);
             others.push(owed_ps);
             let many = times.len();
             for gap in self.channels.gaps(*channel, self.now_ps) {
