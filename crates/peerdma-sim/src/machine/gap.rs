@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 pub(super) struct Gaps {
     /// In the order of time, apart from each other.
     gaps: VecDeque<Gap>,
+    /// The end of the last there was: nothing is idle behind it.
+    last_ps: u64,
 }
 
 /// The channel is idle from then until then.
@@ -33,16 +35,18 @@ pub(super) enum Taken {
 }
 
 impl Gaps {
-    /// So many are remembered, the last ones: as many TLPs as one function may wait for, and more.
-    const MOST: usize = 1024;
+    /// So many are remembered, the last ones: about as many TLPs of 128 bytes as one function may wait
+    /// for.
+    const MOST: usize = 4096;
 
-    /// Is there idle time after that?
+    /// Could there be idle time after that?
     #[inline]
     pub(super) fn reach_beyond(&self, ps: u64) -> bool {
-        self.gaps.back().is_some_and(|last| last.to_ps > ps)
+        self.last_ps > ps
     }
 
     /// Idle time behind all that is known; nobody comes before the floor any more.
+    #[inline(never)]
     pub(super) fn push(&mut self, gap: Gap, floor_ps: u64) {
         while let Some(first) = self.gaps.front()
             && (first.to_ps <= floor_ps || self.gaps.len() >= Self::MOST)
@@ -50,6 +54,7 @@ impl Gaps {
             self.gaps.pop_front();
         }
         self.gaps.push_back(gap);
+        self.last_ps = gap.to_ps;
     }
 
     /// When the channel is idle first, from then on.
@@ -59,6 +64,7 @@ impl Gaps {
     }
 
     /// A TLP that comes at `at_ps` and may be sent from `ready_ps` on takes the idle time that it needs.
+    #[inline(never)]
     pub(super) fn take(&mut self, at_ps: u64, ready_ps: u64, carry_ps: u64) -> Taken {
         let first = self.gaps.partition_point(|gap| gap.to_ps <= at_ps);
         let before = match self.gaps.get(first) {
@@ -110,6 +116,7 @@ impl Gaps {
     }
 
     pub(super) fn move_by(&mut self, later_ps: u64) {
+        self.last_ps += later_ps;
         for gap in &mut self.gaps {
             gap.from_ps += later_ps;
             gap.to_ps += later_ps;
