@@ -4,7 +4,8 @@ use super::link::{Channel, Channels, Hop, Hops};
 use crate::blueprint::Nature;
 use crate::fabric::{Direction, End, Explain, FunctionId, Leg, LinkId, Route};
 
-/// No delay is longer, whatever a blueprint says: 18 minutes, so that sums of delays stay times.
+/// No delay is longer, whatever a blueprint made by hand says: 18 minutes, so that sums of delays stay times. Machine files
+/// and snapshots stay far below.
 pub(super) const MOST_PS: u64 = 1 << 50;
 
 /// A route, and the channels on it.

@@ -6,6 +6,7 @@
 //! else is as it was, the next repetition moves them by the same span again, as often as nothing else comes between.
 //! Counters grow by as much each time. With jitter there is no such rule, and no stride.
 
+use super::Machine;
 use super::core::Core;
 use super::counters::{Carried, Traffic};
 use super::gear::Bulk;
@@ -170,6 +171,7 @@ impl Core {
         let by_bytes = bulk.left_bytes().saturating_sub(reserve_bytes) / bytes;
         let time_ps = bulk
             .horizon_ps()
+            .min(Machine::END_PS)
             .saturating_sub(self.now_ps)
             .saturating_sub(latency_ps);
         by_bytes.min((time_ps / span_ps).saturating_sub(1))
