@@ -28,6 +28,7 @@ mod counters;
 mod cpu;
 mod dice;
 mod fault;
+mod gap;
 mod gear;
 mod issue;
 mod landing;
