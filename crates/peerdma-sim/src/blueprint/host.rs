@@ -2,7 +2,7 @@
 
 use super::bars::placements;
 use super::from_snapshot::Tree;
-use crate::file;
+use crate::file::{self, MOST_DELAY_PS, MOST_TIMEOUT_PS};
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::snapshot::{
@@ -11,9 +11,6 @@ use peerdma::snapshot::{
 use std::collections::{BTreeSet, HashMap};
 
 const MACHINE: &str = "the machine";
-
-/// The longest that anything may take, as in machine files: one hour.
-const MOST_PS: u64 = 3_600_000_000_000_000;
 
 /// What the specification leaves to the implementation: as told, if that can be.
 pub(super) fn nature(snapshot: &Snapshot, warnings: &mut Warnings) -> Nature {
@@ -25,22 +22,17 @@ pub(super) fn nature(snapshot: &Snapshot, warnings: &mut Warnings) -> Nature {
         );
         return Nature::default();
     };
-    let times = [
-        told.jitter_ps,
-        told.switch_ps,
-        told.root_complex_ps,
-        told.completion_timeout_ps,
-    ];
+    let delays = [told.jitter_ps, told.switch_ps, told.root_complex_ps];
     let is_possible = matches!(told.read_completion_boundary_bytes, 64 | 128)
-        && told.completion_timeout_ps != 0
-        && times.iter().all(|&time_ps| time_ps <= MOST_PS);
+        && (1..=MOST_TIMEOUT_PS).contains(&told.completion_timeout_ps)
+        && delays.iter().all(|&delay_ps| delay_ps <= MOST_DELAY_PS);
     match is_possible {
         true => told.clone(),
         false => {
             warnings.push(
                 MACHINE,
-                "latencies above one hour, no completion timeout, or a read completion boundary that is neither 64 nor \
-                 128 bytes: none of its nature is taken",
+                "latencies above one second, no completion timeout or one above 64 seconds, or a read completion boundary \
+                 that is neither 64 nor 128 bytes: none of its nature is taken",
             );
             Nature::default()
         }

@@ -10,7 +10,10 @@ use crate::firmware::{MOST_HOST_BRIDGES, MOST_RANGES};
 use peerdma::addr::{Address, BusAddr, PhysAddr, Span};
 use peerdma::snapshot::{Cpu, Forwarding, HostWindow, IommuMode, KernelVersion};
 
-const HOUR_PS: u64 = 3_600_000_000_000_000;
+/// The longest that a TLP may take through one thing: so sums over all ways, and over all that is sent, stay times.
+pub(crate) const MOST_DELAY_PS: u64 = 1_000_000_000_000;
+/// The longest completion timeout that there is (PCIe Base 7.5.3.16: range D).
+pub(crate) const MOST_TIMEOUT_PS: u64 = 64 * MOST_DELAY_PS;
 
 /// The machine that a file describes.
 pub(super) fn machine(mut table: Table<'_, '_>) -> Result<Machine, MachineError> {
@@ -123,7 +126,10 @@ fn iommu(value: Value<'_, '_>) -> Result<IommuMode, MachineError> {
 
 fn nature(table: &mut Table<'_, '_>) -> Result<Nature, MachineError> {
     let usual = Nature::default();
-    let time = |value| value::time_ps(value, HOUR_PS);
+    const DELAY: &str = "a time up to one second such as \"110 ns\", \"50 ms\", or picoseconds";
+    const TIMEOUT: &str = "a time up to 64 seconds such as \"50 ms\", or picoseconds";
+    let delay = |value| value::time_ps(value, MOST_DELAY_PS, DELAY);
+    let timeout = |value| value::time_ps(value, MOST_TIMEOUT_PS, TIMEOUT);
     let boundary = |value: Value<'_, '_>| {
         value
             .number(64, 128)
@@ -132,10 +138,10 @@ fn nature(table: &mut Table<'_, '_>) -> Result<Nature, MachineError> {
     };
     Ok(Nature {
         seed: table.take_or("seed", usual.seed, |value| value.number(0, u64::MAX))?,
-        jitter_ps: table.take_or("jitter", usual.jitter_ps, time)?,
-        switch_ps: table.take_or("switch-latency", usual.switch_ps, time)?,
-        root_complex_ps: table.take_or("root-complex-latency", usual.root_complex_ps, time)?,
-        completion_timeout_ps: table.take_or("completion-timeout", usual.completion_timeout_ps, time)?,
+        jitter_ps: table.take_or("jitter", usual.jitter_ps, delay)?,
+        switch_ps: table.take_or("switch-latency", usual.switch_ps, delay)?,
+        root_complex_ps: table.take_or("root-complex-latency", usual.root_complex_ps, delay)?,
+        completion_timeout_ps: table.take_or("completion-timeout", usual.completion_timeout_ps, timeout)?,
         siblings: table.take_or("internal-peers", usual.siblings, |value| {
             value.word(&[("direct", Siblings::Direct), ("upstream", Siblings::Upstream)])
         })?,

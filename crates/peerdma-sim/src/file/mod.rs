@@ -18,6 +18,7 @@ mod tests;
 pub(crate) mod value;
 
 pub use error::{At, MachineError, Wrong};
+pub(crate) use host::{MOST_DELAY_PS, MOST_TIMEOUT_PS};
 pub use machine::{
     Acs, Bar, BarHabit, BarWidth, Cmb, Common, ConventionalBridge, Device, Egress, Habits, Host, HostBridge,
     Kind, Link, Machine, PayloadHabit, PcieSwitch, Port, Prefetchable, Reach, Slot, Switched,

@@ -83,6 +83,22 @@ fn an_error_names_the_line_what_is_wrong_and_what_to_write_instead() {
             "[[bridge]]\nwindow = { bus = 0x1000_0000, size = \"1 MiB\" }".into(),
             ["line 1", "RAM or another window", "move its `cpu` address"],
         ),
+        (
+            "iommu = \"off\"\nswitch-latency = \"1001 ms\"\n[[bridge]]".into(),
+            ["line 2", "`switch-latency` is", "a time up to one second"],
+        ),
+        (
+            "root-complex-latency = \"3600000 ms\"\n[[bridge]]".into(),
+            ["line 1", "`root-complex-latency` is", "a time up to one second"],
+        ),
+        (
+            "jitter = 1000000000001\n[[bridge]]".into(),
+            ["line 1", "`jitter` is", "a time up to one second"],
+        ),
+        (
+            "completion-timeout = \"65000 ms\"\n[[bridge]]".into(),
+            ["line 1", "`completion-timeout` is", "a time up to 64 seconds"],
+        ),
         ("[[bridge]".into(), ["line 1", "column", ""]),
     ] {
         let found = error(&text);

@@ -41,9 +41,8 @@ pub(super) fn power_of_two(value: Value<'_, '_>, least: u64, most: u64) -> Resul
 }
 
 /// Picoseconds, at most `most`: `250`, `"110 ns"`.
-pub(crate) fn time_ps(value: Value<'_, '_>, most: u64) -> Result<u64, MachineError> {
-    measure(value, &UNITS[TIMES], most)
-        .ok_or_else(|| value.wrong("a time up to one hour such as \"110 ns\", \"50 ms\", or picoseconds"))
+pub(crate) fn time_ps(value: Value<'_, '_>, most: u64, expected: &'static str) -> Result<u64, MachineError> {
+    measure(value, &UNITS[TIMES], most).ok_or_else(|| value.wrong(expected))
 }
 
 fn measure(value: Value<'_, '_>, units: &[(&str, u64)], most: u64) -> Option<u64> {

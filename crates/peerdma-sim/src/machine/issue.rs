@@ -3,7 +3,7 @@
 use super::Machine;
 use super::arrival::Sent;
 use super::gear::Bulk;
-use super::link::{Parcel, Passage};
+use super::link::{Class, Parcel, Passage};
 use super::queue::{Item, ItemKind};
 use super::sender::{Arriving, Cached, Pace, Read, Sender};
 use super::split::request_bytes;
@@ -104,6 +104,10 @@ impl Machine {
             },
             purpose,
             is_relaxed: request.ordering == Ordering::Relaxed,
+            class: match request.access {
+                Access::Write => Class::Posted,
+                Access::Read => Class::NonPosted,
+            },
         }
     }
 

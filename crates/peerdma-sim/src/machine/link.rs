@@ -8,6 +8,7 @@
 
 use super::counters::Carried;
 use super::dice;
+use super::gap::{Gap, Gaps, Taken};
 use crate::device::Purpose;
 use peerdma::pci::LinkState;
 
@@ -23,6 +24,16 @@ pub(super) struct Channel {
     is_conventional: bool,
     /// When the last TLP that was given to it will have left.
     busy_until_ps: u64,
+    /// When it is idle before that.
+    gaps: Gaps,
+    /// When the last posted TLP will have left.
+    posted_until_ps: u64,
+    /// When the last non-posted TLP will have left.
+    asked_until_ps: u64,
+    /// Nothing comes to it sooner than so long after it was sent.
+    least_ahead_ps: u64,
+    /// Idle time that is not longer is not remembered.
+    least_gap_ps: u64,
     /// When the last TLP will have arrived at its other end; kept where there is jitter.
     last_arrival_ps: u64,
     /// Acknowledgements and credits that have to be sent still; they fill gaps, or delay the next TLP.
@@ -42,6 +53,8 @@ impl Channel {
     const DLLP_BYTES: u64 = 16;
     /// What may wait in front of a channel.
     const BUFFER_BYTES: u64 = 32 << 10;
+    /// What idle time must have room for to be remembered: a header with its framing.
+    const LEAST_GAP_BYTES: u64 = 20;
     /// 32 bits at 66 MHz: 264 MB/s, shared by both directions.
     const CONVENTIONAL_MEGABYTES_PER_SECOND: u64 = 264;
     /// Address phase and turnaround: two clocks, in the time of which 8 bytes would pass.
@@ -76,6 +89,11 @@ impl Channel {
             dllp_bytes: 0,
             is_conventional: false,
             busy_until_ps: 0,
+            gaps: Gaps::default(),
+            posted_until_ps: 0,
+            asked_until_ps: 0,
+            least_ahead_ps: u64::MAX,
+            least_gap_ps: (Self::LEAST_GAP_BYTES * byte_time) >> Self::FRACTION_BITS,
             last_arrival_ps: 0,
             owed_ps: 0,
             buffer_ps: (Self::BUFFER_BYTES * byte_time) >> Self::FRACTION_BITS,
@@ -94,6 +112,82 @@ impl Channel {
         let divisor = tenths * u64::from(state.width) * plain;
         // 8 bits of 10,000/tenths picoseconds each.
         (divisor != 0).then(|| ((80_000 * coded) << Self::FRACTION_BITS).div_ceil(divisor))
+    }
+
+    /// A way leads to it on which it takes at least so long to come to it.
+    #[inline]
+    pub(super) fn is_ahead_by(&mut self, ps: u64) {
+        self.least_ahead_ps = self.least_ahead_ps.min(ps);
+    }
+
+    /// Carries a TLP that comes at `at_ps`, and for which there is room ahead from `room_ps` on; when it has left.
+    /// It was sent at `sent_ps`, which nothing is before that is sent later.
+    #[inline]
+    fn carry(&mut self, at_ps: u64, room_ps: u64, carry_ps: u64, sent_ps: u64) -> u64 {
+        let mut rest_ps = carry_ps;
+        let free_ps = self.busy_until_ps + self.owed_ps;
+        if at_ps > free_ps {
+            let floor_ps = sent_ps.saturating_add(self.least_ahead_ps);
+            let from_ps = free_ps.max(floor_ps);
+            if at_ps.saturating_sub(from_ps) > self.least_gap_ps {
+                self.gaps.push(
+                    Gap {
+                        from_ps,
+                        to_ps: at_ps,
+                    },
+                    floor_ps,
+                );
+            }
+        } else if self.gaps.reach_beyond(at_ps) {
+            match self.gaps.take(at_ps, at_ps.max(room_ps), carry_ps) {
+                Taken::All { end_ps } => return end_ps,
+                Taken::Part { rest_ps: rest } => rest_ps = rest,
+            }
+        }
+        self.owed_ps = 0;
+        self.busy_until_ps = at_ps.max(free_ps).max(room_ps) + rest_ps;
+        self.busy_until_ps
+    }
+
+    /// Carries a non-posted TLP: behind what is posted and asked, before completions that wait, which may come from
+    /// another port. Whatever is given to the channel next makes up for the time.
+    #[inline]
+    fn ask(&mut self, at_ps: u64, room_ps: u64, carry_ps: u64, sent_ps: u64) -> u64 {
+        let begin_ps = at_ps.max(self.asked_until_ps).max(self.posted_until_ps);
+        let end_ps = if begin_ps < self.busy_until_ps {
+            self.owed_ps += carry_ps;
+            begin_ps.max(room_ps) + carry_ps
+        } else {
+            self.carry(begin_ps, room_ps, carry_ps, sent_ps)
+        };
+        self.asked_until_ps = end_ps;
+        end_ps
+    }
+
+    /// Is the buffer in front of it surely not full when something comes at `at_ps`?
+    #[inline]
+    fn has_room(&self, at_ps: u64) -> bool {
+        self.busy_until_ps.max(self.asked_until_ps) <= at_ps + self.buffer_ps
+    }
+
+    /// When the buffer for non-posted TLPs in front of it has room: completions wait in another one.
+    fn room_to_ask_ps(&self) -> u64 {
+        (self.asked_until_ps.max(self.posted_until_ps)).saturating_sub(self.buffer_ps)
+    }
+
+    /// When the buffer in front of it has room for a TLP that leaves the channel `before` so long before it comes here,
+    /// where it has come at `at_ps`.
+    fn room_ps(&self, before: &Self, at_ps: u64, hence_ps: u64) -> u64 {
+        let begin_ps = match before.gaps.reach_beyond(at_ps) {
+            true => at_ps,
+            false => at_ps.max(before.busy_until_ps + before.owed_ps),
+        };
+        let here_ps = begin_ps + hence_ps;
+        let busy_until_ps = match self.gaps.reach_beyond(here_ps) {
+            true => self.gaps.next_idle_ps(here_ps),
+            false => None,
+        };
+        (busy_until_ps.unwrap_or(self.busy_until_ps)).saturating_sub(self.buffer_ps)
     }
 
     fn bytes(&self, header_bytes: u64, data_bytes: u64) -> u64 {
@@ -135,6 +229,15 @@ pub(super) struct Parcel {
     pub(super) data_bytes: u64,
     pub(super) purpose: Purpose,
     pub(super) is_relaxed: bool,
+    pub(super) class: Class,
+}
+
+/// What ordering rules, and credits, tell apart (PCIe Base 2.4.1 and 2.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Posted,
+    NonPosted,
+    Completion,
 }
 
 /// When a TLP that was sent leaves and arrives.
@@ -154,8 +257,6 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// For so long a path keeps its delay: 2^20 ps, a microsecond.
-    const EPOCH_BITS: u32 = 20;
     /// What a sender without a link of its own needs for a byte: 62.5 GB/s.
     const INTERNAL_PS_PER_BYTE: u64 = 16;
     /// From function to function inside of one device, and into a root complex.
@@ -176,6 +277,7 @@ impl Channels {
             data_bytes,
             purpose,
             is_relaxed,
+            class,
         } = parcel;
         let least_ps = (header_bytes + data_bytes) * Self::INTERNAL_PS_PER_BYTE;
         let Some(first) = way.hops.first() else {
@@ -185,49 +287,57 @@ impl Channels {
                 arrived_ps: left_ps + way.behind_ps.max(Self::INTERNAL_PS),
             };
         };
+        let (seed, jitter_ps) = (self.seed, self.jitter_ps);
+        let channels = self.channels.as_mut_slice();
+        // What jitter holds back holds up all that is behind it: then nothing goes first, and no idle time is found.
+        let is_asking = class == Class::NonPosted && jitter_ps == 0;
+        let sent_ps = if jitter_ps == 0 { start_ps } else { u64::MAX };
         let mut left_ps = start_ps;
         let mut at_ps = start_ps;
         for (index, hop) in way.hops.iter().enumerate() {
             at_ps += hop.before_ps;
-            let channel = &self.channels[hop.channel as usize];
+            let channel = &channels[hop.channel as usize];
             let bytes = channel.bytes(header_bytes, data_bytes);
             let carry_ps = channel.carry_ps(bytes);
-            let mut begin_ps = at_ps.max(channel.busy_until_ps);
-            if channel.owed_ps != 0 {
-                begin_ps += channel.owed_ps.saturating_sub(begin_ps - channel.busy_until_ps);
-            }
+            let mut room_ps = 0;
             if let Some(next) = way.hops.get(index + 1) {
-                let ahead = &self.channels[next.channel as usize];
-                let room_ps = ahead
-                    .busy_until_ps
-                    .saturating_sub(ahead.buffer_ps + next.before_ps + carry_ps);
-                begin_ps = begin_ps.max(room_ps);
+                let ahead = &channels[next.channel as usize];
+                let hence_ps = next.before_ps + carry_ps;
+                if !ahead.has_room(at_ps + hence_ps) {
+                    let there_ps = match is_asking {
+                        true => ahead.room_to_ask_ps(),
+                        false => ahead.room_ps(channel, at_ps, hence_ps),
+                    };
+                    room_ps = there_ps.saturating_sub(hence_ps);
+                }
             }
-            let end_ps = begin_ps + carry_ps;
-            let mut arrived_ps = end_ps;
-            if self.jitter_ps != 0 {
-                arrived_ps += self.jitter_of(hop.channel, end_ps);
+            let channel = &mut channels[hop.channel as usize];
+            let mut arrived_ps = match is_asking {
+                true => channel.ask(at_ps, room_ps, carry_ps, sent_ps),
+                false => channel.carry(at_ps, room_ps, carry_ps, sent_ps),
+            };
+            if index == 0 {
+                // Whoever sits inside of a switch or root complex hands over the next one while this one crosses it.
+                left_ps = (arrived_ps - first.before_ps).max(start_ps + 1);
+            }
+            if class == Class::Posted {
+                channel.posted_until_ps = channel.posted_until_ps.max(arrived_ps);
+            }
+            if jitter_ps != 0 {
+                arrived_ps += jitter(seed, jitter_ps, hop.channel, arrived_ps);
                 if !is_relaxed {
-                    let channel = &mut self.channels[hop.channel as usize];
                     arrived_ps = arrived_ps.max(channel.last_arrival_ps);
                     channel.last_arrival_ps = arrived_ps;
                 }
             }
-            let channel = &mut self.channels[hop.channel as usize];
-            channel.owed_ps = 0;
-            channel.busy_until_ps = end_ps;
             channel.carried.busy_ps += carry_ps;
             channel.carried.add(purpose, bytes, data_bytes);
             if !channel.is_conventional {
-                let opposite = &mut self.channels[hop.opposite as usize];
+                let opposite = &mut channels[hop.opposite as usize];
                 let dllp_ps = opposite.carry_ps(opposite.dllp_bytes);
                 opposite.owed_ps += dllp_ps;
                 opposite.carried.busy_ps += dllp_ps;
                 opposite.carried.dllp_bytes += opposite.dllp_bytes;
-            }
-            if index == 0 {
-                // Whoever sits inside of a switch or root complex hands over the next one while this one crosses it.
-                left_ps = (end_ps - first.before_ps).max(start_ps + 1);
             }
             at_ps = arrived_ps;
         }
@@ -237,22 +347,26 @@ impl Channels {
         }
     }
 
-    fn jitter_of(&self, channel: u32, ps: u64) -> u64 {
-        let throw = dice::throw(self.seed, channel.into(), ps >> Self::EPOCH_BITS);
-        match self.jitter_ps.checked_add(1) {
-            Some(many) => throw % many,
-            None => throw,
-        }
-    }
-
     pub(super) fn has_jitter(&self) -> bool {
         self.jitter_ps != 0
     }
 
-    /// Until when a channel is busy, and what it owes.
-    pub(super) fn state(&self, channel: u32) -> (u64, u64) {
+    /// Until when a channel is busy with all, with what is posted and with what is asked, where that lies ahead; and
+    /// what it owes.
+    pub(super) fn state(&self, channel: u32, now_ps: u64) -> ([u64; 3], u64) {
         let channel = &self.channels[channel as usize];
-        (channel.busy_until_ps, channel.owed_ps)
+        let times = [
+            channel.busy_until_ps,
+            channel.posted_until_ps.max(now_ps),
+            channel.asked_until_ps.max(now_ps),
+        ];
+        (times, channel.owed_ps)
+    }
+
+    /// The idle time of a channel that what is sent from now on may come to.
+    pub(super) fn gaps(&self, channel: u32, now_ps: u64) -> impl Iterator<Item = Gap> {
+        let channel = &self.channels[channel as usize];
+        channel.gaps.behind(now_ps.saturating_add(channel.least_ahead_ps))
     }
 
     /// What a channel has carried, and what it owes.
@@ -270,6 +384,9 @@ impl Channels {
             channel.owed_ps += channel.owed_ps.saturating_sub(before.1) * times;
         } else {
             channel.busy_until_ps += later_ps;
+            channel.posted_until_ps += later_ps;
+            channel.asked_until_ps += later_ps;
+            channel.gaps.move_by(later_ps);
         }
     }
 
@@ -277,5 +394,16 @@ impl Channels {
     pub(super) fn bytes_in(&self, channel: u32, ps: u64) -> u64 {
         let byte_time = self.channels[channel as usize].byte_time.max(1);
         ((u128::from(ps) << Channel::FRACTION_BITS) / u128::from(byte_time)) as u64
+    }
+}
+
+/// By how much later what a channel has carried by then arrives than it could.
+fn jitter(seed: u64, most_ps: u64, channel: u32, ps: u64) -> u64 {
+    /// For so long a channel keeps its delay: 2^20 ps, a microsecond.
+    const EPOCH_BITS: u32 = 20;
+    let throw = dice::throw(seed, channel.into(), ps >> EPOCH_BITS);
+    match most_ps.checked_add(1) {
+        Some(many) => throw % many,
+        None => throw,
     }
 }

@@ -29,6 +29,7 @@ mod cpu;
 mod dice;
 mod drain;
 mod fault;
+mod gap;
 mod gear;
 mod issue;
 mod landing;

@@ -4,7 +4,8 @@ use super::link::{Channel, Channels, Hop, Hops};
 use crate::blueprint::Nature;
 use crate::fabric::{Direction, End, Explain, FunctionId, Leg, LinkId, Route};
 
-/// No delay is longer, whatever a blueprint says: 18 minutes, so that sums of delays stay times.
+/// No delay is longer, whatever a blueprint made by hand says: 18 minutes, so that sums of delays stay times. Machine files
+/// and snapshots stay far below.
 pub(super) const MOST_PS: u64 = 1 << 50;
 
 /// A route, and the channels on it.
@@ -159,7 +160,7 @@ impl Map {
 
     fn lay_legs(&mut self, legs: &[Leg], way: &mut Hops, channels: &mut Channels) {
         way.hops.clear();
-        let mut before_ps = 0;
+        let (mut before_ps, mut ahead_ps) = (0, 0);
         for leg in legs {
             match *leg {
                 Leg::Switch { .. } => before_ps += self.switch_ps,
@@ -171,6 +172,8 @@ impl Map {
                         opposite: channel ^ 1,
                         before_ps,
                     });
+                    ahead_ps += before_ps;
+                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
                     before_ps = 0;
                 }
                 Leg::ConventionalBus { bridge } => {
@@ -180,6 +183,8 @@ impl Map {
                         opposite: channel,
                         before_ps,
                     });
+                    ahead_ps += before_ps;
+                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
                     before_ps = 0;
                 }
             }

@@ -3,7 +3,7 @@
 use super::Machine;
 use super::fault::Fate;
 use super::issue::SHORT_HEADER_BYTES;
-use super::link::Parcel;
+use super::link::{Class, Parcel};
 use super::path::CompletionPath;
 use super::trace::{Entry, Kind};
 use crate::device::Purpose;
@@ -39,6 +39,7 @@ impl Machine {
             data_bytes: reply.bytes,
             purpose: reply.purpose,
             is_relaxed: reply.request.ordering == Ordering::Relaxed,
+            class: Class::Completion,
         };
         let passage = core
             .channels

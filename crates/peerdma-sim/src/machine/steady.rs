@@ -1,11 +1,12 @@
 //! The batched gear's long strides: a flow that repeats itself is carried on by many repetitions at once.
 //!
 //! What decides how a lone transfer goes on are times (of its next request, its requests under way, its answers, the
-//! channels on its ways) and what does not change with time (sizes, distances, debts of DLLPs). Every rule of timing is a
+//! channels on its ways, and when those are idle before) and what does not change with time (sizes, distances, debts of DLLPs). Every rule of timing is a
 //! maximum or a sum of times. So once all these times have moved by the same span while so many bytes were sent, and all
 //! else is as it was, the next repetition moves them by the same span again, as often as nothing else comes between.
 //! Counters grow by as much each time. With jitter there is no such rule, and no stride.
 
+use super::Machine;
 use super::core::Core;
 use super::counters::{Carried, Traffic};
 use super::gear::Bulk;
@@ -127,9 +128,15 @@ impl Core {
         others.push(sender.outstanding_bytes);
         others.push(sender.cached.map_or(u64::MAX, |cached| cached.path.into()));
         for channel in &steady.used {
-            let (busy_ps, owed_ps) = self.channels.state(*channel);
-            times.push(busy_ps);
+            let (until_ps, owed_ps) = self.channels.state(*channel, self.now_ps);
+            times.extend(until_ps);
             others.push(owed_ps);
+            let many = times.len();
+            for gap in self.channels.gaps(*channel, self.now_ps) {
+                times.push(gap.from_ps);
+                times.push(gap.to_ps);
+            }
+            others.push((times.len() - many) as u64);
         }
         for arriving in &sender.arriving {
             times.push(arriving.at.ps);
@@ -164,6 +171,7 @@ impl Core {
         let by_bytes = bulk.left_bytes().saturating_sub(reserve_bytes) / bytes;
         let time_ps = bulk
             .horizon_ps()
+            .min(Machine::END_PS)
             .saturating_sub(self.now_ps)
             .saturating_sub(latency_ps);
         by_bytes.min((time_ps / span_ps).saturating_sub(1))

@@ -132,7 +132,8 @@ fn device(value: Value<'_, '_>) -> Result<Said<String>, MachineError> {
 
 fn time(value: Value<'_, '_>) -> Result<Time, MachineError> {
     const HOUR_PS: u64 = 3_600_000_000_000_000;
-    value::time_ps(value, HOUR_PS).map(Time::from_ps)
+    let expected = "a time up to one hour such as \"110 ns\", \"50 ms\", or picoseconds";
+    value::time_ps(value, HOUR_PS, expected).map(Time::from_ps)
 }
 
 fn turn(table: &mut Table<'_, '_>) -> Result<Turn, MachineError> {
