@@ -21,7 +21,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 pub mod addr;
@@ -30,7 +30,9 @@ pub mod device;
 pub mod dma;
 pub mod engine;
 pub mod fact;
+pub mod iomem;
 pub mod iommu;
+pub mod iova;
 pub mod memory;
 pub mod pci;
 pub mod plan;

@@ -1,17 +1,48 @@
 //! What was looked up, and what was mapped.
 
-use super::Refused;
+use super::uses::Use;
 use super::{Direction, DmaList};
-use crate::addr::{Bdf, PhysAddr};
-use crate::iommu::IommuError;
+use crate::addr::Bdf;
+use crate::addr::Iova;
 use crate::memory::RegionId;
-use crate::route::Access;
-use core::fmt;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// A vector with the region of each of its pieces, for one [`Mapper`](super::Mapper).
 #[derive(Debug)]
 pub struct Located {
-    // filled by the dma engineer
+    pub(super) pieces: Vec<Piece>,
+    /// Who looked it up, and in which of its views.
+    pub(super) mapper: usize,
+    pub(super) generation: usize,
+}
+
+/// A piece, or as much of one as lies in one entry of the view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) addr: u64,
+    pub(super) len: u32,
+    /// Place of its entry in the view.
+    pub(super) entry: u32,
+    pub(super) region: RegionId,
+    /// The piece's place in the vector.
+    pub(super) index: u32,
+}
+
+impl Located {
+    /// Bytes of all pieces.
+    pub fn len_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| u64::from(piece.len)).sum()
+    }
+
+    /// The regions of the pieces, in their order; a region that serves neighbours is named once.
+    pub fn regions(&self) -> impl Iterator<Item = RegionId> {
+        let mut last = None;
+        self.pieces
+            .iter()
+            .map(|piece| piece.region)
+            .filter(move |region| last.replace(*region) != Some(*region))
+    }
 }
 
 /// Memory that is mapped for one initiator. Only [`Mapper::unmap`](super::Mapper::unmap) ends it: where it is dropped the
@@ -19,15 +50,48 @@ pub struct Located {
 #[derive(Debug)]
 #[must_use = "what is dropped stays mapped; give it back to Mapper::unmap"]
 pub struct Mapping {
-    pub(super) list: DmaList,
+    pub(super) parts: Box<Parts>,
     pub(super) direction: Direction,
     pub(super) initiator: Bdf,
+    pub(super) mapper: usize,
+}
+
+/// What a mapping consists of; a mapper uses it again.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) list: DmaList,
+    pub(super) uses: Vec<Use>,
+    /// In which version of the memory map the uses were counted.
+    pub(super) map_version: usize,
+    /// What has to be undone at the IOMMU, the last first.
+    pub(super) charges: Vec<Charge>,
+    pub(super) is_forced: bool,
+}
+
+/// One thing that has to be undone under the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// Addresses were taken, of this many bytes.
+    Range { iova: Iova, len_bytes: u64 },
+    /// They were mapped.
+    Mapped { iova: Iova, len_bytes: u64 },
+    /// The translations of a whole region are in use.
+    Held(RegionId, Hold),
+}
+
+/// Which translations of a whole region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// At addresses of the allocator's choice.
+    Iova,
+    /// At its bus addresses (invariant 7).
+    Bus,
 }
 
 impl Mapping {
     /// What the device is programmed with.
     pub fn list(&self) -> &DmaList {
-        &self.list
+        &self.parts.list
     }
 
     /// What the device may do to it.
@@ -42,155 +106,11 @@ impl Mapping {
 
     /// Was a refusal overridden for any piece of it?
     pub fn is_forced(&self) -> bool {
-        false
+        self.parts.is_forced
     }
 
     /// Does any piece of it lie in this region?
-    pub fn uses(&self, _region: RegionId) -> bool {
-        false
+    pub fn uses(&self, region: RegionId) -> bool {
+        self.parts.uses.iter().any(|used| used.region == region)
     }
 }
-
-/// Why a vector was not looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LookUpError {
-    /// A byte of this piece lies in no region: a hole in the memory map is not RAM.
-    Hole {
-        /// The piece's place in the vector.
-        index: usize,
-        /// The first such byte.
-        at: PhysAddr,
-    },
-    /// The piece was said to be RAM, and is memory of a BAR.
-    UnflaggedPeer {
-        /// The piece's place in the vector.
-        index: usize,
-        /// Whose memory it is.
-        provider: Bdf,
-    },
-    /// The piece begins in one region and ends in another of a different kind or provider.
-    CrossesRegions {
-        /// The piece's place in the vector.
-        index: usize,
-        /// The first byte of the other region.
-        at: PhysAddr,
-    },
-    /// The vector is empty.
-    Empty,
-}
-
-/// Why a vector was not mapped; nothing of it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MapError {
-    /// The initiator does not reach the memory.
-    Unreachable {
-        /// The initiator.
-        initiator: Bdf,
-        /// Whose memory it is.
-        provider: Bdf,
-        /// What was to be done.
-        access: Access,
-        /// Why not.
-        refused: Refused,
-    },
-    /// The region is being taken away, or was.
-    Revoked(RegionId),
-    /// The initiator cannot issue an address that is needed.
-    BeyondMask {
-        /// The address.
-        addr: u64,
-        /// The highest that it can issue.
-        mask: u64,
-    },
-    /// The device cannot be told this: its constraints do not allow the vector's shape.
-    Shape {
-        /// Which constraint, in a few words.
-        what: &'static str,
-        /// The piece's place in the vector.
-        index: usize,
-    },
-    /// More segments than the device takes in one list.
-    TooManySegments {
-        /// The most that it takes.
-        most: u32,
-    },
-    /// No I/O addresses are left.
-    NoIova {
-        /// For how many bytes.
-        len_bytes: u64,
-    },
-    /// An address would mean two things: it equals one in a window, the interrupt window or a reserved range (invariant 6).
-    AddressMeansTwoThings {
-        /// The address.
-        addr: u64,
-    },
-    /// The IOMMU refused.
-    Iommu(IommuError),
-    /// What was looked up came from another handle, or from a memory map that is out of date: look up again.
-    Stale,
-}
-
-impl fmt::Display for LookUpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hole { index, at } => write!(
-                f,
-                "piece {index}: no memory is registered at {at}; a hole in the memory map is not RAM"
-            ),
-            Self::UnflaggedPeer { index, provider } => write!(
-                f,
-                "piece {index} was said to be RAM, and is memory of {provider}; make it with Origin::LookUp"
-            ),
-            Self::CrossesRegions { index, at } => {
-                write!(f, "piece {index} goes on into other memory at {at}; cut it there")
-            }
-            Self::Empty => f.write_str("there is nothing to look up: the vector is empty"),
-        }
-    }
-}
-
-impl core::error::Error for LookUpError {}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable {
-                initiator,
-                provider,
-                access,
-                refused,
-            } => {
-                let what = match access {
-                    Access::Read => "read",
-                    Access::Write => "write",
-                };
-                write!(f, "{initiator} cannot {what} the memory of {provider}: {refused}")
-            }
-            Self::Revoked(region) => write!(f, "region {} was taken away", region.index()),
-            Self::BeyondMask { addr, mask } => {
-                write!(
-                    f,
-                    "the address {addr:#x} is beyond what the device can issue ({mask:#x})"
-                )
-            }
-            Self::Shape { what, index } => write!(f, "piece {index}: {what}"),
-            Self::TooManySegments { most } => {
-                write!(
-                    f,
-                    "more than the {most} segments that the device takes; split the request"
-                )
-            }
-            Self::NoIova { len_bytes } => write!(f, "no I/O addresses are left for {len_bytes:#x} bytes"),
-            Self::AddressMeansTwoThings { addr } => write!(
-                f,
-                "the address {addr:#x} also lies in a window, the interrupt window or a reserved range"
-            ),
-            Self::Iommu(source) => source.fmt(f),
-            Self::Stale => f.write_str("it was looked up in a memory map that has changed; look up again"),
-        }
-    }
-}
-
-impl core::error::Error for MapError {}

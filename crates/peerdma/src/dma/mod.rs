@@ -8,19 +8,35 @@
 //!        unmap(Mapping)                        the device reaches the memory no more
 //! ```
 
+mod buffer;
 mod constraints;
 mod direction;
+mod error;
+mod ioas;
 mod kind;
 mod list;
+mod mapper;
 mod mapping;
+mod request;
 mod route;
+mod shape;
+mod state;
+mod survey;
 mod sync;
+#[cfg(test)]
+mod tests;
+mod uses;
+mod view;
 
+pub use buffer::{IdleRam, MapRamError, MappedRam, RamBacking};
 pub use constraints::Constraints;
 pub use direction::Direction;
+pub use error::{InUse, IoasError, LookUpError, MapBarError, MapError, NotUnmapped, UnmapError};
+pub use ioas::{Ioas, Translation};
 pub use kind::MemoryKind;
 pub use list::{DmaList, DmaSegment, Space};
-pub use mapping::{Located, LookUpError, MapError, Mapping};
+pub use mapper::Mapper;
+pub use mapping::{Located, Mapping};
 pub use route::{Initiator, OwnBase, PeerRoute, Refused, Routes, SpecRoutes};
 #[cfg(feature = "std")]
 pub use sync::Threads;

@@ -1,6 +1,6 @@
 //! How an initiator reaches the memory of a BAR: asked once, when initiator and region meet.
 
-use crate::addr::Bdf;
+use crate::addr::{Address, Bdf, Iova, Span};
 use crate::route::spec::{Form, Judge, Missing, Outcome, Question, Refusal, Way};
 use crate::route::{Access, MapType, TlpClass};
 use core::fmt;
@@ -29,6 +29,12 @@ pub struct OwnBase {
     pub len_bytes: u64,
     /// What the device calls its first byte: for an NVMe controller CMBMSC.CBA, or the bus address of the first byte.
     pub base: u64,
+}
+
+/// What a function calls its own memory, as addresses that it may issue; nothing where it is empty or wraps.
+pub(super) fn own_span(own: OwnBase) -> Option<Span<Iova>> {
+    let last = own.base.checked_add(own.len_bytes.checked_sub(1)?)?;
+    Span::new(Iova::from_u64(own.base), Iova::from_u64(last)).ok()
 }
 
 /// How one initiator reaches one BAR, for one access.
@@ -65,6 +71,8 @@ pub enum Refused {
     },
     /// The machine has no such function.
     NoSuchFunction(Bdf),
+    /// The memory is the function's own, and it has no name for this part of it ([`OwnBase`]).
+    NotNamed(Bdf),
 }
 
 /// Who judges routes.
@@ -147,6 +155,7 @@ impl fmt::Display for Refused {
             Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
+            Self::NotNamed(bdf) => write!(f, "{bdf} has no name for this part of its own memory"),
         }
     }
 }
