@@ -1,8 +1,8 @@
 //! A copy under way.
 
-use super::slot::{Slot, SlotMappings, State};
+use super::slot::{Slot, State};
 use super::window::Window;
-use super::{CopyEnd, Failure, Job, JobError, Step, Trouble};
+use super::{CopyEnd, Failure, Job, JobError, SlotMappings, Step, Trouble};
 use crate::block::{Done, Ticket, Volume};
 use crate::plan::CopyPlan;
 use alloc::vec::Vec;
