@@ -26,6 +26,8 @@ pub enum Check {
     Differs(Mismatch),
     /// Nobody can say: something could not be read.
     Failed(Failure),
+    /// It was cancelled before anything was found.
+    Cancelled,
 }
 
 /// The first bytes that are not what they should be.

@@ -28,6 +28,8 @@ pub struct Verify {
     mismatch: Option<Mismatch>,
     failure: Option<Failure>,
     idle_polls: u32,
+    cancelled: bool,
+    foreign: Vec<Done>,
 }
 
 /// Where bytes are read to: one slot for each end.
@@ -128,6 +130,8 @@ impl Verify {
             mismatch: None,
             failure: None,
             idle_polls: 0,
+            cancelled: false,
+            foreign: Vec::new(),
         })
     }
 
@@ -141,13 +145,15 @@ impl Verify {
             self.compare(index, truth, host);
         }
         for index in 0..self.pairs.len() {
-            self.read(index, destination, truth, host);
+            if !self.cancelled {
+                self.read(index, destination, truth, host);
+            }
         }
         let bad = self.first_bad_bytes();
         let goes_on = |pair: &Pair| {
             let mut sides = pair.sides.iter();
             sides.any(|side| matches!(side.state, Reading::UnderWay(_)))
-                || pair.part.is_some_and(|part| part.offset_bytes < bad)
+                || (!self.cancelled && pair.part.is_some_and(|part| part.offset_bytes < bad))
         };
         if self.pairs.iter().any(goes_on) {
             return Check::UnderWay {
@@ -162,10 +168,21 @@ impl Verify {
             }
             (_, Some(failure)) => Check::Failed(failure.clone()),
             (None, None) if self.checked_bytes == self.job.len_bytes => Check::Equal,
+            (None, None) if self.cancelled => Check::Cancelled,
             (None, None) => Check::UnderWay {
                 checked_bytes: self.checked_bytes,
             },
         }
+    }
+
+    /// Reads nothing more: poll on until what is under way has ended.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Operations of others that the volumes gave to this comparison.
+    pub fn take_foreign(&mut self) -> Vec<Done> {
+        core::mem::take(&mut self.foreign)
     }
 
     fn take_from(&mut self, side: usize, volume: &mut dyn Volume) {
@@ -192,6 +209,7 @@ impl Verify {
     fn ended(&mut self, side: usize, done: Done) {
         let mine = |pair: &&mut Pair| pair.sides[side].state == Reading::UnderWay(done.ticket);
         let Some(pair) = self.pairs.iter_mut().find(mine) else {
+            self.foreign.push(done);
             return;
         };
         let offset_bytes = pair.part.map_or(0, |part| part.offset_bytes);
