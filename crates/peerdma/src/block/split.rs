@@ -54,6 +54,13 @@ pub enum SplitError {
         /// The most segments.
         most: u32,
     },
+    /// One block needs a segment that is longer than the device takes, and that may not be cut.
+    Uncut {
+        /// The place in the vector of the piece that is too much.
+        index: usize,
+        /// The most bytes of a segment.
+        most_bytes: u32,
+    },
     /// A piece does not begin and end at a multiple of what the device needs.
     Unaligned {
         /// The piece's place in the vector.
@@ -267,6 +274,10 @@ impl fmt::Display for SplitError {
             Self::TooManySegments { index, most } => write!(
                 f,
                 "one block needs more than the {most} segments that the device takes (piece {index}); use longer pieces"
+            ),
+            Self::Uncut { index, most_bytes } => write!(
+                f,
+                "one block needs a segment of more than {most_bytes} bytes, and the device allows no cut there (piece {index})"
             ),
             Self::Unaligned { index, align_bytes } => write!(
                 f,

@@ -1,8 +1,8 @@
 //! A copy under way.
 
-use super::slot::{Slot, SlotMappings, State};
+use super::slot::{Slot, State};
 use super::window::Window;
-use super::{CopyEnd, Failure, Job, JobError, Step, Trouble};
+use super::{CopyEnd, Failure, Job, JobError, SlotMappings, Step, Trouble};
 use crate::block::{Done, Ticket, Volume};
 use crate::plan::CopyPlan;
 use alloc::vec::Vec;
@@ -85,8 +85,9 @@ pub(super) enum Phase {
 /// Chunks that may be done ahead of the first that is not, for each slot.
 const AHEAD_PER_SLOT: usize = 8;
 
-/// After so many polls in which a volume took nothing, although nothing was under way, it never will.
-pub(super) const IDLE_POLLS: u32 = 10_000;
+/// After so many polls in a row in which a volume took nothing, although nothing was under way, it never will. A volume that recovers takes
+/// nothing for a while, and has deadlines of its own: this is for one that has none.
+pub(super) const IDLE_POLLS: u32 = 1 << 24;
 
 impl Copy {
     /// A copy that carries out `plan`.
@@ -195,10 +196,13 @@ impl Copy {
         }
     }
 
-    /// Begins nothing more. What is under way ends by itself, and what was written is flushed: poll on until it has ended.
+    /// Begins nothing more. What is under way ends by itself, and what was written is flushed: poll on until it has ended. Once more, and
+    /// a flush that the destination has not taken yet is not begun either.
     pub fn cancel(&mut self) {
-        if self.phase == Phase::Moving {
-            self.stop();
+        match self.phase {
+            Phase::Moving => self.stop(),
+            Phase::FlushDue => self.phase = Phase::Ended,
+            Phase::Draining | Phase::Flushing(_) | Phase::Ended => {}
         }
     }
 

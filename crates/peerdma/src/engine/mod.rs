@@ -11,16 +11,19 @@
 //! reader, the destination, is done with it. Nothing is allocated while data moves.
 
 mod begin;
+mod check;
 mod copy;
 mod ended;
 mod error;
 mod job;
 mod slot;
+mod slot_mappings;
 mod verify;
 mod window;
 
+pub use check::{Check, Mismatch, Truth, VerifyError};
 pub use copy::{Copy, Counts, Outcome, Progress};
 pub use error::{CopyEnd, Failure, Step, Trouble};
 pub use job::{Job, JobError};
-pub use slot::SlotMappings;
-pub use verify::{Check, Mismatch, Truth, Verify, VerifyError};
+pub use slot_mappings::{SlotError, SlotMappings};
+pub use verify::Verify;

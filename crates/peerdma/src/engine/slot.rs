@@ -1,19 +1,10 @@
 //! A piece of the plan's memory and what it is used for at the moment.
 
-use super::CopyEnd;
+use super::{CopyEnd, SlotMappings};
 use crate::addr::{Bdf, PhysVec};
 use crate::block::{Bio, Data, Operation, Ticket};
 use crate::dma::{Direction, Mapping};
 use alloc::vec::Vec;
-
-/// A slot, mapped before the copy begins for both of its users: then no operation on a whole chunk maps anything.
-#[derive(Debug)]
-pub struct SlotMappings {
-    /// For the source's device, which writes it ([`Direction::DeviceWrites`]).
-    pub source: Mapping,
-    /// For the destination's device, which reads it ([`Direction::DeviceReads`]).
-    pub destination: Mapping,
-}
 
 /// What a slot is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! A copy is proven by this alone: what devices say, and what routes promise, may both be wrong.
 
+use super::check::{Check, Mismatch, Truth, VerifyError};
 use super::copy::IDLE_POLLS;
 use super::slot::Part;
 use super::{CopyEnd, Failure, Step, Trouble};
@@ -11,15 +12,6 @@ use crate::device::{DeviceError, Host};
 use crate::engine::Job;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
-
-/// What a destination should hold.
-pub enum Truth<'a> {
-    /// What the source holds: it is read again.
-    Source(&'a mut dyn Volume),
-    /// What this writes into the buffer for an offset from the beginning of the job.
-    Given(&'a mut dyn FnMut(u64, &mut [u8])),
-}
 
 /// A comparison under way.
 #[derive(Debug)]
@@ -36,6 +28,8 @@ pub struct Verify {
     mismatch: Option<Mismatch>,
     failure: Option<Failure>,
     idle_polls: u32,
+    cancelled: bool,
+    foreign: Vec<Done>,
 }
 
 /// Where bytes are read to: one slot for each end.
@@ -57,56 +51,6 @@ enum Reading {
     Due,
     UnderWay(Ticket),
     Done,
-}
-
-/// Does the destination hold what it should?
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// Poll again.
-    UnderWay {
-        /// How much was compared.
-        checked_bytes: u64,
-    },
-    /// It does, to the last byte.
-    Equal,
-    /// It does not.
-    Differs(Mismatch),
-    /// Nobody can say: something could not be read.
-    Failed(Failure),
-}
-
-/// The first bytes that are not what they should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Where in the job, in bytes.
-    pub offset_bytes: u64,
-    /// The block of the destination.
-    pub lba: u64,
-    /// How many bytes of the two arrays count.
-    pub len: u8,
-    /// What should be there.
-    pub expected: [u8; 16],
-    /// What is there.
-    pub found: [u8; 16],
-}
-
-/// Why nothing can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// A volume's completions lie in memory of a device, and say nothing about data in RAM (invariant 8). Use a queue whose completions lie
-    /// in RAM.
-    CompletionsOutsideRam {
-        /// Which.
-        end: CopyEnd,
-    },
-    /// The RAM does not hold two chunks.
-    TooLittleRam {
-        /// What it takes.
-        needed_bytes: u64,
-    },
-    /// No chunk is a whole number of blocks, or there is nothing to compare.
-    NoChunk,
 }
 
 /// RAM is filled with these before it is read into, so that what an operation leaves there by reporting success without a transfer is equal to
@@ -186,6 +130,8 @@ impl Verify {
             mismatch: None,
             failure: None,
             idle_polls: 0,
+            cancelled: false,
+            foreign: Vec::new(),
         })
     }
 
@@ -199,13 +145,15 @@ impl Verify {
             self.compare(index, truth, host);
         }
         for index in 0..self.pairs.len() {
-            self.read(index, destination, truth, host);
+            if !self.cancelled {
+                self.read(index, destination, truth, host);
+            }
         }
         let bad = self.first_bad_bytes();
         let goes_on = |pair: &Pair| {
             let mut sides = pair.sides.iter();
             sides.any(|side| matches!(side.state, Reading::UnderWay(_)))
-                || pair.part.is_some_and(|part| part.offset_bytes < bad)
+                || (!self.cancelled && pair.part.is_some_and(|part| part.offset_bytes < bad))
         };
         if self.pairs.iter().any(goes_on) {
             return Check::UnderWay {
@@ -220,10 +168,21 @@ impl Verify {
             }
             (_, Some(failure)) => Check::Failed(failure.clone()),
             (None, None) if self.checked_bytes == self.job.len_bytes => Check::Equal,
+            (None, None) if self.cancelled => Check::Cancelled,
             (None, None) => Check::UnderWay {
                 checked_bytes: self.checked_bytes,
             },
         }
+    }
+
+    /// Reads nothing more: poll on until what is under way has ended.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Operations of others that the volumes gave to this comparison.
+    pub fn take_foreign(&mut self) -> Vec<Done> {
+        core::mem::take(&mut self.foreign)
     }
 
     fn take_from(&mut self, side: usize, volume: &mut dyn Volume) {
@@ -250,6 +209,7 @@ impl Verify {
     fn ended(&mut self, side: usize, done: Done) {
         let mine = |pair: &&mut Pair| pair.sides[side].state == Reading::UnderWay(done.ticket);
         let Some(pair) = self.pairs.iter_mut().find(mine) else {
+            self.foreign.push(done);
             return;
         };
         let offset_bytes = pair.part.map_or(0, |part| part.offset_bytes);
@@ -438,38 +398,3 @@ impl Verify {
         first.saturating_add(offset_bytes / u64::from(self.block_bytes[side].max(1)))
     }
 }
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |bytes: &[u8; 16], f: &mut fmt::Formatter<'_>| {
-            let mut bytes = bytes.iter().take(self.len.into());
-            bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
-        };
-        write!(
-            f,
-            "block {} ({:#x} bytes into the copy) should be ",
-            self.lba, self.offset_bytes
-        )?;
-        of(&self.expected, f)?;
-        f.write_str(" and is ")?;
-        of(&self.found, f)
-    }
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CompletionsOutsideRam { end } => write!(
-                f,
-                "the completions of the {end} lie in memory of a device and say nothing about data in RAM; use a queue whose \
-                 completions lie in RAM"
-            ),
-            Self::TooLittleRam { needed_bytes } => write!(f, "it takes {needed_bytes} bytes of RAM at least"),
-            Self::NoChunk => {
-                f.write_str("the chunk is no whole number of blocks, or more than an operation carries")
-            }
-        }
-    }
-}
-
-impl core::error::Error for VerifyError {}

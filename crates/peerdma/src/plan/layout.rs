@@ -64,7 +64,10 @@ pub(super) fn chunk(situation: &Situation<'_>) -> Result<(u32, u64), Unfit> {
         return Err(Unfit::NoDepth);
     }
     let blocks = common_multiple(source.block_bytes, destination.block_bytes);
-    let most = most_bytes(source).min(most_bytes(destination));
+    let least = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let asked = situation.shape.chunk_bytes;
+    let most = |limits| most_bytes(limits, asked.max(least));
+    let most = most(source).min(most(destination));
     if blocks > u64::from(most) {
         return Err(Unfit::BlockSizes {
             source_bytes: source.block_bytes,
@@ -72,7 +75,6 @@ pub(super) fn chunk(situation: &Situation<'_>) -> Result<(u32, u64), Unfit> {
             most_bytes: most,
         });
     }
-    let asked = situation.shape.chunk_bytes;
     if asked == 0 || u64::from(asked) % blocks != 0 {
         return Err(Unfit::Chunk {
             chunk_bytes: asked,
@@ -84,12 +86,9 @@ pub(super) fn chunk(situation: &Situation<'_>) -> Result<(u32, u64), Unfit> {
     Ok((u32::try_from(chunk).unwrap_or(asked), blocks))
 }
 
-/// The most bytes of one operation on one slot.
-fn most_bytes(limits: &Limits) -> u32 {
-    let shaped = contiguous_bytes(&limits.constraints);
-    u32::try_from(shaped).map_or(limits.max_transfer_bytes, |shaped| {
-        shaped.min(limits.max_transfer_bytes)
-    })
+/// How much of `asked_bytes` one operation on one slot moves.
+fn most_bytes(limits: &Limits, asked_bytes: u32) -> u32 {
+    contiguous_bytes(&limits.constraints, limits.max_transfer_bytes.min(asked_bytes))
 }
 
 /// Lays slots and queue out in free memory.

@@ -50,7 +50,7 @@ pub struct DeviceMemory {
     pub provider: Bdf,
     /// Which BAR.
     pub bar: u8,
-    /// What of it is free.
+    /// What of it is free, and can be named by its own device as well as by others.
     pub free: Span<PhysAddr>,
     /// How the CPU may touch it.
     pub cpu: CpuView,

@@ -1,7 +1,7 @@
 //! Volumes in memory that do all that a device may: end operations in any order, let data arrive long after they said that it
 //! was sent, take nothing for a while, and fail at any step.
 
-use peerdma::addr::{Address, Bdf, PhysAddr, PhysVec};
+use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{
     Bio, CommandError, CompletionPlace, Data, Done, Limits, Operation, PeerSupport, Rejected, SubmitError,
     Ticket, Volume, VolumeError,
@@ -195,8 +195,8 @@ impl Fake {
         let mut world = self.world.borrow_mut();
         match (bio.operation, &bio.data) {
             (Operation::Flush, _) => self.flushed.clone_from(&self.medium),
-            (Operation::Read, Data::Vector(vector)) => {
-                let at = vector[0].addr().to_u64();
+            (Operation::Read, data) => {
+                let at = place(data).unwrap().addr().to_u64();
                 let same_path = match self.place {
                     CompletionPlace::Ram => at < BAR || self.owns_bar,
                     CompletionPlace::Memory(_) => at >= BAR,
@@ -209,20 +209,35 @@ impl Fake {
                     world.late.push((at, bytes));
                 }
             }
-            (Operation::Write, Data::Vector(vector)) => {
-                let bytes = world.read(vector[0].addr().to_u64(), range.len());
+            (Operation::Write, data) => {
+                let at = place(data).unwrap().addr().to_u64();
+                let bytes = world.read(at, range.len());
                 self.medium[range].copy_from_slice(&bytes);
             }
-            (_, data) => panic!("not in these tests: {data:?}"),
         }
     }
 
     fn release(&self, bio: &Bio) {
-        if let Data::Vector(vector) = &bio.data {
+        if let Some(used) = place(&bio.data) {
             let mut world = self.world.borrow_mut();
-            let mine = |(piece, name): &(PhysVec, _)| *piece == vector[0] && *name == self.name;
+            let mine = |(piece, name): &(PhysVec, _)| *piece == used && *name == self.name;
             let index = world.in_use.iter().position(mine).unwrap();
             world.in_use.remove(index);
+        }
+    }
+}
+
+/// Where the data of a bio lies: all addresses of these machines are physical ones.
+fn place(data: &Data) -> Option<PhysVec> {
+    match data {
+        Data::None => None,
+        Data::Vector(vector) => Some(vector[0]),
+        Data::Mapped(mapping) => {
+            let [segment] = mapping.list().segments() else {
+                panic!("a slot is one segment here");
+            };
+            let addr = PhysAddr::from_u64(segment.addr);
+            Some(PhysVec::new(addr, segment.len_bytes, Origin::LookUp).unwrap())
         }
     }
 }
@@ -254,11 +269,12 @@ impl Volume for Fake {
         if self.ops.len() == usize::from(self.limits.queue_depth) || self.world.borrow_mut().chance(4) {
             return reject(bio, SubmitError::QueueFull);
         }
-        if let Data::Vector(vector) = &bio.data {
-            assert_eq!(vector[0].len_bytes(), bio.blocks * self.limits.block_bytes);
+        if let Some(piece) = place(&bio.data) {
+            assert_eq!(piece.len_bytes(), bio.blocks * self.limits.block_bytes);
             let mut world = self.world.borrow_mut();
-            world.vectors.insert(vector.as_ptr() as usize);
-            let piece = vector[0];
+            if let Data::Vector(vector) = &bio.data {
+                world.vectors.insert(vector.as_ptr() as usize);
+            }
             for (other, _) in &world.in_use {
                 let apart = other.last() < piece.addr() || piece.last() < other.addr();
                 assert!(

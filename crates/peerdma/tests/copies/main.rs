@@ -2,6 +2,7 @@
 
 mod failures;
 mod fake;
+mod mapped;
 mod properties;
 mod rig;
 mod verify;

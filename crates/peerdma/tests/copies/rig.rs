@@ -45,7 +45,7 @@ pub(crate) struct Rig {
 
 pub(crate) const MEDIUM_BYTES: u64 = 256 << 10;
 
-struct Everywhere;
+pub(crate) struct Everywhere;
 
 impl Routes for Everywhere {
     fn route(&self, _: Bdf, _: Bdf, _: u8, _: Access, _: TlpClass) -> PeerRoute {

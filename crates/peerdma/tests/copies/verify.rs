@@ -164,3 +164,39 @@ fn completions_in_a_peers_memory_are_no_proof_for_what_is_read_into_ram() {
     let small = Verify::new(job, &rig.destination, None, span(RAM, 4096), 4096).unwrap_err();
     assert_eq!(small, VerifyError::TooLittleRam { needed_bytes: 8192 });
 }
+
+#[test]
+fn a_cancelled_comparison_ends_when_nothing_is_under_way() {
+    let job = Job {
+        source_lba: 0,
+        destination_lba: 0,
+        len_bytes: 128 << 10,
+        resume_bytes: 0,
+    };
+    let case = Case {
+        seed: 9,
+        way: Way::ViaRam,
+        blocks: [512, 512],
+        chunk_bytes: 4096,
+        depth: 4,
+        job,
+    };
+    let mut rig = Rig::new(&case, None);
+    let ram = span(RAM, BANK_BYTES as u64);
+    let host = Ram(rig.world.clone());
+    let mut give = |_: u64, into: &mut [u8]| into.fill(0);
+    let mut verify = Verify::new(job, &rig.destination, None, ram, 4096).unwrap();
+    for _ in 0..3 {
+        let mut truth = Truth::Given(&mut give);
+        verify.poll(&mut rig.destination, &mut truth, &host);
+    }
+    verify.cancel();
+    let ended = check(
+        &mut verify,
+        &mut rig.destination,
+        &mut Truth::Given(&mut give),
+        &host,
+    );
+    assert_eq!(ended, Check::Cancelled);
+    assert_eq!(rig.destination.under_way(), 0);
+}
