@@ -29,7 +29,7 @@ enum View {
 
 impl SharedMemory {
     /// Where it lies, as one who waits for what is written to it must know.
-    pub(crate) fn place(&self) -> CompletionPlace {
+    pub(crate) fn completion_place(&self) -> CompletionPlace {
         match self.view {
             View::Ram => CompletionPlace::Ram,
             View::Bar { .. } => CompletionPlace::Memory(self.at),

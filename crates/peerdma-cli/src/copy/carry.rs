@@ -96,8 +96,8 @@ pub(super) trait Watcher {
     /// So much is done; shall it go on?
     fn copied(&mut self, counts: Counts) -> Verdict;
 
-    /// So much was read back.
-    fn checked(&mut self, bytes: u64);
+    /// So much was read back; shall it go on?
+    fn checked(&mut self, bytes: u64) -> Verdict;
 }
 
 /// Shall a copy go on?
@@ -423,7 +423,9 @@ fn check(
         match verify.poll(destination, &mut truth, &rig.computer) {
             Check::UnderWay { checked_bytes } if checked_bytes != last => {
                 last = checked_bytes;
-                watcher.checked(checked_bytes);
+                if watcher.checked(checked_bytes) == Verdict::Stop {
+                    verify.cancel();
+                }
             }
             Check::UnderWay { .. } => rig.computer.relax(),
             ended => return Ok(ended),

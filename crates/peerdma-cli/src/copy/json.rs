@@ -127,7 +127,7 @@ impl<'r> Answer<'r> {
             host_ram_bytes: traffic.ram_payload_bytes,
             queue_bytes: traffic.ram_queue_bytes,
             verified: report.is_verified(),
-            interrupted: account.ended == Ended::Interrupted,
+            interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
             plan: PlanLine::new(plan),
             links: traffic.links.iter().map(LinkLine::new).collect(),

@@ -69,6 +69,13 @@ impl Report<'_> {
     }
 }
 
+impl Report<'_> {
+    /// Did whoever runs it end it early?
+    fn is_interrupted(&self) -> bool {
+        self.account.ended == Ended::Interrupted || self.account.check == Some(Check::Cancelled)
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -111,10 +118,10 @@ pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
         true => out.print_json(&json::Answer::new(&report))?,
         false => out.print(&text::result(&report, &out))?,
     }
-    Ok(match (&account.ended, report.is_verified()) {
-        (_, true) => ExitCode::SUCCESS,
-        (Ended::Interrupted, _) => ExitCode::from(INTERRUPTED),
-        _ => ExitCode::from(NOT_PROVEN),
+    Ok(match report.is_verified() {
+        true => ExitCode::SUCCESS,
+        false if report.is_interrupted() => ExitCode::from(INTERRUPTED),
+        false => ExitCode::from(NOT_PROVEN),
     })
 }
 

@@ -39,8 +39,11 @@ impl Stop {
         stop
     }
 
-    fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn verdict(&self) -> Verdict {
+        match self.0.load(Ordering::Relaxed) {
+            true => Verdict::Stop,
+            false => Verdict::GoOn,
+        }
     }
 }
 
@@ -100,14 +103,12 @@ impl Watcher for Progress<'_> {
 
     fn copied(&mut self, counts: Counts) -> Verdict {
         self.show(counts.proven_bytes, "copying");
-        match self.stop.is_asked() {
-            true => Verdict::Stop,
-            false => Verdict::GoOn,
-        }
+        self.stop.verdict()
     }
 
-    fn checked(&mut self, bytes: u64) {
+    fn checked(&mut self, bytes: u64) -> Verdict {
         self.show(bytes, "checking");
+        self.stop.verdict()
     }
 }
 

@@ -245,6 +245,12 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
             );
             return (Tone::Good, said);
         }
+        (Ended::Whole, Some(Check::Cancelled)) => {
+            let said = format!(
+                "Interrupted: all of {name} is written and flushed, but was not read back to the end: it is not proven."
+            );
+            return (Tone::Doubt, said);
+        }
         (Ended::Interrupted, _) => {
             let done = account.counts.durable_bytes;
             let next = match &report.args.resume {
@@ -274,7 +280,7 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
             let _ = write!(said, " It could not be read back: {failure}.");
         }
         Some(Check::Equal) => said.push_str(" What it holds equals the source all the same."),
-        Some(Check::UnderWay { .. }) | None => {}
+        Some(Check::UnderWay { .. } | Check::Cancelled) | None => {}
     }
     (Tone::Bad, said)
 }

@@ -226,7 +226,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Volume for Queue<F, H, L> {
     }
 
     fn completion_place(&self) -> CompletionPlace {
-        let ring = self.pair.as_ref().map(|pair| pair.completion.memory.place());
+        let ring = self.pair.as_ref().map(|pair| pair.completion.memory.completion_place());
         ring.unwrap_or(CompletionPlace::Ram)
     }
 
