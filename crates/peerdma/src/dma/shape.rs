@@ -66,7 +66,7 @@ impl<'l> Shape<'l> {
     ///
     /// # Errors
     /// [`MapError::Shape`], [`MapError::TooManySegments`], [`MapError::BeyondMask`]
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, run: Run) -> Result<(), MapError> {
         if let Some(open) = &mut self.open {
             let is_same = open.kind == run.kind
@@ -103,9 +103,34 @@ impl<'l> Shape<'l> {
         }
     }
 
-    /// Cuts a run into segments.
-    #[inline]
+    /// Makes segments of a run: mostly one.
+    #[inline(always)]
     fn close(&mut self, run: Run) -> Result<(), MapError> {
+        let limits = &self.constraints;
+        let last = run.addr.wrapping_add(run.len_bytes.wrapping_sub(1));
+        let is_one = run.len_bytes <= u64::from(limits.max_segment_bytes)
+            && (run.addr ^ last) & !limits.boundary_mask == 0
+            && (run.addr | run.len_bytes) & u64::from(limits.align_bytes - 1) == 0
+            && run.addr <= last
+            && last <= limits.address_mask
+            && (last <= self.issued_mask || run.space == Space::Own)
+            && self.list.segments.len() < limits.max_segments as usize;
+        if !is_one {
+            return self.cut(run);
+        }
+        self.list.segments.push(DmaSegment {
+            addr: run.addr,
+            len_bytes: run.len_bytes as u32,
+            space: run.space,
+            kind: run.kind,
+        });
+        self.list.len_bytes = self.list.len_bytes.saturating_add(run.len_bytes);
+        Ok(())
+    }
+
+    /// Cuts a run into segments, or says why it cannot be one.
+    #[cold]
+    fn cut(&mut self, run: Run) -> Result<(), MapError> {
         let align_mask = u64::from(self.constraints.align_bytes - 1);
         if (run.addr | run.len_bytes) & align_mask != 0 {
             return Err(shape(
