@@ -1,7 +1,8 @@
 //! Makes the entries of a view: for each region and access the address that the initiator must issue, and where no address will do, why.
 
+use super::hold::RegionState;
 use super::mapping::Hold;
-use super::state::{InitiatorState, RegionState};
+use super::state::InitiatorState;
 use super::view::{Entry, Reached, Way, Why};
 use super::{MemoryKind, PeerRoute, Refused, Space};
 use crate::addr::{Address, Iova, Span};

@@ -69,7 +69,7 @@ impl Translations for Iommu {
     ) -> Result<(), IommuError> {
         self.trip()?;
         let (iova, phys) = (iova.to_u64(), phys.to_u64());
-        if len_bytes == 0 || (iova | phys | len_bytes) % PAGE != 0 {
+        if len_bytes == 0 || !(iova | phys | len_bytes).is_multiple_of(PAGE) {
             return Err(IommuError::BadRange);
         }
         let last = Iova::from_u64(iova.checked_add(len_bytes - 1).ok_or(IommuError::BadRange)?);
