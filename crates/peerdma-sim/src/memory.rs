@@ -3,10 +3,10 @@
 //! A bank has a size that nobody pays for: chunks come into being when they are first written, and what was never
 //! written reads as zeros. All banks together hold at most as many bytes as they are allowed to.
 
-mod written;
-
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+
+mod written;
 
 /// One bank of a [`Banks`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

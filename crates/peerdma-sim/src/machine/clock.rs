@@ -59,7 +59,7 @@ impl Machine {
 
     /// Does it still count, or has its function changed its plans, or been reset?
     #[inline]
-    pub(super) fn is_due(&self, at: Moment, event: &Event) -> bool {
+    fn is_due(&self, at: Moment, event: &Event) -> bool {
         let lives = |who: u32, life: u32| {
             (self.core.senders.get(who as usize)).is_some_and(|sender| sender.life == life)
         };

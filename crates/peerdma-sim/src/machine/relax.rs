@@ -1,6 +1,8 @@
 //! Time for who polls: on to the next moment at which memory or registers may look different.
 
 use super::Machine;
+use super::queue::Due;
+use super::sender::Pace;
 use crate::time::Time;
 
 /// What lies closer together than this is seen at once: about as often as a processor looks.
@@ -20,14 +22,23 @@ impl Machine {
         self.step()
     }
 
-    /// When the next event is that still counts; those before it are forgotten.
+    /// When the next event is that still counts; what functions have given up since is forgotten.
     fn next_event_ps(&mut self) -> Option<u64> {
-        loop {
-            let (at, event) = self.core.queue.pop()?;
-            if self.is_due(at, &event) {
-                self.core.queue.push_at(at, event);
+        while let Some((at, due)) = self.core.queue.first() {
+            let sender = |who: u32| self.core.senders.get(who as usize);
+            let counts = match due {
+                Due::Issue(who) => sender(who).is_some_and(|sender| sender.pace == Pace::At(at)),
+                Due::Serve(who) => {
+                    let first = sender(who).and_then(|sender| sender.arriving.front());
+                    first.is_some_and(|first| first.at == at)
+                }
+                Due::Other(_) => true,
+            };
+            if counts {
                 return Some(at.ps);
             }
+            let _ = self.core.queue.pop();
         }
+        None
     }
 }
