@@ -64,7 +64,7 @@ fn a_controller_that_behaves_is_opened() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_answers_end_in_a_volume_or_a_typed_error(seed in any::<u64>(), good in 0_u64..17) {

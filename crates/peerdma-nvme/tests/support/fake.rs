@@ -1,4 +1,5 @@
 //! A machine of a few pages whose device may say anything; without a simulator behind it.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::device::{BusMaster, DeviceError, Function, Host, Mmio, Presence};
