@@ -3,8 +3,8 @@
 #[path = "support/fake.rs"]
 mod fake;
 
-use fake::Machine;
-use peerdma::block::{Bio, Data, Operation, Volume};
+use fake::{Machine, Refusal};
+use peerdma::block::{Bio, CommandError, Data, Operation, Volume, VolumeError};
 use peerdma::device::{Function, Host};
 use peerdma::dma::Threads;
 use peerdma_nvme::{Controller, Options, Queue, QueueOptions};
@@ -61,6 +61,48 @@ fn use_it(seed: u64, good: u64) -> Reached {
 #[test]
 fn a_controller_that_behaves_is_opened() {
     assert_eq!(use_it(1, 16), Reached::Volume);
+}
+
+/// A command to a device that does not answer, and refuses more than that: how the command ends, how the volume fails, whether it
+/// closes, and whether all is given back.
+fn refused(refusals: &[Refusal]) -> (Vec<Result<(), CommandError>>, Option<VolumeError>, bool, bool) {
+    let machine = Machine::new(1, 16);
+    let (ioas, _) = machine.ioas();
+    let mapper = || ioas.mapper(machine.bdf()).unwrap();
+    let controller =
+        Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default()).unwrap();
+    let mut volume = controller.volume(1, mapper(), &QueueOptions::default()).unwrap();
+    machine.refuse(&[Refusal::Answer]);
+    machine.refuse(refusals);
+    let flush = Bio {
+        operation: Operation::Flush,
+        lba: 0,
+        blocks: 0,
+        data: Data::None,
+    };
+    volume.submit(flush).unwrap();
+    let mut results = Vec::new();
+    let mut failure = None;
+    for _ in 0..5_000 {
+        failure = volume.poll(&mut |done| results.push(done.result)).err();
+        machine.relax();
+    }
+    let closes = volume.close(&mut |_| ()).is_ok() & controller.close().is_ok();
+    (results, failure, closes, machine.is_free())
+}
+
+#[test]
+fn what_cannot_be_stopped_keeps_its_memory_and_what_can_does_not() {
+    let timed_out = vec![Err(CommandError::TimedOut)];
+    assert_eq!(refused(&[]), (timed_out.clone(), None, true, true));
+    assert_eq!(refused(&[Refusal::Stop]), (timed_out.clone(), None, true, true));
+    let (results, failure, closes, is_free) = refused(&[Refusal::Stop, Refusal::Reset]);
+    assert!(matches!(failure, Some(VolumeError::Dead(_))), "{failure:?}");
+    assert_eq!((results, closes, is_free), (timed_out, true, true));
+    // Nobody knows what it may still write to.
+    let (results, failure, closes, is_free) = refused(&[Refusal::Stop, Refusal::Reset, Refusal::Quiet]);
+    assert!(matches!(failure, Some(VolumeError::Dead(_))), "{failure:?}");
+    assert_eq!((results, closes, is_free), (vec![], false, false));
 }
 
 proptest! {

@@ -29,6 +29,7 @@ impl Machine {
             registers: RefCell::default(),
             seed: Cell::new(seed | 1),
             good,
+            refusals: RefCell::default(),
             queues: Default::default(),
         }))
     }
@@ -49,6 +50,15 @@ impl Machine {
         (ioas, region)
     }
 
+    /// From now on it does not do this.
+    pub(crate) fn refuse(&self, refusals: &[Refusal]) {
+        self.0.refusals.borrow_mut().extend(refusals);
+    }
+
+    fn refuses(&self, refusal: Refusal) -> bool {
+        self.0.refusals.borrow().contains(&refusal)
+    }
+
     /// Is no RAM allocated?
     pub(crate) fn is_free(&self) -> bool {
         self.0.taken.borrow().is_empty()
@@ -64,8 +74,23 @@ struct Inside {
     seed: Cell<u64>,
     /// How often, of 16, it does what it should.
     good: u64,
+    /// What it does not do.
+    refusals: RefCell<Vec<Refusal>>,
     /// The admin queues and one I/O pair.
     queues: [Cell<Pair>; 2],
+}
+
+/// What a device, or its system, may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Answer I/O commands.
+    Answer,
+    /// Clear CSTS.RDY.
+    Stop,
+    /// Be reset.
+    Reset,
+    /// Keep it from issuing requests.
+    Quiet,
 }
 
 /// A queue pair as the device knows it.
@@ -199,6 +224,7 @@ impl Mmio for Machine {
             0x00 => 0x0201_003f,
             0x04 => 0x20,
             0x08 => 0x0001_0400,
+            0x1c if self.refuses(Refusal::Stop) => 1,
             0x1c => self.0.register(0x14) & 1,
             _ => self.0.register(offset),
         };
@@ -211,6 +237,7 @@ impl Mmio for Machine {
     fn write32(&self, offset: u64, value: u32) {
         match offset {
             0x1000 => return self.0.answer(0, value),
+            0x1008 if self.refuses(Refusal::Answer) => return,
             0x1008 => return self.0.answer(1, value),
             0x14 if value & 1 == 0 => self.0.queues.iter().for_each(|queue| queue.set(Pair::default())),
             _ => {}
@@ -248,11 +275,22 @@ impl Function for Machine {
         Ok(self.clone())
     }
 
-    fn set_bus_master(&self, _: BusMaster) -> Result<(), DeviceError> {
-        Ok(())
+    fn set_bus_master(&self, to: BusMaster) -> Result<(), DeviceError> {
+        match to == BusMaster::Off && self.refuses(Refusal::Quiet) {
+            true => Err(DeviceError::System(5)),
+            false => Ok(()),
+        }
     }
 
     fn reset(&self) -> Result<(), DeviceError> {
+        if self.refuses(Refusal::Reset) {
+            return Err(DeviceError::NoReset);
+        }
+        self.0
+            .refusals
+            .borrow_mut()
+            .retain(|refusal| *refusal != Refusal::Stop);
+        self.0.queues.iter().for_each(|queue| queue.set(Pair::default()));
         self.0.registers.borrow_mut().clear();
         Ok(())
     }
