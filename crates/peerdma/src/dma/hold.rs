@@ -118,6 +118,10 @@ impl<L: Locks> State<L> {
                 };
                 let iova = (self.addresses.allocate(aligned))
                     .or_else(|| self.addresses.allocate(any))
+                    .or_else(|| {
+                        self.magazine.drain(&mut self.addresses);
+                        self.addresses.allocate(any)
+                    })
                     .ok_or(HoldError::NoIova { len_bytes })?;
                 let target = match memory {
                     Memory::Ram => Target::Ram,

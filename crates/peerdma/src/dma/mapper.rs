@@ -18,7 +18,6 @@ use super::uses::{Use, Uses};
 use super::view::{View, Way};
 use super::{Constraints, Direction, Ioas, Located, MapBarError, MapError, Mapping, NotUnmapped, UnmapError};
 use crate::addr::{Address, Bdf, Origin, PhysVec};
-use crate::iova::Magazine;
 use crate::memory::Memory;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -31,7 +30,6 @@ pub struct Mapper<L: Locks> {
     pub(super) id: usize,
     pub(super) view: View,
     pub(super) uses: Arc<Uses>,
-    pub(super) magazine: Magazine,
     /// The entry that held the last piece.
     pub(super) hint: u32,
     pub(super) spare_pieces: Vec<Vec<Piece>>,
@@ -52,7 +50,6 @@ impl<L: Locks> Mapper<L> {
         Self {
             ioas,
             id,
-            magazine: Magazine::new(view.page_bytes),
             view,
             uses,
             hint: 0,
@@ -177,17 +174,10 @@ impl<L: Locks> Mapper<L> {
     #[cold]
     fn refresh(&mut self) {
         let Self {
-            ioas,
-            view,
-            uses,
-            magazine,
-            id,
-            ..
+            ioas, view, uses, id, ..
         } = self;
         L::with(&ioas.state, |state| {
             let generation = ioas.generation.load(Ordering::SeqCst);
-            // Ranges that it keeps may be what others want to reserve.
-            magazine.drain(&mut state.addresses);
             let Some(newer) = state.view(view.initiator, generation) else {
                 return;
             };
@@ -335,11 +325,8 @@ impl<L: Locks> Mapper<L> {
 impl<L: Locks> Drop for Mapper<L> {
     /// What it mapped stays mapped, and in use: nobody has said that the device is done.
     fn drop(&mut self) {
-        let Self {
-            ioas, magazine, uses, ..
-        } = self;
+        let Self { ioas, uses, .. } = self;
         L::with(&ioas.state, |state| {
-            magazine.drain(&mut state.addresses);
             if uses.are_none() {
                 state.mappers.retain(|other| other.mapper != uses.mapper);
             }
