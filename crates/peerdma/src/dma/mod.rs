@@ -23,6 +23,8 @@ mod shape;
 mod state;
 mod survey;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod uses;
 mod view;
 
