@@ -72,7 +72,7 @@ impl World {
             ..Options::default()
         };
         let mut odd = blueprint.clone();
-        if random.chance(30) {
+        if random.chance(std::env::var("ODD").map_or(30, |x| x.parse().unwrap_or(30))) {
             meddle(&mut odd.snapshot, &mut random);
         }
         // What is left of a BAR may be too small for its registers: then the machine stays as firmware made it.
@@ -81,12 +81,13 @@ impl World {
         let computer = computer.map_err(|error| error.to_string())?;
         let map = computer.memory_map();
         let is_translating = computer.iommu_mode() == IommuMode::Translating;
-        let (mut ends, mut has_ats) = (Vec::new(), Vec::new());
+        let (mut ends, mut relaxing, mut has_ats) = (Vec::new(), Vec::new(), Vec::new());
         computer.with(|machine| {
             for id in machine.fabric().functions() {
                 let view = machine.fabric().function(id);
                 if !view.is_bridge {
                     ends.push(view.bdf);
+                    relaxing.extend(view.may_relax_ordering.then_some(view.bdf));
                     has_ats.extend(view.ats_enabled.then_some(view.bdf));
                 }
             }
@@ -110,7 +111,7 @@ impl World {
             initiator.address_mask =
                 random.one_of(&[u64::MAX, u64::MAX, u64::MAX, (1 << 48) - 1, u32::MAX.into()]);
             initiator.class = match random.number() % 4 {
-                0 => TlpClass::Relaxed,
+                0 if relaxing.contains(&bdf) => TlpClass::Relaxed,
                 1 if is_translating && has_ats.contains(&bdf) => TlpClass::Translated,
                 _ => TlpClass::Strict,
             };
