@@ -599,6 +599,25 @@ impl Scene<'_> {
         };
         let (first, last) = (span.first().to_u64(), span.last().to_u64());
         let bdf = self.world.actors[actor].initiator.bdf;
+        let direction = match access {
+            Access::Read => Direction::DeviceReads,
+            Access::Write => Direction::DeviceWrites,
+        };
+        // A vector may have been refused for another region of the same provider.
+        let vector = vector(&[Piece {
+            addr: page.max(first),
+            len_bytes: 1,
+            origin: Origin::LookUp,
+        }])?;
+        let mapper = &mut self.mappers[actor];
+        if let Ok(located) = mapper.look_up(&vector)
+            && let Ok(mapping) = mapper.map(located, direction, &Constraints::NONE)
+        {
+            return match mapper.unmap(mapping) {
+                Ok(()) => Ok(false),
+                Err(error) => Err(broken("what was mapped is unmapped", format!("{:?}", error.why))),
+            };
+        }
         self.ioas.force(bdf, region, access, map_type, form);
         let mut pages = vec![page.max(first), first, last & !(PAGE - 1)];
         pages.dedup();

@@ -70,7 +70,10 @@ impl Computer {
         &self.shared.topology
     }
 
-    /// Does something to the machine itself, behind the back of drivers. `call` must not use this handle.
+    /// Does something to the machine itself, behind the back of drivers.
+    ///
+    /// # Panics
+    /// Where `call` uses this machine's handle, or anything that holds one.
     pub fn with<R>(&self, call: impl FnOnce(&mut Machine) -> R) -> R {
         call(&mut self.shared.machine.borrow_mut())
     }

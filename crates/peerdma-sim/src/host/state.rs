@@ -92,6 +92,7 @@ impl Computer {
     }
 }
 
+/// Adds the pages of a stretch of a bank, whose first byte is the area's at `base`.
 fn add_pages(
     banks: &Banks,
     area: Area,
@@ -101,27 +102,23 @@ fn add_pages(
     pages: &mut BTreeMap<(Area, u64), Box<[u8]>>,
 ) {
     let end = place.offset.saturating_add(len_bytes);
+    let mut buffer = [0; PAGE_BYTES as usize];
     for unit in banks.written(place.bank) {
-        for offset in (unit..unit + Banks::unit_bytes()).step_by(PAGE_BYTES as usize) {
-            let first = offset.max(place.offset);
-            let Some(count) = (offset + PAGE_BYTES)
-                .min(end)
-                .checked_sub(first)
-                .filter(|count| *count > 0)
-            else {
-                continue;
-            };
-            let mut page = vec![0; count as usize];
-            let read = banks.read(
-                Place {
-                    offset: first,
-                    ..place
-                },
-                &mut page,
-            );
-            if read.is_ok() && page.iter().any(|byte| *byte != 0) {
-                pages.insert((area, base + (first - place.offset)), page.into());
+        let mut offset = unit.max(place.offset);
+        let unit_end = unit.saturating_add(Banks::unit_bytes()).min(end);
+        while offset < unit_end {
+            // Pages are the area's, wherever its bank begins.
+            let at = base + (offset - place.offset);
+            let within = at % PAGE_BYTES;
+            let count = (PAGE_BYTES - within).min(unit_end - offset);
+            let part = &mut buffer[..count as usize];
+            let read = banks.read(Place { offset, ..place }, part);
+            if read.is_ok() && part.iter().any(|byte| *byte != 0) {
+                let page =
+                    (pages.entry((area, at - within))).or_insert_with(|| vec![0; PAGE_BYTES as usize].into());
+                page[within as usize..(within + count) as usize].copy_from_slice(part);
             }
+            offset += count;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Time for who polls: on to the next moment at which memory or registers may look different.
 
 use super::Machine;
+use super::queue::Due;
+use super::sender::Pace;
 use crate::time::Time;
 
 /// What lies closer together than this is seen at once: about as often as a processor looks.
@@ -10,14 +12,33 @@ impl Machine {
     /// Goes on until something happened, or data landed, that a processor may be waiting for; `false` where nothing will
     /// happen any more.
     pub fn step_or_land(&mut self) -> bool {
-        let next_event_ps = self.core.queue.first().map_or(u64::MAX, |(at, _)| at.ps);
         if let Some(landing_ps) = self.core.landings.next_ps() {
             let look_ps = landing_ps.max(self.core.now_ps.saturating_add(LOOK_PS));
-            if look_ps < next_event_ps {
+            if self.next_event_ps().is_none_or(|event_ps| look_ps < event_ps) {
                 self.run_until(Time::from_ps(look_ps));
                 return true;
             }
         }
         self.step()
+    }
+
+    /// When the next event is that still counts; what functions have given up since is forgotten.
+    fn next_event_ps(&mut self) -> Option<u64> {
+        while let Some((at, due)) = self.core.queue.first() {
+            let sender = |who: u32| self.core.senders.get(who as usize);
+            let counts = match due {
+                Due::Issue(who) => sender(who).is_some_and(|sender| sender.pace == Pace::At(at)),
+                Due::Serve(who) => {
+                    let first = sender(who).and_then(|sender| sender.arriving.front());
+                    first.is_some_and(|first| first.at == at)
+                }
+                Due::Other(_) => true,
+            };
+            if counts {
+                return Some(at.ps);
+            }
+            let _ = self.core.queue.pop();
+        }
+        None
     }
 }

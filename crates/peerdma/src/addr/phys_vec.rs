@@ -72,11 +72,19 @@ impl PhysVec {
     }
 
     /// Its first address.
+    #[cfg_attr(
+        not(feature = "phys32"),
+        expect(clippy::useless_conversion, reason = "narrower with `phys32`")
+    )]
     pub fn addr(self) -> PhysAddr {
         PhysAddr::from_u64(u64::from(self.addr))
     }
 
     /// Its last address.
+    #[cfg_attr(
+        not(feature = "phys32"),
+        expect(clippy::useless_conversion, reason = "narrower with `phys32`")
+    )]
     pub fn last(self) -> PhysAddr {
         PhysAddr::from_u64(u64::from(self.addr) + u64::from(self.len - 1))
     }

@@ -1,11 +1,11 @@
 //! An I/O address space: what several queues share. Nothing here is called on the way of a request whose memory is registered.
 
-use super::mapping::Charge;
-use super::state::{HoldError, InitiatorState, RegionState, State};
+use super::hold::{HoldError, RegionState};
+use super::state::{InitiatorState, State};
 use super::sync::{Locks, Owned};
 use super::uses::Uses;
-use super::{DmaSegment, InUse, Initiator, IoasError, MapError, Mapper, OwnBase, PeerRoute, Routes, Space};
-use crate::addr::{Address, Bdf, BusAddr, Iova, PhysAddr, Span};
+use super::{InUse, Initiator, IoasError, MapError, Mapper, OwnBase, PeerRoute, Routes};
+use crate::addr::{Address, Bdf, Iova, Span};
 use crate::iommu::{IommuError, Translations};
 use crate::iova::Allocator;
 use crate::memory::{Memory, MemoryMap, Region, RegionId};
@@ -82,16 +82,22 @@ impl<L: Locks> Ioas<L> {
                 routes,
                 forced: Vec::new(),
             });
-            for place in 0..state.regions.len() {
-                if !state
-                    .regions
-                    .get(place)
-                    .is_some_and(|region| region.is_registered)
-                {
+            let registered = |state: &State<L>, place| {
+                let of_region = state.regions.get(place);
+                of_region.is_some_and(|region: &RegionState| region.is_registered)
+            };
+            let places = 0..state.regions.len();
+            let held_before: Vec<[bool; 2]> = (places.clone())
+                .map(|place| state.registration_holds(place))
+                .collect();
+            for place in places {
+                if !registered(state, place) {
                     continue;
                 }
                 if let Err(error) = state.settle(place) {
-                    // What was made for it before stays: others may use it, and it leads where it should.
+                    for (place, held) in held_before.into_iter().enumerate() {
+                        state.unsettle(place, held);
+                    }
                     state.initiators.pop();
                     return Err(IoasError::Map(map_error(state, place, error)));
                 }
@@ -146,63 +152,10 @@ impl<L: Locks> Ioas<L> {
         })
     }
 
-    /// Undoes [`Self::register`].
-    ///
-    /// # Errors
-    /// [`InUse`]: a mapping uses it, or the IOMMU refuses; it is still registered, all or a part of it still mapped.
-    pub fn deregister(&self, region: RegionId) -> Result<(), InUse> {
-        let was_registered = self.always(|state| {
-            let of_region = state.place(region).and_then(|place| state.regions.get_mut(place));
-            of_region.is_some_and(|state| {
-                state.is_hidden = state.is_registered;
-                state.is_registered
-            })
-        });
-        if !was_registered {
-            return Ok(());
-        }
-        // From here on, mappers that have not counted a use must come to the lock.
-        self.always(|state| {
-            let result = state.empty(region);
-            let of_region = state.place(region).and_then(|place| state.regions.get_mut(place));
-            if let Some(state) = of_region {
-                state.is_hidden = false;
-                state.is_registered = result.is_err();
-            }
-            result
-        })
-    }
-
-    /// Nothing of a region is mapped from now on. What uses it goes on until it is unmapped; does nothing for a region that is not there.
-    pub fn begin_revoke(&self, region: RegionId) {
-        self.always(|state| {
-            let of_region = state.place(region).and_then(|place| state.regions.get_mut(place));
-            if let Some(state) = of_region {
-                state.is_revoked = true;
-            }
-        });
-    }
-
-    /// Ends what [`Self::begin_revoke`] began, which it calls. When it returns `Ok` no mapping uses the region, and no translation leads there.
-    ///
-    /// # Errors
-    /// [`InUse`]: call again when the users are done.
-    pub fn finish_revoke(&self, region: RegionId) -> Result<(), InUse> {
-        self.begin_revoke(region);
-        self.always(|state| {
-            state.empty(region)?;
-            let of_region = state.place(region).and_then(|place| state.regions.get_mut(place));
-            if let Some(state) = of_region {
-                state.is_registered = false;
-            }
-            Ok(())
-        })
-    }
-
     /// Overrides the route of one initiator to one region; [`MapType::NotSupported`] ends the override. What is mapped by it says so
     /// ([`Mapping::is_forced`](super::Mapping::is_forced)).
     pub fn force(&self, initiator: Bdf, region: RegionId, access: Access, map_type: MapType, form: Form) {
-        self.always(|state| {
+        self.change(|state| {
             let Some(place) = state.place(region) else { return };
             let of = (state.initiators.iter_mut()).find(|other| other.initiator.bdf == initiator);
             let Some(of) = of else { return };
@@ -230,8 +183,8 @@ impl<L: Locks> Ioas<L> {
                 }
             }
         };
-        self.always(|state| set_leaving(state, true));
-        let result = self.always(|state| {
+        self.change(|state| set_leaving(state, true));
+        let result = self.change(|state| {
             for (region, of_region) in state.map.regions().iter().zip(&state.regions) {
                 let region = region.id;
                 let uses = (state.uses(region)).saturating_add(of_region.holds());
@@ -267,7 +220,7 @@ impl<L: Locks> Ioas<L> {
             Ok(())
         });
         if result.is_err() {
-            self.always(|state| set_leaving(state, false));
+            self.change(|state| set_leaving(state, false));
         }
         result
     }
@@ -297,42 +250,8 @@ impl<L: Locks> Ioas<L> {
         })
     }
 
-    /// Where a segment leads: its first byte. [`Self::resolve_part`] also says how far.
-    pub fn resolve(&self, initiator: Bdf, segment: &DmaSegment) -> Option<PhysAddr> {
-        let (phys, _) = self.resolve_part(initiator, segment)?;
-        Some(phys)
-    }
-
-    /// Where a segment leads, and for how many bytes from its start, at least 1 and at most its own: what lies beyond may lead elsewhere.
-    pub fn resolve_part(&self, initiator: Bdf, segment: &DmaSegment) -> Option<(PhysAddr, u32)> {
-        L::with(&self.state, |state| {
-            let (phys, len_bytes) = match segment.space {
-                Space::Iova => match &state.translations {
-                    Some(translations) => translations.look_up(Iova::from_u64(segment.addr))?,
-                    None => {
-                        let of = |other: &&InitiatorState| other.initiator.bdf == initiator;
-                        let of = state.initiators.iter().find(of)?;
-                        let offset = of.initiator.inbound_offset as i64;
-                        let phys = segment.addr.checked_add_signed(offset)?;
-                        (PhysAddr::from_u64(phys), u64::MAX)
-                    }
-                },
-                Space::Bus => bus_to_phys(state, initiator, BusAddr::from_u64(segment.addr))?,
-                Space::Own => own_to_phys(state, initiator, segment.addr)?,
-            };
-            let len_bytes =
-                u32::try_from(len_bytes).map_or(segment.len_bytes, |len| len.min(segment.len_bytes));
-            (len_bytes > 0).then_some((phys, len_bytes))
-        })
-    }
-
-    /// A change that mappers must see where it succeeds.
-    fn change<R, E>(&self, inside: impl FnOnce(&mut State<L>) -> Result<R, E>) -> Result<R, E> {
-        self.always(inside)
-    }
-
     /// A change that mappers must see.
-    fn always<R>(&self, inside: impl FnOnce(&mut State<L>) -> R) -> R {
+    pub(super) fn change<R>(&self, inside: impl FnOnce(&mut State<L>) -> R) -> R {
         L::with(&self.state, |state| {
             // The other half of the handshake: see `uses`. What an earlier call marked is seen by who does not count before this fence.
             fence(Ordering::SeqCst);
@@ -341,70 +260,6 @@ impl<L: Locks> Ioas<L> {
             fence(Ordering::SeqCst);
             result
         })
-    }
-}
-
-impl<L: Locks> State<L> {
-    /// Ends all translations of a region that nothing uses. Its users can no longer become more.
-    fn empty(&mut self, region: RegionId) -> Result<(), InUse> {
-        let Some(place) = self.place(region) else {
-            return Ok(());
-        };
-        let in_use = |uses, iommu| InUse { region, uses, iommu };
-        if let Err(error) = self.unstick(region) {
-            return Err(in_use(self.uses(region), Some(error)));
-        }
-        match self.uses(region) {
-            0 => {}
-            uses => return Err(in_use(uses, None)),
-        }
-        (self.release_registration(place)).map_err(|error| in_use(0, Some(error)))
-    }
-
-    /// Tries again to unmap what could not be unmapped.
-    fn unstick(&mut self, region: RegionId) -> Result<(), IommuError> {
-        let mut result = Ok(());
-        let mut stuck = core::mem::take(&mut self.stuck);
-        stuck.retain_mut(|stuck| {
-            if !stuck.regions.contains(&region) {
-                return true;
-            }
-            let free = &mut |addresses: &mut Allocator, iova, _| {
-                let _ = addresses.free(iova);
-            };
-            match self.undo(&mut stuck.charges, free) {
-                Ok(()) => false,
-                Err(error) => {
-                    result = Err(error);
-                    true
-                }
-            }
-        });
-        self.stuck = stuck;
-        result
-    }
-
-    /// Undoes charges, the last first, and gives ranges of addresses to `free`; on an error the rest remains.
-    pub(super) fn undo(
-        &mut self,
-        charges: &mut Vec<Charge>,
-        free: &mut dyn FnMut(&mut Allocator, Iova, u64),
-    ) -> Result<(), IommuError> {
-        while let Some(charge) = charges.last().copied() {
-            match charge {
-                Charge::Range { iova, len_bytes } => free(&mut self.addresses, iova, len_bytes),
-                Charge::Mapped { iova, len_bytes } => {
-                    let translations = self.translations.as_mut().ok_or(IommuError::NotMapped)?;
-                    translations.unmap(iova, len_bytes)?;
-                }
-                Charge::Held(region, hold) => {
-                    let place = self.place(region).ok_or(IommuError::NotMapped)?;
-                    self.release(place, hold)?;
-                }
-            }
-            charges.pop();
-        }
-        Ok(())
     }
 }
 
@@ -441,46 +296,4 @@ fn routes_of(initiator: Initiator, map: &MemoryMap, routes: &dyn Routes) -> Vec<
         Memory::Bar(_) | Memory::Ram => None,
     };
     map.regions().iter().map(route).collect()
-}
-
-/// The BAR that has a bus address: one that the initiator reaches by it, where bridges use the same twice.
-fn bus_to_phys<L: Locks>(state: &State<L>, initiator: Bdf, at: BusAddr) -> Option<(PhysAddr, u64)> {
-    let of = state
-        .initiators
-        .iter()
-        .find(|other| other.initiator.bdf == initiator)?;
-    let at = Iova::from_u64(at.to_u64());
-    (0u32..).zip(state.map.regions()).find_map(|(place, region)| {
-        let span = super::state::bus_span(region).filter(|span| span.contains(at))?;
-        if !of.is_on_bus(place) {
-            return None;
-        }
-        let phys = region
-            .span
-            .first()
-            .checked_add(at.to_u64() - span.first().to_u64())?;
-        Some((phys, (span.last().to_u64() - at.to_u64()).saturating_add(1)))
-    })
-}
-
-fn own_to_phys<L: Locks>(state: &State<L>, initiator: Bdf, at: u64) -> Option<(PhysAddr, u64)> {
-    let of = state
-        .initiators
-        .iter()
-        .find(|other| other.initiator.bdf == initiator)?;
-    let own = of.own?;
-    let into = at.checked_sub(own.base).filter(|into| *into < own.len_bytes)?;
-    let offset = own.offset_bytes.checked_add(into)?;
-    state.map.regions().iter().find_map(|region| {
-        let Memory::Bar(bar) = region.memory else {
-            return None;
-        };
-        if (bar.provider, bar.bar) != (initiator, own.bar) {
-            return None;
-        }
-        let into_region = offset.checked_sub(bar.offset_bytes)?;
-        let left = region.span.len_minus_one().checked_sub(into_region)?;
-        let phys = region.span.first().checked_add(into_region)?;
-        Some((phys, (left.saturating_add(1)).min(own.len_bytes - into)))
-    })
 }

@@ -16,11 +16,8 @@ use super::shape::{Run, Shape};
 use super::sync::Locks;
 use super::uses::{Use, Uses};
 use super::view::{View, Way};
-use super::{
-    Constraints, Direction, Ioas, Located, LookUpError, MapBarError, MapError, Mapping, NotUnmapped,
-    UnmapError,
-};
-use crate::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
+use super::{Constraints, Direction, Ioas, Located, MapBarError, MapError, Mapping, NotUnmapped, UnmapError};
+use crate::addr::{Address, Bdf, Origin, PhysVec};
 use crate::iova::Magazine;
 use crate::memory::Memory;
 use alloc::boxed::Box;
@@ -31,13 +28,13 @@ use core::sync::atomic::{Ordering, fence};
 /// One queue's own handle to an [`Ioas`].
 pub struct Mapper<L: Locks> {
     pub(super) ioas: Arc<Ioas<L>>,
-    id: usize,
+    pub(super) id: usize,
     pub(super) view: View,
     pub(super) uses: Arc<Uses>,
     pub(super) magazine: Magazine,
     /// The entry that held the last piece.
-    hint: u32,
-    spare_pieces: Vec<Vec<Piece>>,
+    pub(super) hint: u32,
+    pub(super) spare_pieces: Vec<Vec<Piece>>,
     #[expect(
         clippy::vec_box,
         reason = "a mapping owns the box: it is passed on, not made anew"
@@ -72,29 +69,6 @@ impl<L: Locks> Mapper<L> {
     /// The address space that it maps into.
     pub fn ioas(&self) -> &Arc<Ioas<L>> {
         &self.ioas
-    }
-
-    /// Finds the region of each piece.
-    ///
-    /// # Errors
-    /// [`LookUpError`]
-    pub fn look_up(&mut self, vector: &[PhysVec]) -> Result<Located, LookUpError> {
-        if vector.is_empty() {
-            return Err(LookUpError::Empty);
-        }
-        self.catch_up();
-        let mut pieces = self.spare_pieces.pop().unwrap_or_default();
-        for (index, piece) in vector.iter().enumerate() {
-            if let Err(error) = self.locate(*piece, index, &mut pieces) {
-                self.recycle(pieces);
-                return Err(error);
-            }
-        }
-        Ok(Located {
-            pieces,
-            mapper: self.id,
-            generation: self.view.generation,
-        })
     }
 
     /// Maps what was looked up: all of it, or nothing.
@@ -194,7 +168,7 @@ impl<L: Locks> Mapper<L> {
 
     /// Sees what others changed.
     #[inline]
-    fn catch_up(&mut self) {
+    pub(super) fn catch_up(&mut self) {
         if self.ioas.generation.load(Ordering::Acquire) != self.view.generation {
             self.refresh();
         }
@@ -226,44 +200,6 @@ impl<L: Locks> Mapper<L> {
             }
             *view = newer;
         });
-    }
-
-    /// Adds a piece, cut where entries end.
-    #[inline]
-    fn locate(&mut self, piece: PhysVec, index: usize, into: &mut Vec<Piece>) -> Result<(), LookUpError> {
-        let (mut addr, last) = (piece.addr().to_u64(), piece.last().to_u64());
-        let short = u32::try_from(index).unwrap_or(u32::MAX);
-        let mut before = None;
-        loop {
-            let at = PhysAddr::from_u64(addr);
-            let place = self.view.find(addr, self.hint);
-            let place = place.ok_or(LookUpError::Hole { index, at })?;
-            self.hint = place;
-            let Some(entry) = self.view.entries.get(place as usize) else {
-                return Err(LookUpError::Hole { index, at });
-            };
-            if before.is_some_and(|before| before != entry.provider) {
-                return Err(LookUpError::CrossesRegions { index, at });
-            }
-            if let Some(provider) = entry.provider
-                && piece.origin() == Origin::Ram
-            {
-                return Err(LookUpError::UnflaggedPeer { index, provider });
-            }
-            before = Some(entry.provider);
-            let end = entry.last.min(last);
-            into.push(Piece {
-                addr,
-                len: (end - addr + 1) as u32,
-                entry: place,
-                region: entry.region,
-                index: short,
-            });
-            if end == last {
-                return Ok(());
-            }
-            addr = end + 1;
-        }
     }
 
     fn map_pieces(
@@ -343,25 +279,6 @@ impl<L: Locks> Mapper<L> {
         last.ok_or(MapError::Stale)
     }
 
-    /// The entries of pieces that were looked up in an older view.
-    #[cold]
-    fn relocate(&mut self, pieces: &mut Vec<Piece>) -> Result<(), MapError> {
-        let mut moved = self.spare_pieces.pop().unwrap_or_default();
-        for piece in pieces.iter() {
-            let before = moved.len();
-            let vector = PhysVec::new(PhysAddr::from_u64(piece.addr), piece.len, Origin::LookUp);
-            let vector = vector.map_err(|_| MapError::Stale)?;
-            (self.locate(vector, piece.index as usize, &mut moved)).map_err(|_| MapError::Stale)?;
-            let mut new = moved.iter().skip(before);
-            if new.any(|new| new.region != piece.region) {
-                return Err(MapError::Stale);
-            }
-        }
-        core::mem::swap(pieces, &mut moved);
-        self.recycle(moved);
-        Ok(())
-    }
-
     /// Counts a use of each region that begins.
     #[inline]
     fn count(&self, pieces: &[Piece], parts: &mut Parts) {
@@ -398,7 +315,7 @@ impl<L: Locks> Mapper<L> {
         parts.is_forced = false;
     }
 
-    fn recycle(&mut self, mut pieces: Vec<Piece>) {
+    pub(super) fn recycle(&mut self, mut pieces: Vec<Piece>) {
         if self.spare_pieces.len() < SPARE {
             pieces.clear();
             self.spare_pieces.push(pieces);

@@ -1,7 +1,8 @@
 //! Makes the entries of a view: for each region and access the address that the initiator must issue, and where no address will do, why.
 
+use super::hold::RegionState;
 use super::mapping::Hold;
-use super::state::{InitiatorState, RegionState};
+use super::state::InitiatorState;
 use super::view::{Entry, Reached, Way, Why};
 use super::{MemoryKind, PeerRoute, Refused, Space};
 use crate::addr::{Address, Iova, Span};
@@ -18,6 +19,8 @@ pub(super) struct Survey<'s> {
     pub(super) reserved: &'s [Span<Iova>],
     /// The part of it that is the initiator's own: no request for another's memory may carry it.
     pub(super) own: &'s [Span<Iova>],
+    /// Bus addresses by which it would reach more than one BAR.
+    pub(super) doubled: &'s [Span<Iova>],
 }
 
 /// A part of a region, reached in one way.
@@ -133,8 +136,8 @@ impl Survey<'_> {
             Form::BusAddress => {
                 let reached = reached(Space::Bus);
                 let mut parts = Parts::of(span, self.by_bus(bar, reached, state));
-                for own in self.own {
-                    parts.two_things(*own, to_bus);
+                for span in self.own.iter().chain(self.doubled) {
+                    parts.two_things(*span, to_bus);
                 }
                 parts.done
             }

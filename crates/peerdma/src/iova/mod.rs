@@ -5,6 +5,8 @@
 
 mod allocator;
 mod magazine;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use allocator::joined;
 pub use allocator::{Allocator, Freed, Request, ReserveError};

@@ -33,6 +33,20 @@ pub enum MapError {
         /// What was to be added.
         bus_offset: u64,
     },
+    /// The same part of a BAR lies in the map already, at other addresses.
+    SamePart {
+        /// What was to be registered.
+        span: Span<PhysAddr>,
+        /// Where the part is registered.
+        other: Region,
+    },
+    /// The BAR would be larger than the 64-bit space.
+    TooFarIn {
+        /// What was to be registered.
+        span: Span<PhysAddr>,
+        /// How far into the BAR it was to begin.
+        offset_bytes: u64,
+    },
     /// There is no BAR of this number: they go from 0 to 5.
     NoSuchBar {
         /// Whose.
@@ -72,6 +86,23 @@ impl MemoryMap {
         if memory.bus_address(span.last()) < memory.bus_address(span.first()) {
             let bus_offset = memory.bus_offset;
             return Err(MapError::BusWrap { span, bus_offset });
+        }
+        let part = |span: Span<PhysAddr>, memory: BarMemory| {
+            let last = memory.offset_bytes.checked_add(span.len_minus_one())?;
+            Some((memory.offset_bytes, last))
+        };
+        let offset_bytes = memory.offset_bytes;
+        let (first, last) = part(span, memory).ok_or(MapError::TooFarIn { span, offset_bytes })?;
+        let has_it = |region: &&Region| match region.memory {
+            Memory::Bar(other) if (other.provider, other.bar) == (memory.provider, memory.bar) => {
+                part(region.span, other).is_some_and(|(start, end)| first <= end && start <= last)
+            }
+            Memory::Bar(_) | Memory::Ram => false,
+        };
+        if let Some(other) = self.regions.iter().find(has_it).copied()
+            && !other.span.overlaps(span)
+        {
+            return Err(MapError::SamePart { span, other });
         }
         self.with(span, Memory::Bar(memory))
     }
@@ -148,6 +179,18 @@ impl fmt::Display for MapError {
             Self::BusWrap { span, bus_offset } => write!(
                 f,
                 "with {bus_offset:#x} added, {} to {} passes the end of the bus's addresses",
+                span.first(),
+                span.last()
+            ),
+            Self::SamePart { span, other } => write!(
+                f,
+                "what is to lie at {} is registered at {}; remove that first",
+                span.first(),
+                other.span.first()
+            ),
+            Self::TooFarIn { span, offset_bytes } => write!(
+                f,
+                "{} to {}, beginning at {offset_bytes:#x} in its BAR, would pass the end of 64 bits",
                 span.first(),
                 span.last()
             ),

@@ -5,6 +5,8 @@
 
 mod map;
 mod region;
+#[cfg(test)]
+mod tests;
 
 pub use map::{MapError, MemoryMap};
 pub use region::{BarMemory, CpuView, Memory, Region, RegionId, Widths};

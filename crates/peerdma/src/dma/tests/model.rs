@@ -69,7 +69,7 @@ impl Translations for Iommu {
     ) -> Result<(), IommuError> {
         self.trip()?;
         let (iova, phys) = (iova.to_u64(), phys.to_u64());
-        if len_bytes == 0 || (iova | phys | len_bytes) % PAGE != 0 {
+        if len_bytes == 0 || !(iova | phys | len_bytes).is_multiple_of(PAGE) {
             return Err(IommuError::BadRange);
         }
         let last = Iova::from_u64(iova.checked_add(len_bytes - 1).ok_or(IommuError::BadRange)?);
@@ -235,7 +235,11 @@ impl Machine {
                 let found = self.map.regions().iter().find_map(|region| match region.memory {
                     Memory::Bar(bar) => {
                         let phys = PhysAddr::from_u64(at.wrapping_sub(bar.bus_offset));
-                        region.span.contains(phys).then(|| phys.to_u64())
+                        let is_near = [Access::Read, Access::Write].into_iter().any(|access| {
+                            let route = self.routes.0.get(&(issuer.bdf, bar.provider, access));
+                            route.is_some_and(|(_, form)| *form == Form::BusAddress)
+                        });
+                        (is_near && region.span.contains(phys)).then(|| phys.to_u64())
                     }
                     Memory::Ram => None,
                 });
