@@ -9,7 +9,7 @@ use peerdma::dma::{
     Constraints, Direction, DmaSegment, Ioas, MapError, Mapper, Mapping, MemoryKind, Refused, SingleThread,
     Space,
 };
-use peerdma::memory::RegionId;
+use peerdma::memory::{CpuView, Memory, RegionId};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType};
 use peerdma_sim::device::{Outcome, TransferId};
@@ -241,6 +241,7 @@ impl Scene<'_> {
             )
         })?;
         self.check_resolved(&actor, &parts, mapping.list().segments())?;
+        self.check_net(&actor, mapping.list().segments())?;
         let is_deaf = parts.iter().any(|part| part.provider.is_none())
             && Access::ALL
                 .iter()
@@ -288,6 +289,37 @@ impl Scene<'_> {
                 if now.len_bytes == 0 {
                     part = parts.next();
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Were a request by bus address sent up to the IOMMU, since somebody switched a redirect on, it would reach the same bytes.
+    fn check_net(&self, actor: &Actor, segments: &[DmaSegment]) -> Kept {
+        let bdf = actor.initiator.bdf;
+        for segment in segments.iter().filter(|segment| segment.space == Space::Bus) {
+            let Some(phys) = self
+                .ioas
+                .resolve(bdf, segment)
+                .filter(|_| self.world.is_translating)
+            else {
+                continue;
+            };
+            let Some(region) = self.world.map.find(phys) else {
+                continue;
+            };
+            let Memory::Bar(bar) = region.memory else { continue };
+            // A name is nothing to translate to, nor is a part of a page.
+            if bar.cpu == CpuView::None || !bar.bus_offset.is_multiple_of(PAGE) {
+                continue;
+            }
+            let found = (self.world.computer)
+                .with(|machine| machine.fabric().iommu().look_up(bdf, segment.addr).ok());
+            if found.map(|found| found.phys) != Some(phys.to_u64()) {
+                return Err(broken(
+                    "the IOMMU leads a bus address to the same bytes",
+                    format!("{segment:x?}, {phys}: {found:x?}"),
+                ));
             }
         }
         Ok(())
