@@ -9,14 +9,14 @@ use peerdma::dma::{
     Constraints, Direction, DmaSegment, Ioas, MapError, Mapper, Mapping, MemoryKind, Refused, SingleThread,
     Space,
 };
-use peerdma::memory::RegionId;
+use peerdma::memory::{CpuView, Memory, RegionId};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType};
 use peerdma_sim::device::{Outcome, TransferId};
 use peerdma_sim::host::{Area, State};
 use peerdma_sim::memory::Place;
 use peerdma_sim::random::Random;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A promise that was not kept.
@@ -45,7 +45,7 @@ pub(super) fn act(story: &Story, world: &mut World) -> Kept<Tally> {
         mappers: mappers.map_err(|error| none(error.to_string()))?,
         registered: BTreeSet::new(),
         revoked: BTreeSet::new(),
-        refused: BTreeSet::new(),
+        refused: BTreeMap::new(),
         before: world.computer.state(),
         writes: Vec::new(),
         tally: Tally {
@@ -81,8 +81,8 @@ struct Scene<'w> {
     mappers: Vec<Mapper<SingleThread>>,
     registered: BTreeSet<RegionId>,
     revoked: BTreeSet<RegionId>,
-    /// Actor, region, is it a write, and a piece that was refused.
-    refused: BTreeSet<(usize, RegionId, bool, u64)>,
+    /// Actor, region, and is it a write: a page that was refused, and why.
+    refused: BTreeMap<(usize, RegionId, bool), (u64, Refused)>,
     /// All memory and mappings between two batches.
     before: State,
     /// What a batch is to have written.
@@ -150,7 +150,9 @@ impl Scene<'_> {
                 format!("{first:x?}; lists {:x?}", lists(&mapped)),
             ));
         }
-        let is_kept = |mapped: &&peerdma_sim::fabric::Mapped| taken_away.is_none_or(|part| !self.leads_to(mapped, part.region));
+        let is_kept = |mapped: &&peerdma_sim::fabric::Mapped| {
+            taken_away.is_none_or(|part| !self.leads_to(mapped, part.region))
+        };
         let kept = self.before.mappings().iter().filter(is_kept);
         if !kept.eq(after.mappings()) {
             return Err(broken(
@@ -182,7 +184,11 @@ impl Scene<'_> {
     }
 
     fn count(&mut self, mapped: &Mapped) {
-        let kinds: BTreeSet<&str> = mapped.segments.iter().map(|segment| segment.kind.name()).collect();
+        let kinds: BTreeSet<&str> = mapped
+            .segments
+            .iter()
+            .map(|segment| segment.kind.name())
+            .collect();
         let is_bar = mapped.segments.iter().any(|segment| segment.kind.is_bar());
         self.tally.with_bars += u64::from(is_bar);
         self.tally.mixed += u64::from(kinds.len() > 1);
@@ -235,10 +241,11 @@ impl Scene<'_> {
             )
         })?;
         self.check_resolved(&actor, &parts, mapping.list().segments())?;
+        self.check_net(&actor, mapping.list().segments())?;
         let is_deaf = parts.iter().any(|part| part.provider.is_none())
-            && Access::ALL.iter().any(|access| {
-                request.direction.includes(*access) && !actor.reaches_ram[*access as usize]
-            });
+            && Access::ALL
+                .iter()
+                .any(|access| request.direction.includes(*access) && !actor.reaches_ram[*access as usize]);
         self.tally.deaf += u64::from(is_deaf);
         let segments = match is_deaf {
             true => Vec::new(),
@@ -287,6 +294,37 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Were a request by bus address sent up to the IOMMU, since somebody switched a redirect on, it would reach the same bytes.
+    fn check_net(&self, actor: &Actor, segments: &[DmaSegment]) -> Kept {
+        let bdf = actor.initiator.bdf;
+        for segment in segments.iter().filter(|segment| segment.space == Space::Bus) {
+            let Some(phys) = self
+                .ioas
+                .resolve(bdf, segment)
+                .filter(|_| self.world.is_translating)
+            else {
+                continue;
+            };
+            let Some(region) = self.world.map.find(phys) else {
+                continue;
+            };
+            let Memory::Bar(bar) = region.memory else { continue };
+            // A name is nothing to translate to, nor is a part of a page.
+            if bar.cpu == CpuView::None || !bar.bus_offset.is_multiple_of(PAGE) {
+                continue;
+            }
+            let found = (self.world.computer)
+                .with(|machine| machine.fabric().iommu().look_up(bdf, segment.addr).ok());
+            if found.map(|found| found.phys) != Some(phys.to_u64()) {
+                return Err(broken(
+                    "the IOMMU leads a bus address to the same bytes",
+                    format!("{segment:x?}, {phys}: {found:x?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn refusal(&mut self, request: &Request, parts: &[Part], error: MapError) -> Kept {
         let wrong = || broken("a refusal has its reason", format!("{error:?}"));
         let name = match error {
@@ -303,7 +341,10 @@ impl Scene<'_> {
                         let of = parts.iter().filter(|part| part.provider == Some(provider));
                         for part in of {
                             let is_write = access == Access::Write;
-                            (self.refused).insert((request.actor, part.region, is_write, part.addr / PAGE));
+                            (self.refused).insert(
+                                (request.actor, part.region, is_write),
+                                (part.addr / PAGE, refused),
+                            );
                         }
                     }
                 }
@@ -393,7 +434,12 @@ impl Scene<'_> {
             Access::Write => mapped.written = own,
         }
         self.issue(&mapped.actor, &mapped.segments, access, local)
-            .map_err(|why| broken("what is mapped can be moved", format!("{why}; {:x?}", mapped.segments)))
+            .map_err(|why| {
+                broken(
+                    "what is mapped can be moved",
+                    format!("{why}; {:x?}", mapped.segments),
+                )
+            })
     }
 
     fn issue(
@@ -507,7 +553,12 @@ impl Scene<'_> {
     }
 
     /// A device does what it may not do; the state is looked at later.
-    fn move_in_vain(&mut self, mapped: &Mapped, access: Access, is_one: &dyn Fn(&DmaSegment) -> bool) -> Kept {
+    fn move_in_vain(
+        &mut self,
+        mapped: &Mapped,
+        access: Access,
+        is_one: &dyn Fn(&DmaSegment) -> bool,
+    ) -> Kept {
         let mut at = 0;
         let mut ends = Vec::new();
         let mut end = 0;
@@ -550,15 +601,19 @@ impl Scene<'_> {
         let state = self.world.computer.state();
         match state.mappings().is_empty() {
             true => Ok(()),
-            false => Err(broken("nothing is left mapped", format!("{:x?}", state.mappings()))),
+            false => Err(broken(
+                "nothing is left mapped",
+                format!("{:x?}", state.mappings()),
+            )),
         }
     }
 
     /// What the judge refused must not arrive, whichever address its requests carry.
     fn force_what_was_refused(&mut self) -> Kept {
-        let mut done = BTreeSet::new();
-        for (actor, region, is_write, page) in std::mem::take(&mut self.refused) {
-            if self.revoked.contains(&region) || !done.insert((actor, region, is_write)) {
+        for ((actor, region, is_write), (page, refused)) in std::mem::take(&mut self.refused) {
+            // The judge knows the bus address of a translated request, and not what else an agent may answer.
+            let is_translated = self.world.actors[actor].initiator.class.is_translated();
+            if is_translated || self.revoked.contains(&region) {
                 continue;
             }
             let access = match is_write {
@@ -573,7 +628,7 @@ impl Scene<'_> {
                     return Err(broken(
                         "what is refused for want of a route does not arrive when forced",
                         format!(
-                            "{} {access:?} region {}, {form:?}",
+                            "{} {access:?} region {}, {form:?}; it was refused {refused}",
                             self.world.actors[actor].initiator.bdf,
                             region.index()
                         ),
@@ -585,7 +640,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Does a page of full packets arrive, at the start of the region, at its end, and where it was refused?
+    /// Does a page of full packets arrive, where it was refused, at the start of the region, at its end, and wherever the way to it may change?
+    /// Routes are for whole regions.
     fn arrives_forced(
         &mut self,
         actor: usize,
@@ -620,6 +676,7 @@ impl Scene<'_> {
         }
         self.ioas.force(bdf, region, access, map_type, form);
         let mut pages = vec![page.max(first), first, last & !(PAGE - 1)];
+        pages.extend(self.world.seams(region));
         pages.dedup();
         let mut is_intact = true;
         for page in pages {

@@ -69,7 +69,10 @@ const PAGES: Constraints = Constraints {
     align_bytes: 4,
     ..Constraints::NONE
 };
-const SHAPES: [Constraints; 9] = [
+const SHAPES: [Constraints; 12] = [
+    Constraints::NONE,
+    Constraints::NONE,
+    PAGES,
     Constraints::NONE,
     Constraints::NONE,
     PAGES,
@@ -167,7 +170,18 @@ fn request(world: &World, random: &mut Random, taken: &mut Vec<(Piece, bool)>) -
         }
     }
     if random.chance(4) {
+        let sound = pieces.clone();
         spoil(world, &mut pieces, random);
+        // It must not meet what is under way beside it.
+        let others = &taken[..taken.len() - sound.len()];
+        let is_alone = |(number, piece): (usize, &Piece)| {
+            let meets = |other: &Piece| piece.meets(*other);
+            !others.iter().any(|(other, _)| meets(other)) && !pieces.iter().take(number).any(meets)
+        };
+        if !pieces.iter().enumerate().all(is_alone) {
+            pieces = sound;
+        }
+        taken.extend(pieces.iter().map(|piece| (*piece, is_write)));
     }
     Request {
         actor,
@@ -198,8 +212,8 @@ fn menu(world: &World, actor: usize, random: &mut Random) -> Vec<usize> {
             .collect()
     };
     let mut menu = match random.number() % 100 {
-        0..=14 => ram,
-        15..=44 => [ram, one_peer(random)].concat(),
+        0..=17 => ram,
+        18..=44 => [ram, one_peer(random)].concat(),
         45..=64 => one_peer(random),
         65..=74 => [ram, own_bars].concat(),
         75..=84 => [ram, own_bars, one_peer(random)].concat(),
@@ -279,8 +293,12 @@ fn spoil(world: &World, pieces: &mut Vec<Piece>, random: &mut Random) {
             return;
         }
     };
-    if peerdma::addr::PhysVec::new(PhysAddr::from_u64(pieces[at].addr), pieces[at].len_bytes, piece.origin)
-        .is_err()
+    if peerdma::addr::PhysVec::new(
+        PhysAddr::from_u64(pieces[at].addr),
+        pieces[at].len_bytes,
+        piece.origin,
+    )
+    .is_err()
     {
         pieces[at] = piece;
     }

@@ -6,6 +6,7 @@ use peerdma::dma::{Initiator, Ioas, OwnBase, SingleThread, SpecRoutes, Translati
 use peerdma::fact::Fact;
 use peerdma::iommu::{Rights, Target, Translations};
 use peerdma::memory::{BarMemory, Memory, MemoryMap, Region, RegionId};
+use peerdma::pci::Command;
 use peerdma::route::spec::Judge;
 use peerdma::route::{Access, TlpClass};
 use peerdma::snapshot::IommuMode;
@@ -19,6 +20,7 @@ use peerdma_sim::tlp;
 use std::sync::Arc;
 
 pub(super) const PAGE: u64 = 4096;
+const BUS_MASTER: u16 = 0x4;
 /// What a transfer may take before it is given up: far more than any takes.
 const MOST_STEPS: u32 = 1_000_000;
 
@@ -62,6 +64,15 @@ impl World {
             }
         }
         let mut blueprint = firmware::boot(&machine).map_err(|error| error.to_string())?;
+        // What a driver does first, as a rule.
+        blueprint.snapshot.edit(|function| {
+            if function.bridge().is_none()
+                && let Fact::Known(Command(command)) = &mut function.config.command
+                && random.chance(85)
+            {
+                *command |= BUS_MASTER;
+            }
+        });
         // Random machines translate addresses as no x86 host bridge does: who made the processor would mislead.
         blueprint.snapshot.host.cpu = Fact::NOT_IN_SOURCE;
         blueprint.nature.jitter_ps = random.one_of(&[0, 0, 300_000, 5_000_000]);
@@ -72,12 +83,11 @@ impl World {
             ..Options::default()
         };
         let mut odd = blueprint.clone();
-        if random.chance(std::env::var("ODD").map_or(30, |x| x.parse().unwrap_or(30))) {
+        if random.chance(30) {
             meddle(&mut odd.snapshot, &mut random);
         }
         // What is left of a BAR may be too small for its registers: then the machine stays as firmware made it.
-        let computer =
-            Computer::new(&odd, options()).or_else(|_| Computer::new(&blueprint, options()));
+        let computer = Computer::new(&odd, options()).or_else(|_| Computer::new(&blueprint, options()));
         let computer = computer.map_err(|error| error.to_string())?;
         let map = computer.memory_map();
         let is_translating = computer.iommu_mode() == IommuMode::Translating;
@@ -108,10 +118,13 @@ impl World {
             let Some(mut initiator) = world.computer.initiator(bdf) else {
                 continue;
             };
-            initiator.address_mask =
-                random.one_of(&[u64::MAX, u64::MAX, u64::MAX, (1 << 48) - 1, u32::MAX.into()]);
-            initiator.class = match random.number() % 4 {
-                0 if relaxing.contains(&bdf) => TlpClass::Relaxed,
+            initiator.address_mask = match random.number() % 10 {
+                0 => u32::MAX.into(),
+                1 | 2 => (1 << 48) - 1,
+                _ => u64::MAX,
+            };
+            initiator.class = match random.number() % 8 {
+                0 | 2 if relaxing.contains(&bdf) => TlpClass::Relaxed,
                 1 if is_translating && has_ats.contains(&bdf) => TlpClass::Translated,
                 _ => TlpClass::Strict,
             };
@@ -129,7 +142,10 @@ impl World {
             world.fill(spot.first, spot.len_bytes, random.number());
         }
         let bdfs: Vec<Bdf> = world.actors.iter().map(|actor| actor.initiator.bdf).collect();
-        world.space = world.computer.io_space(&bdfs).map_err(|error| error.to_string())?;
+        world.space = world
+            .computer
+            .io_space(&bdfs)
+            .map_err(|error| error.to_string())?;
         world.find_out_who_reaches_ram();
         Ok(Some(world))
     }
@@ -166,6 +182,23 @@ impl World {
                 (region, Area::Bar { bdf: provider, bar }, offset)
             }
         })
+    }
+
+    /// Addresses in a region of a BAR where the way to it may change.
+    pub(super) fn seams(&self, region: RegionId) -> Vec<u64> {
+        let Some((span, Memory::Bar(bar))) =
+            (self.map.get(region)).map(|region| (region.span, region.memory))
+        else {
+            return Vec::new();
+        };
+        let topology = self.computer.topology();
+        let Some(provider) = topology.find(bar.provider) else {
+            return Vec::new();
+        };
+        let seams = Judge::new(topology).seams(provider, bar.bar).into_iter();
+        let into = seams.filter_map(|seam| seam.checked_sub(bar.offset_bytes));
+        let within = into.filter(|into| *into <= span.len_minus_one());
+        within.map(|into| span.first().to_u64() + into).collect()
     }
 
     fn place(&self, phys: u64) -> Option<Place> {
@@ -362,7 +395,7 @@ impl World {
                 _ => None,
             });
         let bars: Vec<(Region, BarMemory)> = bars.collect();
-        if bars.is_empty() || random.chance(15) {
+        if bars.is_empty() || random.chance(8) {
             return None;
         }
         let (region, bar) = random.one_of(&bars);
@@ -405,22 +438,21 @@ impl World {
                 Some(space) => pages.first().and_then(|page| {
                     let iova = (1..1 << 20).map(|at| at << 20).find(|at| is_free(*at))?;
                     let (at, phys) = (Iova::from_u64(iova), PhysAddr::from_u64(*page));
-                    space
-                        .map(at, phys, PAGE, Rights::ReadWrite, Target::Ram)
-                        .ok()?;
+                    space.map(at, phys, PAGE, Rights::ReadWrite, Target::Ram).ok()?;
                     Some((iova, *page))
                 }),
                 None => (pages.iter().copied())
                     .map(|page| (page.wrapping_sub(offset), page))
                     .find(|(at, page)| {
-                        (*at <= *page) == ((offset as i64) >= 0)
-                            && is_free(*at)
-                            && is_free(*at | (PAGE - 1))
+                        (*at <= *page) == ((offset as i64) >= 0) && is_free(*at) && is_free(*at | (PAGE - 1))
                     }),
             };
             let Some((address, page)) = found else { continue };
             for access in Access::ALL {
-                let (there, own) = (self.bytes(page, PAGE), noise(address ^ 1, PAGE as usize));
+                let (there, own) = (
+                    self.bytes(page, PAGE),
+                    noise(address ^ place as u64 ^ 0x5a5a, PAGE as usize),
+                );
                 let local = self.inside(&own);
                 let outcomes = match self.request(&actor, access, address, local, PAGE) {
                     Ok(transfers) => self.wait(&transfers),
