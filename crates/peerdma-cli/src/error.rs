@@ -5,10 +5,13 @@ use serde::Serialize;
 use std::fmt;
 use std::io;
 
+/// Bad input or usage.
+pub(crate) const BAD_INPUT: u8 = 2;
+
 /// A run that ended without its answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Bad input; told on stderr, exit code 2.
+    /// Told on stderr; exit code 2 where it does not say otherwise.
     Bad(Problem),
     /// Nobody reads our output any more (`| head`): quiet.
     NobodyReads,
@@ -20,6 +23,11 @@ pub(crate) struct Problem {
     pub(crate) error: String,
     pub(crate) why: String,
     pub(crate) fix: String,
+    /// What of it is data, for JSON: the ways of a copy that are not possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected: Option<serde_json::Value>,
+    #[serde(skip)]
+    pub(crate) exit_code: u8,
 }
 
 impl Problem {
@@ -28,6 +36,8 @@ impl Problem {
             error: error.to_string(),
             why: why.to_string(),
             fix: fix.to_string(),
+            rejected: None,
+            exit_code: BAD_INPUT,
         }
     }
 

@@ -6,7 +6,7 @@
 //!           --cpu names)
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
-//! topo, matrix, route, check, simulate, snapshot     the commands
+//! topo, matrix, route, check, copy, simulate, snapshot     the commands
 //! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
@@ -16,9 +16,11 @@ mod answer;
 mod args;
 mod capture;
 mod check;
+mod copy;
 mod describe;
 mod destination;
 mod error;
+mod figures;
 mod input;
 mod judges;
 mod layout;
@@ -41,13 +43,10 @@ mod topo;
 
 use args::{Args, Command};
 use clap::Parser;
-use error::{Failure, Problem};
+use error::{BAD_INPUT, Failure, Problem};
 use shown::printable;
 use std::io::Write;
 use std::process::ExitCode;
-
-/// Bad input or usage.
-const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -61,6 +60,7 @@ fn main() -> ExitCode {
         Command::Route(args) => route::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Copy(args) => copy::run(args),
         Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => manual::completions(args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => manual::man(args).map(|()| ExitCode::SUCCESS),
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
                 problem.to_string()
             };
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(problem.exit_code)
         }
     }
 }

@@ -60,6 +60,18 @@ pub struct NamespaceKind {
     pub blocks: u64,
     /// The file that holds it; nothing for one in memory.
     pub file: Option<PathBuf>,
+    /// What may be done to it.
+    pub protection: Protection,
+}
+
+/// What may be done to a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protection {
+    /// It is read and written.
+    #[default]
+    None,
+    /// It is only read: its file is opened for reading alone, and writes end with the status Namespace Is Write Protected.
+    WriteProtected,
 }
 
 impl Default for NamespaceKind {
@@ -69,6 +81,7 @@ impl Default for NamespaceKind {
             block_bytes: 512,
             blocks: 1 << 21,
             file: None,
+            protection: Protection::None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //!     -> fabric                        ports, windows, ACS, IOMMU: where does this TLP go?
 //!     -> machine                       time, links, transfers, memory: when does it get there, and what then?
 //!     -> device                        controllers and cards that answer, and issue requests of their own
+//!     -> host                          what drivers see of it all, as if it were hardware
 //! ```
 //!
 //! It takes words, the layout of configuration space and (for captured machines) the tree of functions from [`peerdma`],
@@ -18,6 +19,7 @@ pub mod device;
 pub mod fabric;
 pub mod file;
 pub mod firmware;
+pub mod host;
 pub mod inquiry;
 pub mod machine;
 pub mod memory;

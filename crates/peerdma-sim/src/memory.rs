@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,7 +1,7 @@
 //! Controllers in machines of every kind.
 
 use peerdma::fact::Fact;
-use peerdma_sim::blueprint::{Blueprint, CmbStyle, DeviceKind, NamespaceKind};
+use peerdma_sim::blueprint::{Blueprint, CmbStyle, DeviceKind, NamespaceKind, Protection};
 use peerdma_sim::device::nvme::{Controller, NvmeError};
 use peerdma_sim::fabric::BuildError;
 use peerdma_sim::machine::{Files, Machine, Options};
@@ -48,6 +48,7 @@ fn a_machine_whose_namespace_has_no_file_says_where_and_which() {
                 block_bytes: 512,
                 blocks: 1,
                 file: Some(path),
+                protection: Protection::None,
             }];
         }
     }

@@ -4,10 +4,13 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
-use peerdma::addr::Bdf;
+use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
+use peerdma::dma::{Constraints, Direction, Initiator, Ioas, PeerRoute, Routes, SingleThread, Translation};
 use peerdma::fact::Fact;
+use peerdma::memory::{BarMemory, CpuView, MemoryMap};
 use peerdma::pci::{AcsFlags, Config, ConfigView, Extent, Id};
 use peerdma::route::linux::{Judge, Kernel};
+use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
 use peerdma::snapshot::{Function, Host, KernelVersion, Snapshot, Warnings};
 use peerdma::topology::{NodeId, Topology};
@@ -23,6 +26,11 @@ pub const STEPS: &[Step] = &[
     ("a switch joins its ports in the tree", topology),
     ("Linux lets neighbours below a switch reach each other", verdict),
     ("Linux refuses them where a port redirects", refusal),
+    ("RAM and a peer's memory are mapped in one list", mapping),
+    (
+        "an NVMe controller that is never ready is given up",
+        crate::driver::gives_up,
+    ),
 ];
 
 fn address() -> Option<()> {
@@ -66,6 +74,52 @@ fn verdict() -> Option<()> {
 
 fn refusal() -> Option<()> {
     (answer(REDIRECT)? == (Some(MapType::NotSupported), Some(-1))).then_some(())
+}
+
+fn mapping() -> Option<()> {
+    let (initiator, provider): (Bdf, Bdf) = ("01:00.0".parse().ok()?, "02:00.0".parse().ok()?);
+    let span = |first, last| Span::new(PhysAddr::from_u64(first), PhysAddr::from_u64(last)).ok();
+    let (map, _) = MemoryMap::new().with_ram(span(0, 0xffff)?).ok()?;
+    let peer = BarMemory {
+        provider,
+        bar: 0,
+        offset_bytes: 0,
+        bus_offset: 0x1000_0000,
+        cpu: CpuView::None,
+    };
+    let (map, _) = map.with_bar(span(0x10_0000, 0x1f_ffff)?, peer).ok()?;
+    let ioas = Ioas::<SingleThread>::new(Translation::Direct, map, &[]);
+    let of_initiator = Initiator {
+        bdf: initiator,
+        address_mask: u64::MAX,
+        class: TlpClass::Strict,
+        inbound_offset: 0,
+    };
+    ioas.add_initiator(of_initiator, &OnBus).ok()?;
+    let mut mapper = ioas.mapper(initiator).ok()?;
+    let piece = |at| PhysVec::new(PhysAddr::from_u64(black_box(at)), 64, Origin::LookUp).ok();
+    let located = mapper.look_up(&[piece(0x1000)?, piece(0x10_0000)?]).ok()?;
+    let mapping = mapper.map(located, Direction::Both, &Constraints::NONE).ok()?;
+    let told: Vec<u64> = mapping
+        .list()
+        .segments()
+        .iter()
+        .map(|segment| segment.addr)
+        .collect();
+    mapper.unmap(mapping).ok()?;
+    (told == [0x1000, 0x1010_0000]).then_some(())
+}
+
+/// Everybody reaches everybody on the bus.
+struct OnBus;
+
+impl Routes for OnBus {
+    fn route(&self, _: Bdf, _: Bdf, _: u8, _: Access, _: TlpClass) -> PeerRoute {
+        PeerRoute::Reached {
+            map_type: MapType::BusAddr,
+            form: Form::BusAddress,
+        }
+    }
 }
 
 /// ACS control: source validation, request and completion redirect, upstream forwarding.

@@ -4,8 +4,10 @@
 //! Values that deserve a long explanation when they are wrong (`--cpu`, `--kernel`, selectors) stay
 //! text here and are read where they are used.
 
+mod copy;
 mod shared;
 
+pub(crate) use copy::CopyArgs;
 pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     /// Test pairs that must reach each other, for scripts and CI
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Copy blocks from one device to another without a trip through host RAM where that is safe, and prove that they arrived
+    #[command(after_help = COPY_EXAMPLES)]
+    Copy(CopyArgs),
     /// Switch a simulated machine on: show it, or carry out transfers and show what becomes of every byte
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
@@ -298,7 +303,8 @@ Examples:
   peerdma check --between class:nvme class:gpu
 
 Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown;
-simulate: 1 a transfer did not end as its script expects.";
+simulate: 1 a transfer did not end as its script expects; copy: 3 only the way through RAM is safe,
+4 not proven, 130 interrupted.";
 
 const TOPO_EXAMPLES: &str = "\
 Examples:
@@ -340,6 +346,16 @@ Examples:
   peerdma simulate box.toml --script copies.toml --trace packets.jsonl
   sudo peerdma snapshot -o m.json && peerdma simulate --from m.json --script copies.toml";
 
+const COPY_EXAMPLES: &str = "\
+Exit code: 0 the destination was read back and equals the source, 2 bad input, 3 only the way through host RAM is safe
+(--require-p2p), 4 the destination is not proven, 130 interrupted. With 2 and 3 nothing was written.
+
+Examples:
+  peerdma copy --machine two-ssds nvme0n1 nvme1n1
+  peerdma copy --machine box.toml nvme0n1 nvme1n1 --image nvme0n1=disk.img --image nvme1n1=copy.img --resume state.json
+  peerdma copy --machine gpu-box nvme0n1 nvme1n1 --via gpu0 --bytes 1GiB
+  peerdma copy --machine redirect nvme0n1 nvme1n1 --force-route     what a wrong verdict would have cost";
+
 const SNAPSHOT_EXAMPLES: &str = "\
 Examples:
   sudo peerdma snapshot --blank-serials -o machine.json
@@ -353,6 +369,7 @@ impl Command {
             Self::Matrix(args) => args.output.json,
             Self::Route(args) => args.output.json,
             Self::Check(args) => args.output.json,
+            Self::Copy(args) => args.output.json,
             Self::Simulate(args) => args.output.json,
             Self::Snapshot(args) => args.look.json,
             Self::Completions(_) | Self::Man(_) => false,

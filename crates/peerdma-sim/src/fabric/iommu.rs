@@ -1,5 +1,9 @@
 //! The IOMMU: I/O address spaces, who uses which, and what it refused.
 
+mod list;
+
+pub use list::Mapped;
+
 use super::contexts::{AtsPermission, Contexts};
 use super::decode::bytes_to;
 use super::mappings::{Mapping, Mappings};

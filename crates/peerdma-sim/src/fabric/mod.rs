@@ -46,7 +46,7 @@ mod writable;
 pub use config_space::{ConfigEffect, Width};
 pub use contexts::AtsPermission;
 pub use error::BuildError;
-pub use iommu::{FaultReason, IoasId, Iommu, IommuError, IommuFault, Rights, Translated};
+pub use iommu::{FaultReason, IoasId, Iommu, IommuError, IommuFault, Mapped, Rights, Translated};
 pub use note::{Decision, Note};
 pub use record::HostErrors;
 pub use route::{Completer, Direction, End, Explain, Leg, Loss, Packet, Route, Where, Why};

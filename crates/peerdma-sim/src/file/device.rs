@@ -4,7 +4,7 @@ use super::error::{MachineError, Wrong};
 use super::table::{Table, Value};
 use super::value;
 use super::{At, Bar, BarWidth, Cmb, Device, Kind, Prefetchable, Reach, port};
-use crate::blueprint::{AcceleratorKind, CmbAbilities, CmbStyle, NamespaceKind, OnFailure};
+use crate::blueprint::{AcceleratorKind, CmbAbilities, CmbStyle, NamespaceKind, OnFailure, Protection};
 use std::path::PathBuf;
 
 const LEAST_BAR_BYTES: u64 = 16;
@@ -85,6 +85,7 @@ fn namespace(value: Value<'_, '_>) -> Result<NamespaceKind, MachineError> {
         block_bytes,
         blocks: size / u64::from(block_bytes),
         file,
+        protection: Protection::None,
     })
 }
 

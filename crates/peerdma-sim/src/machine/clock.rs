@@ -64,16 +64,14 @@ impl Machine {
             };
             self.core.queue.pop();
             match due {
-                Due::Issue(who) if self.core.senders[who as usize].pace == Pace::At(at) => {
+                Due::Issue(who) | Due::Serve(who) => {
+                    // The function may have changed its plans.
+                    if !self.still_plans(at, due) {
+                        continue;
+                    }
                     self.come_to(at);
                     self.act(who as usize, until);
                 }
-                Due::Serve(who) if self.core.senders[who as usize].serves_at(at) => {
-                    self.come_to(at);
-                    self.act(who as usize, until);
-                }
-                // The function has changed its plans.
-                Due::Issue(_) | Due::Serve(_) => continue,
                 Due::Other(place) => {
                     let event = self.core.queue.take(place);
                     if !self.is_due(&event) {
@@ -86,6 +84,34 @@ impl Machine {
             return true;
         }
         false
+    }
+
+    /// Does the function still mean to do then what it has planned?
+    #[inline]
+    fn still_plans(&self, at: Moment, due: Due) -> bool {
+        match due {
+            Due::Issue(who) => self.core.senders[who as usize].pace == Pace::At(at),
+            Due::Serve(who) => self.core.senders[who as usize].serves_at(at),
+            Due::Other(_) => true,
+        }
+    }
+
+    /// When the next event is that still counts; those before it are forgotten.
+    pub(super) fn next_event_ps(&mut self) -> Option<u64> {
+        while let Some((at, due)) = self.core.queue.first() {
+            let counts = match due {
+                Due::Issue(_) | Due::Serve(_) => self.still_plans(at, due),
+                Due::Other(place) => self.is_due(&self.core.queue.kept(place)),
+            };
+            if counts {
+                return Some(at.ps);
+            }
+            self.core.queue.pop();
+            if let Due::Other(place) = due {
+                self.core.queue.take(place);
+            }
+        }
+        None
     }
 
     fn come_to(&mut self, at: Moment) {

@@ -201,6 +201,11 @@ impl Queue {
         }
     }
 
+    /// The event at a place, which stays.
+    pub(super) fn kept(&self, place: u32) -> Event {
+        self.others[place as usize]
+    }
+
     /// The event at a place, which is free then.
     pub(super) fn take(&mut self, place: u32) -> Event {
         self.free.push(place);

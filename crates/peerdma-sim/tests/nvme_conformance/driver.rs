@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, Rig};
 pub(crate) use crate::command::{Cmd, Cqe, read, sc, write};
-use peerdma_sim::blueprint::{CmbAbilities, CmbKind, CmbStyle, NamespaceKind, NvmeKind};
+use peerdma_sim::blueprint::{CmbAbilities, CmbKind, CmbStyle, NamespaceKind, NvmeKind, Protection};
 use peerdma_sim::device::nvme::Traits;
 
 pub(crate) const ASQ: u64 = 0x1_0000;
@@ -60,6 +60,7 @@ pub(crate) fn kind() -> NvmeKind {
         block_bytes,
         blocks,
         file: None,
+        protection: Protection::None,
     };
     NvmeKind {
         namespaces: vec![namespace(512, 8192), namespace(4096, 1024)],

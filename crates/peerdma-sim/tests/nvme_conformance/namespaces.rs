@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::driver::{Cmd, DATA, Driver, kind, kind_with_buffer, read, sc, write};
-use peerdma_sim::blueprint::{NamespaceKind, NvmeKind};
+use peerdma_sim::blueprint::{NamespaceKind, NvmeKind, Protection};
 use peerdma_sim::device::nvme::{Controller, NvmeError, Traits};
 use peerdma_sim::memory::Banks;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ fn on_file(path: PathBuf, block_bytes: u32, blocks: u64) -> NvmeKind {
             block_bytes,
             blocks,
             file: Some(path),
+            protection: Protection::None,
         }],
         cmb: None,
     }
@@ -188,6 +189,7 @@ fn what_cannot_be_made_is_refused_with_a_reason() {
             block_bytes,
             blocks,
             file: None,
+            protection: Protection::None,
         }],
         cmb: None,
     };
@@ -268,4 +270,18 @@ fn what_cannot_be_made_is_refused_with_a_reason() {
         refused(&many, BARS, usual()),
         NvmeError::Trait { is: 1025, .. }
     ));
+}
+
+#[test]
+fn a_write_protected_namespace_is_read_and_never_written() {
+    let content: Vec<u8> = (0..64 * 512_u32).map(|i| (i % 251) as u8).collect();
+    let file = Scratch::new("protected", &content);
+    let mut kind = on_file(file.0.clone(), 512, 64);
+    kind.namespaces[0].protection = Protection::WriteProtected;
+    let mut driver = Driver::with_io(&kind);
+    assert_eq!(driver.io(read().prp(DATA, 0).blocks(0, 8)).status(), sc::SUCCESS);
+    assert_eq!(driver.memory(DATA, 4096), content[..4096]);
+    driver.fill(DATA, 4096, 1);
+    assert_eq!(driver.io(write().prp(DATA, 0).blocks(0, 8)).status(), 0x20);
+    assert_eq!(std::fs::read(&file.0).unwrap(), content);
 }

@@ -6,10 +6,13 @@
 //! requests outstanding and never waits; root complexes, memory and devices may be slower, and other
 //! flows take their share (docs/bandwidth.md).
 
+mod occupancy;
 #[cfg(test)]
 mod tests;
 mod way;
 mod wire;
+
+pub use occupancy::Occupancy;
 
 use crate::addr::{Address, Bdf};
 use crate::fact::{Fact, Unread};

@@ -8,6 +8,7 @@ use super::queue::CompletionQueue;
 use super::registers::VERSION_1_4;
 use super::status::Status;
 use super::traits::Traits;
+use crate::blueprint::Protection;
 
 /// Bytes of every page.
 pub(super) const PAGE_BYTES: usize = 4096;
@@ -100,6 +101,11 @@ fn namespace_page(namespace: &Namespace, number: u32, traits: &Traits) -> Vec<u8
     }
     // DLFEAT: deallocated blocks read as zeros, Write Zeroes can deallocate
     set(33, &[0b1001]);
+    // NSATTR: write protected now
+    set(
+        99,
+        &[u8::from(namespace.protection == Protection::WriteProtected)],
+    );
     set(104, &unique_identifier(number, traits));
     set(128, &(u32::from(namespace.block_log2) << 16).to_le_bytes()); // LBAF0: no metadata
     page

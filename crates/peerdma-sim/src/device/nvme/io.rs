@@ -7,6 +7,7 @@ use super::fetch::Answer;
 use super::identify::MOST_BYTES;
 use super::status::Status;
 use super::work::{Effect, Job, Touch, Use, Works};
+use crate::blueprint::Protection;
 use crate::device::{Direction, Wire};
 use crate::memory::Place;
 use std::ops::Range;
@@ -60,7 +61,7 @@ impl Controller {
                 }))
             }
             WRITE => {
-                let (namespace, span) = self.blocks(command)?;
+                let (namespace, span) = self.writable(command)?;
                 self.counts.writes += 1;
                 self.counts.written_bytes += span.end - span.start;
                 let local = self.media(namespace, span.start)?;
@@ -92,7 +93,7 @@ impl Controller {
                 }))
             }
             WRITE_ZEROES => {
-                let (namespace, span) = self.blocks(command)?;
+                let (namespace, span) = self.writable(command)?;
                 let job = Job::staged(Direction::Out, stage, 0, Effect::Clear);
                 let touches = Some(Touch {
                     namespace,
@@ -107,6 +108,19 @@ impl Controller {
             }
             DATASET_MANAGEMENT => self.dataset(command, stage),
             _ => Err(Status::INVALID_OPCODE),
+        }
+    }
+
+    /// The blocks of a command that changes them.
+    fn writable(&self, command: &Command) -> Result<(usize, Range<u64>), Status> {
+        let (namespace, span) = self.blocks(command)?;
+        match self
+            .namespaces
+            .get(namespace)
+            .map(|namespace| namespace.protection)
+        {
+            Some(Protection::WriteProtected) => Err(Status::WRITE_PROTECTED),
+            Some(Protection::None) | None => Ok((namespace, span)),
         }
     }
 
@@ -137,7 +151,7 @@ impl Controller {
             let (blocks, first) = (number(&range[4..8]), number(&range[8..16]));
             spans.push(namespace.span(first, blocks).ok_or(Status::LBA_OUT_OF_RANGE)?);
         }
-        if namespace.is_on_file() {
+        if namespace.is_on_file() || namespace.protection == Protection::WriteProtected {
             return Ok(());
         }
         for span in spans {

@@ -31,6 +31,7 @@ mod fetch;
 mod identify;
 mod io;
 mod log;
+mod media;
 mod namespace;
 mod pointer;
 mod prp;
@@ -42,6 +43,7 @@ mod traits;
 mod transfer;
 mod work;
 
+pub use media::{MediaError, NamespaceView};
 pub use status::Status;
 pub use traits::{NvmeError, Traits};
 

@@ -2,7 +2,7 @@
 //! it, and written through: what a completed write wrote is in the file.
 
 use super::traits::NvmeError;
-use crate::blueprint::NamespaceKind;
+use crate::blueprint::{NamespaceKind, Protection};
 use crate::memory::{BankId, Banks, MemoryError, Place};
 use std::collections::HashSet;
 use std::fs::{File, FileType};
@@ -15,6 +15,7 @@ use std::path::Path;
 pub(super) struct Namespace {
     pub(super) block_log2: u8,
     pub(super) blocks: u64,
+    pub(super) protection: Protection,
     bank: BankId,
     file: Option<Backing>,
 }
@@ -54,11 +55,12 @@ impl Namespace {
         let bank = banks.add(bytes);
         let file = match &kind.file {
             None => None,
-            Some(path) => Some(Backing::open(number, path, bytes)?),
+            Some(path) => Some(Backing::open(number, path, bytes, kind.protection)?),
         };
         Ok(Self {
             block_log2: block_bytes.trailing_zeros() as u8,
             blocks: kind.blocks,
+            protection: kind.protection,
             bank,
             file,
         })
@@ -158,7 +160,7 @@ impl From<MemoryError> for Fault {
 
 impl Backing {
     /// Opens the file of a namespace of `bytes`; nothing of it is read yet.
-    fn open(number: u32, path: &Path, bytes: u64) -> Result<Self, NvmeError> {
+    fn open(number: u32, path: &Path, bytes: u64, protection: Protection) -> Result<Self, NvmeError> {
         let failed = |attempt| {
             move |cause: std::io::Error| NvmeError::File {
                 namespace: number,
@@ -177,8 +179,12 @@ impl Backing {
         // Opening a device or a pipe may do something, or wait: what it is comes first.
         let before = std::fs::metadata(path).map_err(failed("looked at"))?;
         is_file(before.file_type())?;
-        let opened = File::options().read(true).write(true).open(path);
-        let file = opened.map_err(failed("opened for reading and writing"))?;
+        let (is_written, attempt) = match protection {
+            Protection::None => (true, "opened for reading and writing"),
+            Protection::WriteProtected => (false, "opened for reading"),
+        };
+        let opened = File::options().read(true).write(is_written).open(path);
+        let file = opened.map_err(failed(attempt))?;
         let metadata = file.metadata().map_err(failed("measured"))?;
         is_file(metadata.file_type())?;
         if metadata.len() != bytes {

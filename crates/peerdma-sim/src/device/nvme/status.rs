@@ -35,6 +35,7 @@ impl Status {
     pub const SGL_TYPE_INVALID: Self = lasting(GENERIC | 0x11);
     pub const INVALID_USE_OF_CMB: Self = lasting(GENERIC | 0x12);
     pub const PRP_OFFSET_INVALID: Self = lasting(GENERIC | 0x13);
+    pub const WRITE_PROTECTED: Self = lasting(GENERIC | 0x20);
     pub const LBA_OUT_OF_RANGE: Self = lasting(GENERIC | 0x80);
     pub const COMPLETION_QUEUE_INVALID: Self = lasting(COMMAND);
     pub const INVALID_QUEUE_IDENTIFIER: Self = lasting(COMMAND | 0x01);

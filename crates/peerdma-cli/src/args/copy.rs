@@ -1,0 +1,77 @@
+//! Options of `copy`.
+
+use super::OutputArgs;
+use clap::ValueHint;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CopyArgs {
+    /// The namespace that is read: nvme0n1, or an address with its namespace (3b:00.0/1)
+    pub(crate) source: String,
+    /// The namespace that is written
+    pub(crate) destination: String,
+    /// The simulated machine: a machine file, or the name of one that ships (two-ssds, gpu-box, redirect, ...)
+    #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) machine: PathBuf,
+    #[command(flatten)]
+    pub(crate) what: WhatArgs,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+    /// Keep what is proven in this file when the copy is interrupted, and go on from there if it exists
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Lets packets come in another order (up to 500 ns later, where the machine does not say), and copies another pattern
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Open the files that the machine file itself names for namespaces, to read and overwrite them
+    #[arg(long)]
+    pub(crate) allow_files: bool,
+    /// No warnings, notes and progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What is copied.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is copied")]
+pub(crate) struct WhatArgs {
+    /// A file in the place of a namespace's medium; only the destination's is written. Without one the source is a
+    /// pattern, of which 64 MiB are copied
+    #[arg(long, value_name = "NAMESPACE=FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) image: Vec<String>,
+    /// Blocks of the source: FIRST..END, FIRST..=LAST, FIRST+COUNT or FIRST..; they keep their place in bytes
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) lba: Option<String>,
+    /// Where they go: the first block of the destination
+    #[arg(long, value_name = "LBA")]
+    pub(crate) to_lba: Option<u64>,
+    /// How much, from the first block on: 4096, 512KiB, 1GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) bytes: Option<String>,
+}
+
+/// How it is copied.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How it is copied")]
+pub(crate) struct WayArgs {
+    /// Only through the memory of this device: an address or a name
+    #[arg(long, value_name = "DEVICE", conflicts_with = "via_ram")]
+    pub(crate) via: Option<String>,
+    /// Only through host RAM
+    #[arg(long, conflicts_with_all = ["require_p2p", "force_route"])]
+    pub(crate) via_ram: bool,
+    /// Fail with exit code 3 where only the way through host RAM is safe
+    #[arg(long)]
+    pub(crate) require_p2p: bool,
+    /// Go directly even where that is refused; every output says so
+    #[arg(long)]
+    pub(crate) force_route: bool,
+    /// How many pieces are under way at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) queue_depth: u16,
+    /// Bytes of one piece: at most what both devices take at once
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) chunk: Option<String>,
+}

@@ -1,0 +1,124 @@
+//! A bar on the terminal for copies that take longer than a glance, and the wish to stop.
+
+use super::carry::{Verdict, Watcher};
+use crate::args::CopyArgs;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use peerdma::engine::Counts;
+use peerdma::plan::CopyPlan;
+use peerdma_sim::host::Computer;
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Told of a plan before anything moves.
+type Planned<'p> = &'p mut dyn FnMut(&Computer, &CopyPlan);
+
+/// Shows a bar on stderr once a second has gone by; stops when it is asked to.
+pub(super) struct Progress<'p> {
+    bar: Option<ProgressBar>,
+    shows: bool,
+    began: Instant,
+    len_bytes: u64,
+    stop: Stop,
+    planned: Option<Planned<'p>>,
+}
+
+/// Set by the first Ctrl-C, SIGTERM or SIGHUP; the second ends the program.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> Self {
+        let stop = Self::default();
+        let asked = stop.clone();
+        // Where nobody can listen a signal ends the program, as it does others.
+        let _ = ctrlc::set_handler(move || {
+            if asked.0.swap(true, Ordering::Relaxed) {
+                std::process::exit(super::INTERRUPTED.into());
+            }
+        });
+        stop
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.0.load(Ordering::Relaxed) {
+            true => Verdict::Stop,
+            false => Verdict::GoOn,
+        }
+    }
+}
+
+impl<'p> Progress<'p> {
+    pub(super) fn new(
+        args: &CopyArgs,
+        len_bytes: u64,
+        stop: Stop,
+        planned: Planned<'p>,
+    ) -> Self {
+        Self {
+            bar: None,
+            shows: stderr().is_terminal() && !args.quiet,
+            began: Instant::now(),
+            len_bytes,
+            stop,
+            planned: Some(planned),
+        }
+    }
+
+    /// Shows nothing, and stops when it is asked to.
+    pub(super) fn silent(stop: Stop) -> Self {
+        Self {
+            bar: None,
+            shows: false,
+            began: Instant::now(),
+            len_bytes: 0,
+            stop,
+            planned: None,
+        }
+    }
+
+    fn show(&mut self, bytes: u64, what: &'static str) {
+        if !self.shows || self.began.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(5);
+            let bar = ProgressBar::with_draw_target(Some(self.len_bytes), target);
+            let template = "{msg:<8} {wide_bar} {binary_bytes} of {binary_total_bytes}";
+            match ProgressStyle::with_template(template) {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_message(what);
+        bar.set_position(bytes);
+    }
+}
+
+impl Watcher for Progress<'_> {
+    fn planned(&mut self, computer: &Computer, plan: &CopyPlan) {
+        if let Some(planned) = &mut self.planned {
+            planned(computer, plan);
+        }
+    }
+
+    fn copied(&mut self, counts: Counts) -> Verdict {
+        self.show(counts.proven_bytes, "copying");
+        self.stop.verdict()
+    }
+
+    fn checked(&mut self, bytes: u64) -> Verdict {
+        self.show(bytes, "checking");
+        self.stop.verdict()
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

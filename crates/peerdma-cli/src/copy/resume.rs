@@ -1,0 +1,130 @@
+//! The file of `--resume`: how far an interrupted copy got.
+
+use crate::error::Problem;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+const SCHEMA: &str = "peerdma.copy-resume/1";
+/// A file of ours has a few hundred bytes.
+const MOST_BYTES: u64 = 1 << 16;
+
+/// Which copy, and how far it got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    schema: String,
+    /// As the command line named them.
+    pub(super) machine: String,
+    pub(super) source: String,
+    pub(super) destination: String,
+    /// Where the copy begins, in bytes.
+    pub(super) source_offset: u64,
+    pub(super) destination_offset: u64,
+    pub(super) bytes: u64,
+    /// The pattern of a source without an image.
+    pub(super) seed: Option<u64>,
+    /// So many bytes from the start on were written, and proven.
+    pub(super) done_bytes: u64,
+}
+
+/// What makes two copies the same copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Same<'a> {
+    pub(super) machine: &'a str,
+    pub(super) source: &'a str,
+    pub(super) destination: &'a str,
+    pub(super) source_offset: u64,
+    pub(super) destination_offset: u64,
+    pub(super) bytes: u64,
+    pub(super) seed: Option<u64>,
+}
+
+impl State {
+    pub(super) fn new(copy: Same<'_>, done_bytes: u64) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            machine: copy.machine.to_owned(),
+            source: copy.source.to_owned(),
+            destination: copy.destination.to_owned(),
+            source_offset: copy.source_offset,
+            destination_offset: copy.destination_offset,
+            bytes: copy.bytes,
+            seed: copy.seed,
+            done_bytes,
+        }
+    }
+
+    fn copy(&self) -> Same<'_> {
+        Same {
+            machine: &self.machine,
+            source: &self.source,
+            destination: &self.destination,
+            source_offset: self.source_offset,
+            destination_offset: self.destination_offset,
+            bytes: self.bytes,
+            seed: self.seed,
+        }
+    }
+
+    /// How many bytes of `copy` are done already: none where there is no file.
+    ///
+    /// # Errors
+    /// A [`Problem`] where the file is of another copy, or of none.
+    pub(super) fn done(path: &Path, copy: Same<'_>) -> Result<u64, Problem> {
+        let bad = |why: &dyn std::fmt::Display, fix: &str| {
+            Problem::new(
+                format_args!("the copy cannot go on from {}", path.display()),
+                why,
+                fix,
+            )
+        };
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(bad(&error, "check the path and its permissions")),
+        };
+        let other = "give the file that the interrupted copy wrote, or the name of a new one";
+        let state: Self = serde_json::from_str(&text).map_err(|error| bad(&error, other))?;
+        if state.schema != SCHEMA {
+            return Err(bad(
+                &format_args!("its schema is {}, not {SCHEMA}", state.schema),
+                other,
+            ));
+        }
+        if state.copy() != copy {
+            let why = format!(
+                "it is of another copy: {} bytes of {} to {} on {}",
+                state.bytes, state.source, state.destination, state.machine
+            );
+            return Err(bad(&why, other));
+        }
+        match state.done_bytes <= state.bytes {
+            true => Ok(state.done_bytes),
+            false => Err(bad(&"it says that more is done than there is", other)),
+        }
+    }
+
+    /// Writes the file: the old one stays until the new one is whole.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let beside = path.with_file_name(name);
+        let mut file = fs::File::create(&beside)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    fs::File::open(path)?.take(MOST_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,369 @@
+//! What is said of a copy: the plan before anything moves, and afterwards what became of it.
+
+use super::Report;
+use super::carry::{Account, Ended, Request};
+use crate::error::Problem;
+use crate::figures::{duration, gigabytes, table};
+use crate::layout::{bytes, wrapped};
+use crate::report::Out;
+use crate::style::Tone;
+use peerdma::addr::Bdf;
+use peerdma::engine::{Check, Mismatch};
+use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Reach, Rejected};
+use peerdma::route::Access;
+use peerdma_sim::host::Computer;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The plan, and why not in another way.
+pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out: &Out) -> String {
+    let heading = format!(
+        "{} to {}, {}: {}",
+        request.source.name,
+        request.destination.name,
+        bytes(request.len_bytes),
+        method(computer, plan.method),
+    );
+    let mut text = out
+        .palette
+        .paint(Tone::Strong, &wrapped(&heading, "", "  ", out.width));
+    if plan.is_forced() {
+        let warning = "FORCED: a route is taken that was refused; what arrives may be lost or wrong";
+        text.push_str(
+            &out.palette
+                .paint(Tone::Bad, &wrapped(warning, "  ", "  ", out.width)),
+        );
+    }
+    for (number, crossing) in plan.crossings.iter().enumerate() {
+        let first = format!("  {}. ", number + 1);
+        text.push_str(&wrapped(
+            &crossing_text(computer, crossing),
+            &first,
+            "     ",
+            out.width,
+        ));
+    }
+    let proof = wrapped(&arrival(computer, plan), "  arrival: ", "     ", out.width);
+    text.push_str(&proof);
+    if let Some(rate) = cost(computer, plan.cost) {
+        text.push_str(&wrapped(&rate, "  links:   ", "     ", out.width));
+    }
+    if !plan.rejected.is_empty() {
+        text.push_str("not taken:\n");
+    }
+    for rejected in &plan.rejected {
+        text.push_str(&wrapped(
+            &rejected_text(computer, rejected),
+            "  - ",
+            "    ",
+            out.width,
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+fn rejected_text(computer: &Computer, rejected: &Rejected) -> String {
+    format!(
+        "{}: {}",
+        method(computer, rejected.method),
+        named(computer, &rejected.why.to_string())
+    )
+}
+
+/// A way in words.
+pub(super) fn method(computer: &Computer, method: Method) -> String {
+    match method {
+        Method::Store => {
+            "direct, by writes (the source's device writes into the destination's memory)".into()
+        }
+        Method::Load => "direct, by reads (the destination's device reads the source's memory)".into(),
+        Method::Internal => "inside the device".into(),
+        Method::ThirdParty(bdf) => format!("through the memory of {}", computer.call(bdf)),
+        Method::ViaRam => "through host RAM".into(),
+    }
+}
+
+fn crossing_text(computer: &Computer, crossing: &Crossing) -> String {
+    let does = match crossing.operation {
+        Access::Read => "reads",
+        Access::Write => "writes",
+    };
+    let initiator = spoken(computer, crossing.initiator);
+    let what = match (crossing.reach, crossing.provider) {
+        (Reach::Own, _) => "its own memory (OWN_BAR): nothing travels".to_owned(),
+        (Reach::Ram, _) | (_, None) => "host RAM".to_owned(),
+        (reach, Some(provider)) => format!(
+            "the memory of {} ({})",
+            spoken(computer, provider),
+            reach.memory_kind()
+        ),
+    };
+    match crossing.forced {
+        None => format!("{initiator} {does} {what}"),
+        Some(refused) => format!(
+            "{initiator} {does} {what}, though refused: {}",
+            named(computer, &refused.to_string())
+        ),
+    }
+}
+
+fn arrival(computer: &Computer, plan: &CopyPlan) -> String {
+    let [put, _] = plan.crossings;
+    let source = computer.call(put.initiator);
+    match plan.method {
+        Method::Store | Method::ThirdParty(_) => format!(
+            "same-path-completion ({source} writes its completion entries into the same memory, behind the data)"
+        ),
+        Method::Load => "read-returned (what is read has come: the answers carry the data)".into(),
+        Method::Internal | Method::ViaRam => {
+            format!("device-order (data and completion entries of {source} take one path)")
+        }
+    }
+}
+
+fn cost(computer: &Computer, cost: Cost) -> Option<String> {
+    match cost {
+        Cost::NoLink => Some("none is crossed".into()),
+        Cost::Rate {
+            bytes_per_second,
+            below,
+            ..
+        } => Some(format!(
+            "up to {} GB/s, limited by the link of {}",
+            gigabytes(bytes_per_second),
+            computer.call(below)
+        )),
+        Cost::Unknown(_) => None,
+    }
+}
+
+/// Name and address.
+fn spoken(computer: &Computer, bdf: Bdf) -> String {
+    let name = computer.call(bdf);
+    match name == bdf.to_string() {
+        true => name,
+        false => format!("{name} ({bdf})"),
+    }
+}
+
+/// Addresses of functions that have names get them.
+fn named(computer: &Computer, text: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([':', ',', ';', ')', '.']);
+        match bare.parse::<Bdf>() {
+            Ok(bdf) if bare.len() >= "0000:00:00.0".len() => {
+                format!("{}{}", spoken(computer, bdf), &word[bare.len()..])
+            }
+            _ => word.to_owned(),
+        }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What became of the copy.
+pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
+    let account = report.account;
+    let mut text = String::new();
+    if !report.args.quiet {
+        for note in report.notes {
+            text.push_str(&wrapped(note, "note: ", "      ", out.width));
+        }
+    }
+    text.push_str(&links(report, out));
+    text.push_str(&times(report, out));
+    text.push('\n');
+    let (tone, verdict) = verdict(report);
+    let verdict = wrapped(&verdict, "", "  ", out.width);
+    text.push_str(&out.palette.paint(tone, &verdict));
+    if account.plan.is_forced() {
+        let warning = "FORCED: a refused route was taken.";
+        text.push_str(
+            &out.palette
+                .paint(Tone::Bad, &wrapped(warning, "", "  ", out.width)),
+        );
+    }
+    text
+}
+
+fn links(report: &Report<'_>, out: &Out) -> String {
+    let plain = |text: String| (text, None);
+    let computer = report.computer;
+    let rows: Vec<_> = (report.account.traffic.links.iter())
+        .map(|link| {
+            [
+                plain(link.device.map_or_else(String::new, |bdf| spoken(computer, bdf))),
+                plain(spoken(computer, link.port)),
+                plain(bytes(link.up_bytes)),
+                plain(bytes(link.down_bytes)),
+            ]
+        })
+        .collect();
+    match rows.is_empty() {
+        true => "No data passed a link.\n\n".into(),
+        false => table(&["LINK OF", "BELOW", "DATA UP", "DATA DOWN"], &rows, out) + "\n",
+    }
+}
+
+fn times(report: &Report<'_>, out: &Out) -> String {
+    let plain = |text: String| (text, None);
+    let row = |name: &str, account: &Account| {
+        let copied = account.counts.written_bytes;
+        [
+            plain(name.to_owned()),
+            plain(bytes(copied)),
+            (
+                bytes(account.traffic.ram_payload_bytes),
+                Some(match account.traffic.ram_payload_bytes {
+                    0 => Tone::Good,
+                    _ => Tone::Fair,
+                }),
+            ),
+            plain(simulated(account.simulated)),
+            plain(gigabytes(rate(copied, account.simulated))),
+            plain(duration(
+                u64::try_from(account.host.as_nanos())
+                    .unwrap_or(u64::MAX)
+                    .saturating_mul(1000),
+            )),
+        ]
+    };
+    let name = match report.account.plan.kind() {
+        Kind::Direct => "direct",
+        Kind::ThirdParty => "third party",
+        Kind::ViaRam => "through RAM",
+    };
+    let mut rows = vec![row(name, report.account)];
+    rows.extend(
+        report
+            .by_ram
+            .map(|account| row("through RAM, to compare", account)),
+    );
+    let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
+    table(&titles, &rows, out)
+}
+
+fn simulated(time: Duration) -> String {
+    duration(
+        u64::try_from(time.as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1000),
+    )
+}
+
+/// Bytes a second of simulated time.
+pub(super) fn rate(copied: u64, time: Duration) -> u64 {
+    match time.as_nanos() {
+        0 => 0,
+        nanos => u64::try_from(u128::from(copied) * 1_000_000_000 / nanos).unwrap_or(u64::MAX),
+    }
+}
+
+fn verdict(report: &Report<'_>) -> (Tone, String) {
+    let Report { account, request, .. } = report;
+    let name = &request.destination.name;
+    let mut said = match (&account.ended, &account.check) {
+        (Ended::Whole, Some(Check::Equal)) => {
+            let said = format!(
+                "Verified: {} of {name} were read back through its driver and equal {}.",
+                bytes(request.len_bytes),
+                request.source.name
+            );
+            return (Tone::Good, said);
+        }
+        (Ended::Whole, Some(Check::Cancelled)) => {
+            let said = format!(
+                "Interrupted: all of {name} is written and flushed, but was not read back to the end: it is not proven."
+            );
+            return (Tone::Doubt, said);
+        }
+        (Ended::Interrupted, _) => {
+            let done = account.counts.durable_bytes;
+            let next = match &report.args.resume {
+                Some(path) => format!("run it again with --resume {} to go on", path.display()),
+                None => "with --resume FILE it could go on from there".into(),
+            };
+            return (
+                Tone::Doubt,
+                format!(
+                    "Interrupted: the first {done} of {} bytes are written and flushed, not yet read back; {next}.",
+                    request.len_bytes
+                ),
+            );
+        }
+        (Ended::Failed(failure), _) => format!(
+            "NOT PROVEN: {failure}. The first {} bytes are written and flushed.",
+            account.counts.durable_bytes
+        ),
+        (Ended::Whole, _) => format!(
+            "NOT PROVEN: the devices reported success, but {name} does not hold what {} holds.",
+            request.source.name
+        ),
+    };
+    match &account.check {
+        Some(Check::Differs(mismatch)) => said.push_str(&differs(mismatch)),
+        Some(Check::Failed(failure)) => {
+            let _ = write!(said, " It could not be read back: {failure}.");
+        }
+        Some(Check::Equal) => said.push_str(" What it holds equals the source all the same."),
+        Some(Check::UnderWay { .. } | Check::Cancelled) | None => {}
+    }
+    (Tone::Bad, said)
+}
+
+fn differs(mismatch: &Mismatch) -> String {
+    let (expected, found) = samples(mismatch);
+    format!(
+        " First bad byte at offset {:#x} (block {}): expected {expected}, found {found}.",
+        mismatch.offset_bytes, mismatch.lba
+    )
+}
+
+/// What was expected and what was found, in hexadecimal digits.
+pub(super) fn samples(mismatch: &Mismatch) -> (String, String) {
+    let hex = |bytes: &[u8; 16]| {
+        let shown = bytes.get(..usize::from(mismatch.len)).unwrap_or(bytes);
+        shown.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    (hex(&mismatch.expected), hex(&mismatch.found))
+}
+
+/// Why there is no plan.
+pub(super) fn no_plan(why: &NoPlan, computer: &Computer, request: &Request) -> Problem {
+    let (source, destination) = (&request.source.name, &request.destination.name);
+    let ways = |rejected: &[Rejected]| {
+        let ways: Vec<String> = rejected.iter().map(|way| rejected_text(computer, way)).collect();
+        ways.join("\n")
+    };
+    match why {
+        NoPlan::OnlyRam(rejected) => Problem::new(
+            format_args!("no way from {source} to {destination} without host RAM is safe"),
+            ways(rejected),
+            "leave out --require-p2p to go through RAM, or change what refuses: `peerdma route` shows every hop and what would mend it",
+        ),
+        NoPlan::NotVia { via, rejected } => Problem::new(
+            format_args!(
+                "{source} cannot be copied to {destination} by way of {}",
+                spoken(computer, *via)
+            ),
+            match rejected.iter().any(|way| way.method == Method::ThirdParty(*via)) {
+                true => ways(rejected),
+                false => format!("it has no memory that others may use\n{}", ways(rejected)),
+            },
+            "name a device with memory that both reach (`peerdma matrix` shows who reaches whom), or leave out --via",
+        ),
+        NoPlan::NoWay(rejected) => Problem::new(
+            format_args!("there is no way from {source} to {destination}"),
+            ways(rejected),
+            "change what refuses: `peerdma route` shows every hop and what would mend it",
+        ),
+        other => Problem::new(
+            format_args!("{source} and {destination} do not fit together"),
+            other,
+            "look at the blocks of both, and at --chunk",
+        ),
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of mapping against a model that knows no spans: every page by itself, every byte looked up.
+
+mod copies;
+mod faults;
+mod kinds;
+mod model;
+mod properties;
+mod revocation;
