@@ -140,7 +140,6 @@ pub(super) fn carry(
             .via
             .filter(|via| !computer.namespaces(*via).is_empty()),
     );
-    controllers.dedup();
     let rig = Rig::new(computer, &judge, &controllers)?;
     poison(&rig, &controllers);
     let options = QueueOptions {

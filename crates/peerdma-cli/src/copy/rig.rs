@@ -47,7 +47,9 @@ impl Rig {
             rig.add_space(*bdf, controllers, judge)?;
         }
         for bdf in controllers {
-            rig.open(*bdf)?;
+            if !rig.drivers.contains_key(bdf) {
+                rig.open(*bdf)?;
+            }
         }
         Ok(rig)
     }
