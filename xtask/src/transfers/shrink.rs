@@ -65,9 +65,8 @@ fn smaller(story: &Story) -> Vec<Story> {
         if *ending != Ending::Unmap {
             with(&|story| of(story, &|batch| batch.ending = Ending::Unmap));
         }
-        for request in 0..requests.len() {
+        for (request, was) in requests.iter().enumerate() {
             with(&|story| of(story, &|batch| drop(batch.requests.remove(request))));
-            let was = &requests[request];
             if was.constraints != Constraints::NONE {
                 with(&|story| {
                     of(story, &|batch| {

@@ -401,7 +401,7 @@ impl World {
         let (region, bar) = random.one_of(&bars);
         let len_bytes = region.span.len_minus_one().checked_add(1)?;
         let offset_bytes = match random.chance(20) {
-            true => len_bytes / 4 & !0xf,
+            true => (len_bytes / 4) & !0xf,
             false => 0,
         };
         let bus = bar.bus_address(region.span.first()).to_u64();
