@@ -110,7 +110,13 @@ impl Machine {
                                 len_bytes: bytes,
                                 span_bytes,
                                 arrived_ps,
-                                unseen_until_ps: self.unseen_until_ps(who, rest_bytes, span_bytes, bytes),
+                                unseen_until_ps: self.unseen_until_ps(
+                                    who,
+                                    arriving.read,
+                                    rest_bytes,
+                                    span_bytes,
+                                    bytes,
+                                ),
                                 owner: who as u32,
                             };
                             self.deliver(&piece, bulk);
@@ -132,11 +138,15 @@ impl Machine {
     }
 
     /// Until when nothing that this function does next can see data that a completion brings: what follows is not
-    /// asked for before so much was answered.
-    fn unseen_until_ps(&self, who: usize, rest_bytes: u64, span_bytes: u64, bytes: u64) -> u64 {
+    /// asked for before so much was answered. Once all of the read was asked for, what follows may go out at any time;
+    /// and with jitter the first bytes may come last.
+    fn unseen_until_ps(&self, who: usize, read: u32, rest_bytes: u64, span_bytes: u64, bytes: u64) -> u64 {
         let sender = &self.core.senders[who];
-        let is_last = sender.items.len() <= 1 && span_bytes == rest_bytes;
-        match is_last || span_bytes - bytes >= sender.most_outstanding_bytes {
+        let is_asking = sender.read == Some(read);
+        let following = sender.items.len().saturating_sub(usize::from(is_asking));
+        let is_last = following == 0 && span_bytes == rest_bytes;
+        let is_in_order = is_asking && !self.core.channels.has_jitter();
+        match is_last || (is_in_order && span_bytes - bytes >= sender.most_outstanding_bytes) {
             true => u64::MAX,
             false => 0,
         }
