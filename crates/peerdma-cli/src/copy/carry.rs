@@ -6,8 +6,10 @@ use crate::error::Problem;
 use peerdma::addr::Bdf;
 use peerdma::block::Volume as _;
 use peerdma::device::Host;
-use peerdma::dma::{Direction, Mapper, Mapping, SingleThread, SpecRoutes};
-use peerdma::engine::{Check, Copy, Counts, Failure, Job, Outcome, Progress, SlotMappings, Truth, Verify};
+use peerdma::dma::{Mapper, SingleThread, Space, SpecRoutes};
+use peerdma::engine::{
+    Check, Copy, Counts, Failure, Job, Outcome, Progress, SlotError, SlotMappings, Truth, Verify,
+};
 use peerdma::plan::{
     self, CopyPlan, Demands, DeviceMemory, Force, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
 };
@@ -58,6 +60,8 @@ pub(super) enum MemoryWanted {
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) plan: CopyPlan,
+    /// What each of the two devices is told of the first slot.
+    pub(super) addresses: [Option<SlotAddress>; 2],
     pub(super) counts: Counts,
     pub(super) ended: Ended,
     /// The destination read back: nothing where nobody asked, or it was interrupted.
@@ -65,6 +69,34 @@ pub(super) struct Account {
     pub(super) traffic: Traffic,
     pub(super) simulated: Duration,
     pub(super) host: Duration,
+}
+
+/// An address as a device is told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SlotAddress {
+    pub(super) addr: u64,
+    pub(super) space: Space,
+}
+
+impl SlotAddress {
+    fn of(slot: &SlotMappings) -> [Option<Self>; 2] {
+        [&slot.source, &slot.destination].map(|mapping| {
+            let first = mapping.list().segments().first();
+            first.map(|segment| Self {
+                addr: segment.addr,
+                space: segment.space,
+            })
+        })
+    }
+
+    /// What kind of address it is, in output.
+    pub(super) const fn space_name(self) -> &'static str {
+        match self.space {
+            Space::Iova => "host",
+            Space::Bus => "bus",
+            Space::Own => "own",
+        }
+    }
 }
 
 /// How a copy ended.
@@ -295,11 +327,14 @@ fn move_all(
         rig.mapper(request.destination.controller)?,
     ];
     let mut mapped = Vec::new();
+    let mut addresses = [None; 2];
     let attached = match map_slots(plan, &mut mappers, [source, destination], &mut mapped) {
         Err(why) => Err((refused(&why), mapped)),
-        Ok(()) => copy
-            .attach(plan, mapped)
-            .map_err(|(error, back)| (refused(&error), back)),
+        Ok(()) => {
+            addresses = mapped.first().map_or(addresses, SlotAddress::of);
+            copy.attach(plan, mapped)
+                .map_err(|(error, back)| (refused(&error), back))
+        }
     };
     if let Err((problem, mapped)) = attached {
         unmap_slots(&mut mappers, mapped)?;
@@ -333,6 +368,7 @@ fn move_all(
     unmap_slots(&mut mappers, copy.detach())?;
     Ok(Account {
         plan: plan.clone(),
+        addresses,
         counts,
         ended,
         check: None,
@@ -348,48 +384,37 @@ fn map_slots(
     mappers: &mut [Mapper<SingleThread>; 2],
     volumes: [&Volume; 2],
     mapped: &mut Vec<SlotMappings>,
-) -> Result<(), String> {
+) -> Result<(), SlotError> {
     let [first, second] = mappers;
+    let [source, destination] = volumes.map(|volume| volume.limits().constraints);
     for index in 0..plan.layout.slots {
-        let Some(slot) = plan.layout.slot(index, plan.layout.chunk_bytes) else {
-            return Err("a slot leaves the address space".into());
-        };
-        let map =
-            |mapper: &mut Mapper<SingleThread>, volume: &Volume, direction| -> Result<Mapping, String> {
-                let located = mapper.look_up(&[slot]).map_err(|error| error.to_string())?;
-                let mapping = mapper.map(located, direction, &volume.limits().constraints);
-                mapping.map_err(|error| error.to_string())
-            };
-        let source = map(first, volumes[0], Direction::DeviceWrites)?;
-        let destination = match map(second, volumes[1], Direction::DeviceReads) {
-            Ok(mapping) => mapping,
-            Err(why) => {
-                unmap(first, source).map_err(|problem| problem.why)?;
-                return Err(why);
-            }
-        };
-        mapped.push(SlotMappings { source, destination });
+        let slot = SlotMappings::new(
+            &plan.layout,
+            index,
+            (&mut *first, &source),
+            (&mut *second, &destination),
+        );
+        mapped.push(slot?);
     }
     Ok(())
 }
 
 fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>) -> Result<(), Problem> {
     let [first, second] = mappers;
-    for SlotMappings { source, destination } in slots {
-        unmap(first, source)?;
-        unmap(second, destination)?;
+    let mut refused = None;
+    for slot in slots {
+        if let Err(mut why) = slot.unmap(first, second) {
+            refused = why.pop().or(refused);
+        }
     }
-    Ok(())
-}
-
-fn unmap(mapper: &mut Mapper<SingleThread>, mapping: Mapping) -> Result<(), Problem> {
-    mapper.unmap(mapping).map_err(|error| {
-        Problem::new(
+    match refused {
+        None => Ok(()),
+        Some(error) => Err(Problem::new(
             "memory could not be unmapped",
             error,
             "this is a defect; report it",
-        )
-    })
+        )),
+    }
 }
 
 /// Reads the destination back through its driver.

@@ -1,6 +1,6 @@
 //! A copy as data, schema `peerdma.copy/1` (docs/json.md).
 
-use super::carry::{Account, Ended};
+use super::carry::{Account, Ended, SlotAddress};
 use super::{Report, text};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
@@ -59,6 +59,9 @@ struct CrossingLine {
     provider: Option<Bdf>,
     operation: &'static str,
     map_type: &'static str,
+    /// What the initiator is told of the first slot.
+    address: Option<u64>,
+    address_space: Option<&'static str>,
     forced: Option<String>,
 }
 
@@ -127,7 +130,7 @@ impl<'r> Answer<'r> {
             verified: report.is_verified(),
             interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
-            plan: PlanLine::new(plan),
+            plan: PlanLine::new(plan, account.addresses),
             links: traffic.links.iter().map(LinkLine::new).collect(),
             simulated_seconds: account.simulated.as_secs_f64(),
             bytes_per_second: text::rate(counts.written_bytes, account.simulated),
@@ -161,12 +164,17 @@ impl<'r> Answer<'r> {
 }
 
 impl PlanLine {
-    fn new(plan: &CopyPlan) -> Self {
+    fn new(plan: &CopyPlan, addresses: [Option<SlotAddress>; 2]) -> Self {
         let layout = &plan.layout;
         Self {
             kind: plan.kind().name(),
             method: plan.method.name(),
-            crossings: plan.crossings.iter().map(CrossingLine::new).collect(),
+            crossings: plan
+                .crossings
+                .iter()
+                .zip(addresses)
+                .map(CrossingLine::new)
+                .collect(),
             arrival: plan.arrival().name(),
             bytes_per_second_estimated: plan.cost.bytes_per_second().filter(|rate| *rate != u64::MAX),
             chunk_bytes: layout.chunk_bytes,
@@ -179,7 +187,7 @@ impl PlanLine {
 }
 
 impl CrossingLine {
-    fn new(crossing: &Crossing) -> Self {
+    fn new((crossing, address): (&Crossing, Option<SlotAddress>)) -> Self {
         Self {
             initiator: crossing.initiator,
             provider: crossing.provider,
@@ -188,6 +196,8 @@ impl CrossingLine {
                 Access::Write => "write",
             },
             map_type: crossing.reach.memory_kind().name(),
+            address: address.map(|address| address.addr),
+            address_space: address.map(SlotAddress::space_name),
             forced: crossing.forced.map(|refused| refused.to_string()),
         }
     }

@@ -51,12 +51,7 @@ impl Stop {
 }
 
 impl<'p> Progress<'p> {
-    pub(super) fn new(
-        args: &CopyArgs,
-        len_bytes: u64,
-        stop: Stop,
-        planned: Planned<'p>,
-    ) -> Self {
+    pub(super) fn new(args: &CopyArgs, len_bytes: u64, stop: Stop, planned: Planned<'p>) -> Self {
         Self {
             bar: None,
             shows: stderr().is_terminal() && !args.quiet,

@@ -1,13 +1,14 @@
 //! What is said of a copy: the plan before anything moves, and afterwards what became of it.
 
 use super::Report;
-use super::carry::{Account, Ended, Request};
+use super::carry::{Account, Ended, Request, SlotAddress};
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
 use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use peerdma::addr::Bdf;
+use peerdma::dma::Space;
 use peerdma::engine::{Check, Mismatch};
 use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Reach, Rejected};
 use peerdma::route::Access;
@@ -171,6 +172,7 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
         }
     }
     text.push_str(&links(report, out));
+    text.push_str(&addresses(report, out));
     text.push_str(&times(report, out));
     text.push('\n');
     let (tone, verdict) = verdict(report);
@@ -202,6 +204,28 @@ fn links(report: &Report<'_>, out: &Out) -> String {
     match rows.is_empty() {
         true => "No data passed a link.\n\n".into(),
         false => table(&["LINK OF", "BELOW", "DATA UP", "DATA DOWN"], &rows, out) + "\n",
+    }
+}
+
+/// What the devices were told of the first slot: what a trace or an analyser shows.
+fn addresses(report: &Report<'_>, out: &Out) -> String {
+    let told = report.account.plan.crossings.iter().zip(report.account.addresses);
+    let told = told.filter_map(|(crossing, address)| {
+        let SlotAddress { addr, .. } = address?;
+        let space = match address?.space {
+            Space::Iova => "host address",
+            Space::Bus => "bus address",
+            Space::Own => "its own address",
+        };
+        Some(format!(
+            "{} {space} {addr:#x}",
+            report.computer.call(crossing.initiator)
+        ))
+    });
+    let told: Vec<String> = told.collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => wrapped(&format!("First slot: {}.", told.join(", ")), "", "  ", out.width) + "\n",
     }
 }
 
