@@ -100,7 +100,7 @@ impl Walker<'_> {
         while rest > 0 {
             let entry = self.qword(at);
             assert_eq!(entry % page_bytes, 0);
-            if (at + 8) % page_bytes == 0 && rest > page_bytes {
+            if (at + 8).is_multiple_of(page_bytes) && rest > page_bytes {
                 at = entry;
                 continue;
             }

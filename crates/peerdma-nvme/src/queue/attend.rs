@@ -7,7 +7,7 @@
 use super::{Abort, Busy, Fault, For, Progress, Queue, Ring, Stage, failure_of};
 use crate::admin::{Asker, End};
 use crate::command::{Command, NewQueue};
-use crate::control::{Abortable, Control, Ended, Standing, Why};
+use crate::control::{Control, Ended, Standing, Why};
 use crate::error::Cause;
 use crate::slots::CommandId;
 use core::sync::atomic::Ordering;
@@ -278,10 +278,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         loop {
             let next = self.slots.iter().find_map(wanted);
             let Some((id, reason)) = next else { return };
-            let sent = self.with(|control| match control.takes_abort() {
-                Abortable::Yes => control.ask(Command::abort(queue, id.0), Asker::Left, now_ns),
-                Abortable::NotNow => None,
-            });
+            let sent = self.with(|control| control.abort(Command::abort(queue, id.0), now_ns));
             let (Some(_), Some(busy)) = (sent, self.slots.get_mut(id)) else {
                 return;
             };
