@@ -196,6 +196,18 @@ fn what_no_list_can_say_is_refused() {
         PointerError::ListFull
     );
     assert_eq!(refused(&[segment(0, 16); 5], Forms::Sgl), PointerError::ListFull);
+    assert_eq!(
+        build(
+            &gap,
+            1000,
+            Forms::Prp,
+            ListArea {
+                bytes: &mut [],
+                address: 0
+            }
+        ),
+        Err(PointerError::PageBytes(1000))
+    );
     // With a choice, gaps are no hindrance.
     check(&gap, 4096, Forms::Shorter, &mut list, LIST_AT);
 }
@@ -232,7 +244,7 @@ fn scattered() -> impl Strategy<Value = Vec<DmaSegment>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn page_lists_lead_to_every_byte_in_order(

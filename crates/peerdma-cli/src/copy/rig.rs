@@ -131,10 +131,10 @@ impl Rig {
         Some((DeviceMemory { free, ..memory }, buffer))
     }
 
-    /// Memory of devices that are not driven.
+    /// Memory of devices that need no driver. Controllers that are not driven may not have enabled theirs.
     pub(super) fn others(&self) -> Vec<DeviceMemory> {
         let others = self.map.regions().iter().filter_map(|region| match region.memory {
-            Memory::Bar(bar) if !self.drivers.contains_key(&bar.provider) => {
+            Memory::Bar(bar) if self.computer.namespaces(bar.provider).is_empty() => {
                 Some(of_region(&bar, region.span))
             }
             Memory::Bar(_) | Memory::Ram => None,

@@ -45,12 +45,16 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
     }
 
     fn attend_once(&mut self, now_ns: u64, done: &mut dyn FnMut(Done)) {
+        self.let_go(done);
         if matches!(self.stage, Stage::Gone | Stage::Stuck) {
             return;
         }
         let progress = core::mem::replace(&mut self.progress, Progress::None);
         let fault = self.fault;
-        let reset_begins = fault.is_some() && self.has_rings() && self.stage != Stage::Resetting;
+        // What went wrong before the controller was stopped is no reason to stop it again.
+        let is_stale = self.shared.generation.load(Ordering::Acquire) != self.generation;
+        let begins = self.has_rings() && self.stage != Stage::Resetting && !is_stale;
+        let reset_begins = fault.is_some() && begins;
         let standing = self.with(|control| {
             if progress == Progress::Some {
                 control.progressed();
@@ -65,7 +69,6 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if reset_begins {
             self.stage = Stage::Resetting;
         }
-        self.let_go(done);
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;

@@ -11,6 +11,9 @@ use peerdma::snapshot::{Function, IommuMode};
 use std::collections::BTreeSet;
 
 /// An address space for some functions. When it is dropped all its mappings are gone, and its functions have none.
+///
+/// When a range is unmapped, what devices wrote through it has arrived, and nothing more does. A read that was let through before
+/// may still be answered.
 #[derive(Debug)]
 pub struct IoSpace {
     computer: Computer,

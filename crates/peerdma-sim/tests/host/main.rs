@@ -2,6 +2,7 @@
 
 mod devices;
 mod driver;
+mod media;
 mod memory;
 mod spaces;
 

@@ -4,9 +4,11 @@ use crate::{bdf, blueprint, machine, open, shipped};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr};
 use peerdma::device::Host;
 use peerdma::iommu::{IommuError, Rights, Target, Translations};
-use peerdma_sim::fabric::{End, Explain, Route};
+use peerdma_sim::fabric::{End, Explain, Route, Why};
+use peerdma_sim::firmware;
 use peerdma_sim::host::{Computer, IoSpaceError, Pattern, Step};
 use peerdma_sim::machine::{Gear, Options};
+use peerdma_sim::random::random_machine;
 use peerdma_sim::tlp::{Access, AddressType, Ordering, Request};
 
 const IOVA: u64 = 1 << 44;
@@ -246,4 +248,52 @@ fn functions_of_one_group_come_along() {
             .requesters()
             .any(|one| one == card)
     );
+}
+
+/// A request of any function of a random machine for RAM: by an IOVA, or as its bridge takes physical addresses.
+fn check_ram(seed: u64, arrived: &mut u32) {
+    let Ok(blueprint) = firmware::boot(&random_machine(seed)) else {
+        return;
+    };
+    let computer = Computer::new(&blueprint, Options::default()).unwrap();
+    let reserved = computer.reserved();
+    let functions: Vec<Bdf> = (blueprint.snapshot.functions().iter())
+        .filter(|function| function.bridge().is_none())
+        .map(|function| function.bdf)
+        .collect();
+    let Ok(page) = computer.allocate(4096, 4096) else {
+        return;
+    };
+    for bdf in functions {
+        let mut space = computer.io_space(&[bdf]).unwrap();
+        let offset = computer.initiator(bdf).unwrap().inbound_offset;
+        let address = match &mut space {
+            Some(space) => {
+                let rights = Rights::ReadWrite;
+                space.map(iova(IOVA), page, 4096, rights, Target::Ram).unwrap();
+                IOVA
+            }
+            None => page.to_u64().wrapping_sub(offset),
+        };
+        let is_free = !reserved.iter().any(|span| span.contains(iova(address)));
+        for access in [Access::Read, Access::Write] {
+            match end(&computer, bdf, address, access) {
+                End::Ram { phys } => {
+                    *arrived += 1;
+                    assert_eq!(phys, page.to_u64(), "{seed} {bdf}");
+                }
+                End::Lost(loss) => assert_ne!(loss.why, Why::IommuFault, "{seed} {bdf}"),
+                other => assert!(!is_free, "{seed} {bdf}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn on_random_machines_ram_is_where_it_was_mapped_or_behind_the_bridges_offset() {
+    let mut arrived = 0;
+    for seed in 0..200 {
+        check_ram(seed, &mut arrived);
+    }
+    assert!(arrived > 1000, "{arrived}");
 }
