@@ -12,6 +12,7 @@ mod chore;
 mod generate;
 mod kernel_truth;
 mod machine;
+mod transfers;
 
 #[derive(Parser)]
 #[command(about = "Chores of the peerdma repository", bin_name = "cargo xtask")]
@@ -26,6 +27,8 @@ enum Chore {
     KernelTruth(kernel_truth::Arguments),
     /// Compares the specification's judge with the simulator, on every pair of shipped and random machines
     Agree(agree::Arguments),
+    /// Maps and moves random vectors on random machines, and compares every byte
+    Transfers(transfers::Arguments),
     /// Prints a random, plausible machine, the same one for the same seed
     GenerateMachine(generate::Arguments),
     /// Times peerdma against lspci and lstopo and prints a table in Markdown
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::KernelTruth(arguments) => kernel_truth::run(&arguments),
         Chore::Agree(arguments) => agree::run(&arguments),
+        Chore::Transfers(arguments) => transfers::run(&arguments),
         Chore::GenerateMachine(arguments) => generate::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };

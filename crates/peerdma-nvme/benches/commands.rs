@@ -1,8 +1,11 @@
-//! How many commands a second go through a volume on the simulated machine, by the time of this machine: the driver's own work and
-//! that of the simulator, which is by far the larger part.
+//! How many commands a second go through a volume, by the time of the machine that this runs on: on the simulated machine, whose work is by far
+//! the larger part, and on a device that answers at once, where what is left is the driver's.
+
+#[path = "../tests/support/fake.rs"]
+mod fake;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use peerdma::addr::{Origin, PhysVec};
+use peerdma::addr::{Address, Origin, PhysVec};
 use peerdma::block::{Bio, Data, Operation, Volume};
 use peerdma::device::Host;
 use peerdma::dma::{Ioas, SingleThread, SpecRoutes, Translation};
@@ -83,5 +86,52 @@ fn commands(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, commands);
+/// Reads of scattered pages from a device that answers at once: the driver, and as little as can be beside it.
+fn driver(criterion: &mut Criterion) {
+    let machine = fake::Machine::new(1, 16);
+    let (ioas, region) = machine.ioas();
+    ioas.register(region).unwrap_or_else(|error| panic!("{error}"));
+    let bdf = peerdma::device::Function::bdf(&machine);
+    let mapper = || ioas.mapper(bdf).unwrap_or_else(|error| panic!("{error}"));
+    let controller = Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default());
+    let controller = controller.unwrap_or_else(|error| panic!("{error}"));
+    let ram = machine
+        .allocate(64 << 12, 4096)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let options = QueueOptions {
+        max_transfer_bytes: 128 << 10,
+        depth: 8,
+        ..QueueOptions::default()
+    };
+    let mut group = criterion.benchmark_group("driver");
+    group.throughput(Throughput::Elements(1));
+    for pages in [1_u64, 8, 32] {
+        let volume = controller.volume(1, mapper(), &options);
+        let mut volume = volume.unwrap_or_else(|error| panic!("{error}"));
+        let page = |number: u64| {
+            let at = ram.checked_add((number ^ 1) << 12).unwrap_or(ram);
+            PhysVec::new(at, 4096, Origin::Ram).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let mut spare = Some(Bio {
+            operation: Operation::Read,
+            lba: 0,
+            blocks: pages as u32 * 8,
+            data: Data::Vector((0..pages).map(page).collect()),
+        });
+        group.bench_function(BenchmarkId::new("read, pages", pages), |bencher| {
+            bencher.iter(|| {
+                if let Some(bio) = spare.take() {
+                    volume
+                        .submit(bio)
+                        .unwrap_or_else(|rejected| panic!("{}", rejected.why));
+                }
+                let polled = volume.poll(&mut |done| spare = Some(done.bio));
+                polled.unwrap_or_else(|error| panic!("{error}"));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, commands, driver);
 criterion_main!(benches);

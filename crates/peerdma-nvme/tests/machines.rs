@@ -220,7 +220,7 @@ fn lay(work: &Work, bases: [PhysAddr; 3], block_bytes: u64) -> Vec<(PhysVec, usi
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_vectors_of_all_kinds_are_refused_or_every_byte_is_where_it_should_be(

@@ -49,6 +49,16 @@ fn a_redirected_copy_is_fast_reports_success_and_is_wrong() {
     assert!(report.transfers[2].first_loss.is_none());
 }
 
+/// What is sent to two at once, or overlaps, was filled twice; the first was called wrong though it had arrived.
+#[test]
+fn one_source_reaches_several_at_once_intact() {
+    let script = "[[transfer]]\nfrom = \"gpu0+3\"\nto = \"gpu1\"\nbytes = 300001\nby = \"gpu0\"\n[[transfer]]\nfrom = \"gpu0+3\"\n\
+                  to = \"gpu2\"\nbytes = 70000\nby = \"gpu0\"\ntogether = true\n[[transfer]]\nfrom = \"gpu0+70001\"\nto = \"gpu3\"\n\
+                  bytes = 300000\nby = \"gpu3\"\ntogether = true\nfill = 9";
+    let report = run("gpu-box", script);
+    assert_eq!(fates(&report), [Expected::Intact; 3]);
+}
+
 #[test]
 fn both_gears_say_the_same_of_a_script() {
     for (name, script) in [

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod driver;
 mod runtime;
 mod steps;
 

@@ -27,6 +27,10 @@ pub const STEPS: &[Step] = &[
     ("Linux lets neighbours below a switch reach each other", verdict),
     ("Linux refuses them where a port redirects", refusal),
     ("RAM and a peer's memory are mapped in one list", mapping),
+    (
+        "an NVMe controller that is never ready is given up",
+        crate::driver::gives_up,
+    ),
 ];
 
 fn address() -> Option<()> {

@@ -12,7 +12,8 @@ mod tests;
 
 use crate::chore::{Failure, repository};
 use compare::{Tally, compare};
-use oddities::{forget, meddle};
+use oddities::forget;
+pub(crate) use oddities::meddle;
 use peerdma_sim::firmware;
 use peerdma_sim::random::{Random, random_machine};
 use std::fs;

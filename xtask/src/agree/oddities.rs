@@ -15,13 +15,13 @@ const MIB: u64 = 1 << 20;
 
 /// Is every address given out once?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Addresses {
+pub(crate) enum Addresses {
     Once,
     Twice,
 }
 
 /// Changes facts here and there; most machines stay as firmware made them.
-pub(super) fn meddle(snapshot: &mut Snapshot, random: &mut Random) -> Addresses {
+pub(crate) fn meddle(snapshot: &mut Snapshot, random: &mut Random) -> Addresses {
     let percent = random.one_of(&[0, 0, 5, 10, 25]);
     let mut taken: Option<BusAddr> = None;
     let mut addresses = Addresses::Once;

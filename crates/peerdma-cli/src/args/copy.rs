@@ -21,7 +21,7 @@ pub(crate) struct CopyArgs {
     /// Keep what is proven in this file when the copy is interrupted, and go on from there if it exists
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
-    /// Decides between orders of arrival, and which pattern is copied; the machine's own seed if not given
+    /// Lets packets come in another order (up to 500 ns later, where the machine does not say), and copies another pattern
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Open the files that the machine file itself names for namespaces, to read and overwrite them

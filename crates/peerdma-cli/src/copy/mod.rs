@@ -48,6 +48,8 @@ const PATTERN_BYTES: u64 = 64 << 20;
 const MOST_COMPARED_BYTES: u64 = 64 << 20;
 /// Bytes of a piece where nobody says: few enough for several in a small buffer.
 const CHUNK_BYTES: u64 = 256 << 10;
+/// How much later packets may come where a seed is given and the machine does not say: enough to change who comes first.
+const SEEDED_JITTER_PS: u64 = 500_000;
 /// What a destination without an image holds before the copy.
 const POISON: Pattern = Pattern::Poison(0x5a);
 
@@ -85,6 +87,9 @@ pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
     let mut blueprint = machine_file::load(&args.machine)?.blueprint;
     let mut warnings = Warnings::default();
     let topology = Topology::new(blueprint.snapshot.clone(), &mut warnings);
+    if args.seed.is_some() && blueprint.nature.jitter_ps == 0 {
+        blueprint.nature.jitter_ps = SEEDED_JITTER_PS;
+    }
     let mut notes = Vec::new();
     let request = request(args, &mut blueprint, &topology, &mut notes)?;
     let computer = switched_on(args, &blueprint, &request)?;

@@ -4,7 +4,7 @@ use super::Report;
 use super::carry::{Account, Ended, Request};
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
-use crate::layout::{bytes, count, wrapped};
+use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use peerdma::engine::{Check, Mismatch};
@@ -335,7 +335,7 @@ pub(super) fn no_plan(why: &NoPlan, computer: &Computer, request: &Request) -> P
             "change what refuses: `peerdma route` shows every hop and what would mend it",
         ),
         other => Problem::new(
-            format_args!("{source} and {destination} do not fit together: {}", count(request.len_bytes as usize, "byte")),
+            format_args!("{source} and {destination} do not fit together"),
             other,
             "look at the blocks of both, and at --chunk",
         ),

@@ -64,10 +64,13 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         };
         match self.mapper.unmap(mapping) {
             Ok(()) => done(ended),
-            Err(error) => self.kept.push(Kept {
-                mapping: error.mapping,
-                done: Some(ended),
-            }),
+            Err(error) => {
+                self.kept.push(Kept {
+                    mapping: error.mapping,
+                    done: Some(ended),
+                });
+                self.attention_ns = 0;
+            }
         }
     }
 

@@ -184,3 +184,19 @@ pub(crate) fn pattern(seed: u64, len_bytes: usize) -> Vec<u8> {
     };
     (0..len_bytes).map(|_| step()).collect()
 }
+
+/// Bytes of a usual command.
+pub(crate) const BYTES: u64 = 64 << 10;
+
+pub(crate) fn impatient(timeout_ns: u64) -> QueueOptions {
+    QueueOptions {
+        timeout_ns,
+        depth: 8,
+        ..QueueOptions::default()
+    }
+}
+
+pub(crate) fn write(at: PhysAddr, lba: u64, disk: &Disk) -> Bio {
+    let blocks = (BYTES / u64::from(disk.limits().block_bytes)) as u32;
+    bio(Operation::Write, lba, blocks, vec![piece(at, 0, BYTES)])
+}

@@ -4,7 +4,6 @@ use super::Computer;
 use crate::device::nvme::{Controller, MediaError, NamespaceView};
 use peerdma::addr::{Address, Bdf, PhysAddr};
 use peerdma::device::DeviceError;
-use std::fs::File;
 use std::ops::Range;
 
 /// Bytes that tell where they belong.
@@ -90,20 +89,6 @@ impl Computer {
             controller.write_media(number, offset, from, wire.banks())
         });
         written.unwrap_or(Err(MediaError::NoSuchNamespace { number }))
-    }
-
-    /// Lets a namespace hold what a file holds, zeros behind its end. The file is only read, piece by piece when its blocks are; what is
-    /// written stays in memory. (A namespace that writes its file has it in the blueprint:
-    /// [`NamespaceKind::file`](crate::blueprint::NamespaceKind::file).)
-    ///
-    /// # Errors
-    /// [`MediaError`]: no such namespace, no regular file.
-    pub fn show_file(&self, bdf: Bdf, number: u32, file: File) -> Result<(), MediaError> {
-        let mut machine = self.shared.machine.borrow_mut();
-        let shown = machine.with::<Controller, _>(bdf, |controller, wire| {
-            controller.show_file(number, file, wire.banks())
-        });
-        shown.unwrap_or(Err(MediaError::NoSuchNamespace { number }))
     }
 
     /// Fills bytes of a namespace with a pattern, which counts from the start of the namespace.

@@ -49,6 +49,7 @@ pub struct Difference {
 }
 
 const PAGE_BYTES: u64 = 4096;
+static ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
 
 impl Computer {
     /// All that the machine holds now: costs memory and real time by what was ever written. Of a namespace in a file, what was
@@ -113,7 +114,7 @@ fn add_pages(
             let count = (PAGE_BYTES - within).min(unit_end - offset);
             let part = &mut buffer[..count as usize];
             let read = banks.read(Place { offset, ..place }, part);
-            if read.is_ok() && part.iter().any(|byte| *byte != 0) {
+            if read.is_ok() && *part != ZEROS[..count as usize] {
                 let page =
                     (pages.entry((area, at - within))).or_insert_with(|| vec![0; PAGE_BYTES as usize].into());
                 page[within as usize..(within + count) as usize].copy_from_slice(part);
@@ -152,6 +153,9 @@ impl State {
         for place in places {
             let (area, base) = *place;
             let (one, two) = (self.pages.get(place), other.pages.get(place));
+            if one == two {
+                continue;
+            }
             let byte = |page: Option<&Box<[u8]>>, at: usize| {
                 page.and_then(|page| page.get(at)).copied().unwrap_or(0)
             };

@@ -1,7 +1,7 @@
 //! Idle time of a channel before what it has been given already.
 //!
 //! A way is booked as a whole when its TLP is sent. What was sent earlier but comes to a channel later, from behind a slow
-//! link for instance, leaves idle time there, which [`super::link`] gives to what comes to the channel sooner.
+//! link for instance, leaves idle time there, which [`super::channel`] gives to what comes to the channel sooner.
 //!
 //! A TLP that comes at some time takes all idle time from then on until it is carried, in as many parts as there are: no
 //! idle time is lost because it is short, and nothing that comes later finds any before the TLP has left. So whatever

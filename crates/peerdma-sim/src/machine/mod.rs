@@ -21,6 +21,7 @@
 //! it learns it. Host RAM takes data as fast as it comes.
 
 mod arrival;
+mod channel;
 mod clock;
 mod completion;
 mod core;
@@ -57,10 +58,11 @@ pub use options::{Files, Gear, Options};
 pub use probe::RequestPlan;
 pub use trace::{Lines, Sink};
 
+use self::channel::Channel;
 use self::core::Core;
 use self::fault::Faults;
 use self::landing::{Buffers, Landings};
-use self::link::{Channel, Channels};
+use self::link::Channels;
 use self::path::{MOST_PS, Map, Paths};
 use self::queue::{Event, Queue};
 use self::ram::Ram;

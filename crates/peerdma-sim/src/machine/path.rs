@@ -1,6 +1,7 @@
 //! Routes of TLPs under way, kept until nobody needs them, and turned into what time depends on.
 
-use super::link::{Channel, Channels, Hop, Hops};
+use super::channel::Channel;
+use super::link::{Channels, Hop, Hops};
 use crate::blueprint::Nature;
 use crate::fabric::{Direction, End, Explain, FunctionId, Leg, LinkId, Route};
 
@@ -172,8 +173,10 @@ impl Map {
                         opposite: channel ^ 1,
                         before_ps,
                     });
+                    let channel = &mut channels.channels[channel as usize];
                     ahead_ps += before_ps;
-                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
+                    channel.is_ahead_by(ahead_ps);
+                    ahead_ps += channel.least_carry_ps();
                     before_ps = 0;
                 }
                 Leg::ConventionalBus { bridge } => {
@@ -183,8 +186,10 @@ impl Map {
                         opposite: channel,
                         before_ps,
                     });
+                    let channel = &mut channels.channels[channel as usize];
                     ahead_ps += before_ps;
-                    channels.channels[channel as usize].is_ahead_by(ahead_ps);
+                    channel.is_ahead_by(ahead_ps);
+                    ahead_ps += channel.least_carry_ps();
                     before_ps = 0;
                 }
             }

@@ -1,8 +1,6 @@
 //! Time for who polls: on to the next moment at which memory or registers may look different.
 
 use super::Machine;
-use super::queue::Due;
-use super::sender::Pace;
 use crate::time::Time;
 
 /// What lies closer together than this is seen at once: about as often as a processor looks.

@@ -3,7 +3,7 @@
 use super::address::Addresses;
 use super::error::{ScriptError, Wrong};
 use super::names::{Names, Side};
-use super::pattern;
+use super::pattern::{self, Pattern};
 use super::report::{Moved, Told};
 use super::{Form, TransferLine};
 use crate::device::accelerator::registers::{self, State, channel, channel_offset, command};
@@ -21,6 +21,8 @@ pub(super) struct Job<'s> {
     pub(super) to: Side,
     pub(super) from: Side,
     pub(super) by: Bdf,
+    /// What its source is filled with.
+    pub(super) pattern: Pattern,
     access: Access,
     form: Form,
     address: u64,
@@ -110,6 +112,10 @@ impl<'s> Job<'s> {
             to,
             from,
             by,
+            pattern: Pattern {
+                seed: line.fill,
+                skipped_bytes: 0,
+            },
             access,
             form,
             address,
@@ -196,7 +202,7 @@ impl<'s> Job<'s> {
 
     pub(super) fn report(self, machine: &mut Machine, names: &Names<'_>) -> Result<Moved, ScriptError> {
         let line = self.line;
-        let fates = pattern::judge(machine.banks(), self.to.place, line.bytes, line.fill)
+        let fates = pattern::judge(machine.banks(), self.to.place, line.bytes, self.pattern)
             .map_err(|error| Wrong::Memory(error).at(line.at))?;
         let last = self
             .address

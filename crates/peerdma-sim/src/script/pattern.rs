@@ -15,6 +15,13 @@ pub(super) enum Origin {
     Before,
 }
 
+/// Which bytes of its kind: those of this seed, from so many on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub(super) seed: u64,
+    pub(super) skipped_bytes: u64,
+}
+
 /// Bytes looked at together.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Ranges that are told apart; further ones are counted only.
@@ -78,25 +85,30 @@ impl Fates {
     }
 }
 
-/// Fills memory with bytes that only this origin and seed have.
+/// Fills memory with bytes that only this origin and pattern have.
 pub(super) fn fill(
     banks: &mut Banks,
     at: Place,
     len_bytes: u64,
     origin: Origin,
-    seed: u64,
+    pattern: Pattern,
 ) -> Result<(), MemoryError> {
     let mut chunk = vec![0; CHUNK_BYTES];
     for (offset, count) in chunks(len_bytes) {
         let chunk = &mut chunk[..count];
-        generate(chunk, offset, origin, seed);
+        generate(chunk, offset, origin, pattern);
         banks.prepare(behind(at, offset), chunk)?;
     }
     Ok(())
 }
 
 /// What became of bytes that should be there now.
-pub(super) fn judge(banks: &Banks, at: Place, len_bytes: u64, seed: u64) -> Result<Fates, MemoryError> {
+pub(super) fn judge(
+    banks: &Banks,
+    at: Place,
+    len_bytes: u64,
+    pattern: Pattern,
+) -> Result<Fates, MemoryError> {
     let mut fates = Fates::default();
     let mut run: Option<Range> = None;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -105,12 +117,12 @@ pub(super) fn judge(banks: &Banks, at: Place, len_bytes: u64, seed: u64) -> Resu
     for (offset, count) in chunks(len_bytes) {
         let (chunk, moved, before) = (&mut chunk[..count], &mut moved[..count], &mut before[..count]);
         banks.read(behind(at, offset), chunk)?;
-        generate(moved, offset, Origin::Moved, seed);
+        generate(moved, offset, Origin::Moved, pattern);
         if chunk == moved {
             extend(&mut run, &mut fates, offset, count as u64, Expected::Intact);
             continue;
         }
-        generate(before, offset, Origin::Before, seed);
+        generate(before, offset, Origin::Before, pattern);
         for (index, byte) in chunk.iter().enumerate() {
             let fate = match *byte {
                 0xff => Expected::AllOnes,
@@ -166,19 +178,27 @@ fn behind(at: Place, offset: u64) -> Place {
     }
 }
 
-/// `offset` is a multiple of 8.
-fn generate(into: &mut [u8], offset: u64, origin: Origin, seed: u64) {
+fn generate(into: &mut [u8], offset: u64, origin: Origin, pattern: Pattern) {
     // Six random bits in each byte, to which no carry comes.
     const SIX_BITS: u64 = u64::from_le_bytes([0x3f; 8]);
     let base = match origin {
         Origin::Moved => u64::from_le_bytes([0x01; 8]),
         Origin::Before => u64::from_le_bytes([0x80; 8]),
     };
-    let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let seed = pattern.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let offset = pattern.skipped_bytes + offset;
     let bytes = |index: u64| ((mix(seed ^ index) & SIX_BITS) + base).to_le_bytes();
+    let first = bytes(offset / 8);
+    let (_, first) = first.split_at((offset % 8) as usize);
+    let (head, into) = match offset.is_multiple_of(8) {
+        true => into.split_at_mut(0),
+        false => into.split_at_mut(first.len().min(into.len())),
+    };
+    head.copy_from_slice(&first[..head.len()]);
+    let next = offset.div_ceil(8);
     let (eights, rest) = into.as_chunks_mut::<8>();
-    let after = offset / 8 + eights.len() as u64;
-    for (index, eight) in (offset / 8..).zip(eights) {
+    let after = next + eights.len() as u64;
+    for (index, eight) in (next..).zip(eights) {
         *eight = bytes(index);
     }
     let last = bytes(after);

@@ -70,6 +70,7 @@ pub fn run(
             jobs.push(Job::new(line, &mut machine, &names, &mut addresses)?);
         }
         check_apart(&jobs)?;
+        share_patterns(&mut jobs);
         run_group(&mut machine, &mut jobs, &mut |now| {
             tell(Progress {
                 ended: transfers.len(),
@@ -133,6 +134,27 @@ fn check_apart(jobs: &[Job<'_>]) -> Result<(), ScriptError> {
     Ok(())
 }
 
+/// Sources that share bytes are filled as one, as the one that begins first: each byte can hold one thing only.
+fn share_patterns(jobs: &mut [Job<'_>]) {
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|index| (jobs[*index].from.place.bank, jobs[*index].from.place.offset));
+    // Where what is filled as one begins and ends, and its seed.
+    let mut shared: Option<(_, u64, u64, u64)> = None;
+    for index in order {
+        let job = &mut jobs[index];
+        let place = job.from.place;
+        let end = place.offset + job.line.bytes;
+        match &mut shared {
+            Some((bank, first, furthest, seed)) if *bank == place.bank && place.offset < *furthest => {
+                job.pattern.seed = *seed;
+                job.pattern.skipped_bytes = place.offset - *first;
+                *furthest = end.max(*furthest);
+            }
+            _ => shared = Some((place.bank, place.offset, end, job.pattern.seed)),
+        }
+    }
+}
+
 /// Fills memory, starts all at once, and lets everything happen.
 fn run_group(
     machine: &mut Machine,
@@ -142,7 +164,7 @@ fn run_group(
     for (origin, side) in [(Origin::Before, 1), (Origin::Moved, 0)] {
         for job in &*jobs {
             let place = [job.from.place, job.to.place][side];
-            let filled = pattern::fill(machine.banks(), place, job.line.bytes, origin, job.line.fill);
+            let filled = pattern::fill(machine.banks(), place, job.line.bytes, origin, job.pattern);
             filled.map_err(|error| Wrong::Memory(error).at(job.line.at))?;
         }
     }

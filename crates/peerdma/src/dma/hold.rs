@@ -8,7 +8,7 @@ use super::sync::Locks;
 use crate::addr::{Address, Iova, PhysAddr, Span};
 use crate::iommu::{IommuError, Rights, Target, Translations};
 use crate::iova::Request;
-use crate::memory::{Memory, Region};
+use crate::memory::{CpuView, Memory, Region};
 use crate::route::Access;
 use crate::route::spec::Form;
 
@@ -118,6 +118,10 @@ impl<L: Locks> State<L> {
                 };
                 let iova = (self.addresses.allocate(aligned))
                     .or_else(|| self.addresses.allocate(any))
+                    .or_else(|| {
+                        self.magazine.drain(&mut self.addresses);
+                        self.addresses.allocate(any)
+                    })
                     .ok_or(HoldError::NoIova { len_bytes })?;
                 let target = match memory {
                     Memory::Ram => Target::Ram,
@@ -232,7 +236,7 @@ impl<L: Locks> State<L> {
                 Routed::Reached { form, .. } => {
                     let by_iova = form == Form::HostAddress || peer.initiator.class.is_translated();
                     match hold {
-                        Hold::Iova => by_iova,
+                        Hold::Iova => by_iova && bar.cpu != CpuView::None,
                         Hold::Bus => !by_iova && state.has_net,
                     }
                 }
@@ -246,7 +250,8 @@ impl<L: Locks> State<L> {
             return false;
         };
         let page = self.page_bytes();
-        if bar.bus_offset & (page - 1) != 0 {
+        // A name that is no physical address is nothing to translate to.
+        if bar.cpu == CpuView::None || bar.bus_offset & (page - 1) != 0 {
             return false;
         }
         let Some((phys, len_bytes)) = pages_of(region.span, page) else {

@@ -7,7 +7,7 @@ use super::uses::Uses;
 use super::{InUse, Initiator, IoasError, MapError, Mapper, OwnBase, PeerRoute, Routes};
 use crate::addr::{Address, Bdf, Iova, Span};
 use crate::iommu::{IommuError, Translations};
-use crate::iova::Allocator;
+use crate::iova::{Allocator, Magazine};
 use crate::memory::{Memory, MemoryMap, Region, RegionId};
 use crate::route::spec::Form;
 use crate::route::{Access, MapType};
@@ -47,6 +47,7 @@ impl<L: Locks> Ioas<L> {
         let mut state = State {
             translations,
             addresses,
+            magazine: Magazine::new(page_bytes),
             map: Arc::new(map),
             reserved: reserved.to_vec(),
             initiators: Vec::new(),
@@ -54,6 +55,7 @@ impl<L: Locks> Ioas<L> {
             mappers: Vec::new(),
             stuck: Vec::new(),
             map_version: 0,
+            is_replaced: false,
         };
         let map = state.map.clone();
         state.regions = fresh_regions(&state, &map);
@@ -70,40 +72,18 @@ impl<L: Locks> Ioas<L> {
     /// # Errors
     /// [`IoasError::Duplicate`]; [`IoasError::Map`] where what is registered cannot be translated for it: it was not added.
     pub fn add_initiator(&self, initiator: Initiator, routes: &dyn Routes) -> Result<(), IoasError> {
-        self.change(|state| {
-            let bdf = initiator.bdf;
-            if state.initiators.iter().any(|other| other.initiator.bdf == bdf) {
-                return Err(IoasError::Duplicate(bdf));
-            }
-            let routes = routes_of(initiator, &state.map, routes);
-            state.initiators.push(InitiatorState {
-                initiator,
-                own: None,
-                routes,
-                forced: Vec::new(),
+        loop {
+            let map = self.map_snapshot();
+            // Not under the lock: who judges routes may ask this space.
+            let routes = routes_of(initiator, &map, routes);
+            let added = self.change(|state| {
+                let is_same_map = Arc::ptr_eq(&state.map, &map) && !state.is_replaced;
+                is_same_map.then(|| state.add_initiator(initiator, routes))
             });
-            let registered = |state: &State<L>, place| {
-                let of_region = state.regions.get(place);
-                of_region.is_some_and(|region: &RegionState| region.is_registered)
-            };
-            let places = 0..state.regions.len();
-            let held_before: Vec<[bool; 2]> = (places.clone())
-                .map(|place| state.registration_holds(place))
-                .collect();
-            for place in places {
-                if !registered(state, place) {
-                    continue;
-                }
-                if let Err(error) = state.settle(place) {
-                    for (place, held) in held_before.into_iter().enumerate() {
-                        state.unsettle(place, held);
-                    }
-                    state.initiators.pop();
-                    return Err(IoasError::Map(map_error(state, place, error)));
-                }
+            if let Some(result) = added {
+                return result;
             }
-            Ok(())
-        })
+        }
     }
 
     /// Says how a function names its own memory, or that it no longer does.
@@ -183,46 +163,36 @@ impl<L: Locks> Ioas<L> {
                 }
             }
         };
-        self.change(|state| set_leaving(state, true));
-        let result = self.change(|state| {
-            for (region, of_region) in state.map.regions().iter().zip(&state.regions) {
-                let region = region.id;
-                let uses = (state.uses(region)).saturating_add(of_region.holds());
-                let is_gone = state.map.get(region).is_some_and(|region| !is_kept(region));
-                if is_gone && (uses > 0 || of_region.is_registered) {
-                    let (uses, iommu) = (uses.max(1), None);
-                    return Err(IoasError::InUse(InUse { region, uses, iommu }));
+        let all = |state: &State<L>| -> Vec<Initiator> {
+            let all = state.initiators.iter().map(|other| other.initiator);
+            all.collect()
+        };
+        let judged = loop {
+            let initiators = L::with(&self.state, |state| all(state));
+            // Not under the lock: who judges routes may ask this space.
+            let judged = initiators.iter().map(|one| routes_of(*one, &map, routes));
+            let judged: Vec<_> = judged.collect();
+            let is_begun = self.change(|state| {
+                let begins = !state.is_replaced && all(state) == initiators;
+                if begins {
+                    state.is_replaced = true;
+                    set_leaving(state, true);
                 }
+                begins
+            });
+            if is_begun {
+                break judged;
             }
-            let mut initiators = state.initiators.clone();
-            for initiator in &mut initiators {
-                initiator.routes = routes_of(initiator.initiator, &map, routes);
-                initiator.forced.retain_mut(|forced| {
-                    let place = map.regions().iter().position(|region| region.id == forced.0);
-                    forced.1 = place.unwrap_or(0) as u32;
-                    place.is_some()
-                });
+        };
+        // From here on, mappers that have not counted a use of what leaves are refused.
+        self.change(|state| {
+            let result = state.replace_map(&map, judged);
+            state.is_replaced = false;
+            if result.is_err() {
+                set_leaving(state, false);
             }
-            state.reserve(&map, &initiators)?;
-            let mut regions = fresh_regions(state, &map);
-            for (region, fresh) in map.regions().iter().zip(&mut regions) {
-                let kept = state.place(region.id).and_then(|place| state.regions.get(place));
-                if let Some(kept) = kept
-                    && state.map.get(region.id) == Some(region)
-                {
-                    *fresh = kept.clone();
-                }
-            }
-            state.initiators = initiators;
-            state.regions = regions;
-            state.map = map.clone();
-            state.map_version = state.map_version.wrapping_add(1);
-            Ok(())
-        });
-        if result.is_err() {
-            self.change(|state| set_leaving(state, false));
-        }
-        result
+            result
+        })
     }
 
     /// The memory map in use.
@@ -260,6 +230,85 @@ impl<L: Locks> Ioas<L> {
             fence(Ordering::SeqCst);
             result
         })
+    }
+}
+
+impl<L: Locks> State<L> {
+    /// Uses another map, with the routes of each initiator. What leaves gains no more users.
+    fn replace_map(
+        &mut self,
+        map: &Arc<MemoryMap>,
+        routes: Vec<Vec<Option<[PeerRoute; 2]>>>,
+    ) -> Result<(), IoasError> {
+        for (region, of_region) in self.map.regions().iter().zip(&self.regions) {
+            let uses = (self.uses(region.id)).saturating_add(of_region.holds());
+            if map.get(region.id) != Some(region) && (uses > 0 || of_region.is_registered) {
+                let (region, uses, iommu) = (region.id, uses.max(1), None);
+                return Err(IoasError::InUse(InUse { region, uses, iommu }));
+            }
+        }
+        let mut initiators = self.initiators.clone();
+        for (initiator, routes) in initiators.iter_mut().zip(routes) {
+            initiator.routes = routes;
+            initiator.forced.retain_mut(|forced| {
+                let place = map.regions().iter().position(|region| region.id == forced.0);
+                forced.1 = place.unwrap_or(0) as u32;
+                place.is_some()
+            });
+        }
+        self.reserve(map, &initiators)?;
+        let mut regions = fresh_regions(self, map);
+        for (region, fresh) in map.regions().iter().zip(&mut regions) {
+            let kept = self.place(region.id).and_then(|place| self.regions.get(place));
+            if let Some(kept) = kept
+                && self.map.get(region.id) == Some(region)
+            {
+                *fresh = kept.clone();
+            }
+        }
+        self.initiators = initiators;
+        self.regions = regions;
+        self.map = map.clone();
+        self.map_version = self.map_version.wrapping_add(1);
+        Ok(())
+    }
+
+    fn add_initiator(
+        &mut self,
+        initiator: Initiator,
+        routes: Vec<Option<[PeerRoute; 2]>>,
+    ) -> Result<(), IoasError> {
+        let bdf = initiator.bdf;
+        if self.initiators.iter().any(|other| other.initiator.bdf == bdf) {
+            return Err(IoasError::Duplicate(bdf));
+        }
+        self.initiators.push(InitiatorState {
+            initiator,
+            own: None,
+            routes,
+            forced: Vec::new(),
+        });
+        let registered = |state: &State<L>, place| {
+            let of_region = state.regions.get(place);
+            of_region.is_some_and(|region: &RegionState| region.is_registered)
+        };
+        let places = 0..self.regions.len();
+        let held_before: Vec<[bool; 2]> = (places.clone())
+            .map(|place| self.registration_holds(place))
+            .collect();
+        for place in places {
+            if !registered(self, place) {
+                continue;
+            }
+            if let Err(error) = self.settle(place) {
+                for (place, held) in held_before.into_iter().enumerate() {
+                    self.unsettle(place, held);
+                }
+                self.initiators.pop();
+                return Err(IoasError::Map(map_error(self, place, error)));
+            }
+        }
+        Ok(())
     }
 }
 

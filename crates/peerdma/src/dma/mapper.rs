@@ -18,7 +18,6 @@ use super::uses::{Use, Uses};
 use super::view::{View, Way};
 use super::{Constraints, Direction, Ioas, Located, MapBarError, MapError, Mapping, NotUnmapped, UnmapError};
 use crate::addr::{Address, Bdf, Origin, PhysVec};
-use crate::iova::Magazine;
 use crate::memory::Memory;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -31,7 +30,6 @@ pub struct Mapper<L: Locks> {
     pub(super) id: usize,
     pub(super) view: View,
     pub(super) uses: Arc<Uses>,
-    pub(super) magazine: Magazine,
     /// The entries that held the last pieces, the last first.
     pub(super) hints: [u32; 2],
     pub(super) spare_pieces: Vec<Vec<Piece>>,
@@ -60,7 +58,6 @@ impl<L: Locks> Mapper<L> {
         Self {
             ioas,
             id,
-            magazine: Magazine::new(view.page_bytes),
             view,
             uses,
             hints: [0; 2],
@@ -185,17 +182,10 @@ impl<L: Locks> Mapper<L> {
     #[cold]
     fn refresh(&mut self) {
         let Self {
-            ioas,
-            view,
-            uses,
-            magazine,
-            id,
-            ..
+            ioas, view, uses, id, ..
         } = self;
         L::with(&ioas.state, |state| {
             let generation = ioas.generation.load(Ordering::SeqCst);
-            // Ranges that it keeps may be what others want to reserve.
-            magazine.drain(&mut state.addresses);
             let Some(newer) = state.view(view.initiator, generation) else {
                 return;
             };
@@ -334,11 +324,8 @@ impl<L: Locks> Mapper<L> {
 impl<L: Locks> Drop for Mapper<L> {
     /// What it mapped stays mapped, and in use: nobody has said that the device is done.
     fn drop(&mut self) {
-        let Self {
-            ioas, magazine, uses, ..
-        } = self;
+        let Self { ioas, uses, .. } = self;
         L::with(&ioas.state, |state| {
-            magazine.drain(&mut state.addresses);
             if uses.are_none() {
                 state.mappers.retain(|other| other.mapper != uses.mapper);
             }

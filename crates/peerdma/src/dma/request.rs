@@ -25,21 +25,14 @@ impl<L: Locks> Mapper<L> {
         let mut extents = self.extents(pieces, direction)?;
         let len_bytes = extents.last().map_or(0, |last| last.at + last.len_bytes);
         let mask = constraints.address_mask.min(self.view.issued_mask);
-        let kept = (len_bytes > 0)
-            .then(|| self.magazine.take(len_bytes, mask))
-            .flatten();
-        let asked = self.magazine.request(len_bytes, mask);
         let Self { ioas, view, .. } = self;
         let mut deltas = Vec::new();
         let result = L::with(&ioas.state, |state| {
             if ioas.generation.load(Ordering::SeqCst) != view.generation {
-                if let Some(iova) = kept {
-                    let _ = state.addresses.free(iova);
-                }
                 return Ok(None);
             }
             if len_bytes > 0 {
-                let iova = kept.or_else(|| state.addresses.allocate(asked));
+                let iova = state.take_addresses(len_bytes, mask);
                 let iova = iova.ok_or(MapError::NoIova { len_bytes })?;
                 parts.charges.push(Charge::Range { iova, len_bytes });
                 for extent in &mut extents {
@@ -181,16 +174,9 @@ impl<L: Locks> Mapper<L> {
         L::with(&self.ioas.state, |state| state.stuck.push(stuck));
     }
 
-    /// Undoes charges, the last first; on an error the rest remains. Ranges of the usual sizes are kept for the next request.
+    /// Undoes charges, the last first; on an error the rest remains.
     pub(super) fn undo(&mut self, charges: &mut Vec<Charge>) -> Result<(), IommuError> {
-        let Self { ioas, magazine, .. } = self;
-        L::with(&ioas.state, |state| {
-            state.undo(charges, &mut |addresses, iova, len_bytes| {
-                if let Some(iova) = magazine.keep(iova, len_bytes) {
-                    let _ = addresses.free(iova);
-                }
-            })
-        })
+        L::with(&self.ioas.state, |state| state.undo(charges))
     }
 }
 
@@ -207,6 +193,28 @@ struct Extent {
 }
 
 impl<L: Locks> State<L> {
+    /// Addresses for a request: what an earlier one gave back, if it fits. Where none are left, all that is kept is given up first.
+    fn take_addresses(&mut self, len_bytes: u64, mask: u64) -> Option<Iova> {
+        let Self {
+            magazine, addresses, ..
+        } = self;
+        if let Some(kept) = magazine.take(len_bytes, mask) {
+            return Some(kept);
+        }
+        let request = magazine.request(len_bytes, mask);
+        addresses.allocate(request).or_else(|| {
+            magazine.drain(addresses);
+            addresses.allocate(request)
+        })
+    }
+
+    /// Undoes [`Self::take_addresses`].
+    pub(super) fn give_addresses(&mut self, iova: Iova, len_bytes: u64) {
+        if let Some(iova) = self.magazine.keep(iova, len_bytes) {
+            let _ = self.addresses.free(iova);
+        }
+    }
+
     fn map_extent(
         &mut self,
         extent: &Extent,

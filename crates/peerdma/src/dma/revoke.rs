@@ -4,9 +4,7 @@ use super::mapping::Charge;
 use super::state::State;
 use super::sync::Locks;
 use super::{InUse, Ioas};
-use crate::addr::Iova;
 use crate::iommu::{IommuError, Translations};
-use crate::iova::Allocator;
 use crate::memory::RegionId;
 use alloc::vec::Vec;
 
@@ -90,10 +88,7 @@ impl<L: Locks> State<L> {
             if !stuck.regions.contains(&region) {
                 return true;
             }
-            let free = &mut |addresses: &mut Allocator, iova, _| {
-                let _ = addresses.free(iova);
-            };
-            match self.undo(&mut stuck.charges, free) {
+            match self.undo(&mut stuck.charges) {
                 Ok(()) => false,
                 Err(error) => {
                     result = Err(error);
@@ -105,15 +100,11 @@ impl<L: Locks> State<L> {
         result
     }
 
-    /// Undoes charges, the last first, and gives ranges of addresses to `free`; on an error the rest remains.
-    pub(super) fn undo(
-        &mut self,
-        charges: &mut Vec<Charge>,
-        free: &mut dyn FnMut(&mut Allocator, Iova, u64),
-    ) -> Result<(), IommuError> {
+    /// Undoes charges, the last first; on an error the rest remains.
+    pub(super) fn undo(&mut self, charges: &mut Vec<Charge>) -> Result<(), IommuError> {
         while let Some(charge) = charges.last().copied() {
             match charge {
-                Charge::Range { iova, len_bytes } => free(&mut self.addresses, iova, len_bytes),
+                Charge::Range { iova, len_bytes } => self.give_addresses(iova, len_bytes),
                 Charge::Mapped { iova, len_bytes } => {
                     let translations = self.translations.as_mut().ok_or(IommuError::NotMapped)?;
                     translations.unmap(iova, len_bytes)?;

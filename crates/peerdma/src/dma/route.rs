@@ -73,6 +73,8 @@ pub enum Refused {
     NoSuchFunction(Bdf),
     /// The memory is the function's own, and it has no name for this part of it ([`OwnBase`]).
     NotNamed(Bdf),
+    /// Parts of the function's BAR are reached in different ways: no window holds all of it, or other memory covers a part.
+    InParts(Bdf),
 }
 
 /// Who judges routes.
@@ -106,16 +108,42 @@ impl Routes for SpecRoutes<'_, '_> {
             (Ok(client), Ok(provider)) => (client, provider),
             (Err(refused), _) | (_, Err(refused)) => return refused,
         };
+        let question = Question {
+            provider,
+            client,
+            bar: Some(bar),
+            access,
+            class,
+            form: Form::BusAddress,
+        };
+        let start = self.route_at(question, 0);
+        let seams = self.judge.seams(provider, bar);
+        let mut parts = seams.into_iter().take(MOST_SEAMS + 1).enumerate();
+        let at = topology.function(provider).bdf;
+        parts
+            .try_fold(start, |all, (number, offset_bytes)| {
+                let part = self.route_at(question, offset_bytes);
+                match (all, part) {
+                    (PeerRoute::Refused(_), _) => Err(all),
+                    (_, PeerRoute::Refused(_)) => Err(part),
+                    _ if all != part || number >= MOST_SEAMS => Err(PeerRoute::Refused(Refused::InParts(at))),
+                    _ => Ok(all),
+                }
+            })
+            .unwrap_or_else(|refused| refused)
+    }
+}
+
+/// Parts of a BAR that are asked about; on a sound machine there is one.
+const MOST_SEAMS: usize = 64;
+
+impl SpecRoutes<'_, '_> {
+    /// The route to what lies so far into the BAR.
+    fn route_at(&self, question: Question, offset_bytes: u64) -> PeerRoute {
+        let class = question.class;
         let ask = |form| {
-            let question = Question {
-                provider,
-                client,
-                bar: Some(bar),
-                access,
-                class,
-                form,
-            };
-            self.judge.fate(question).outcome
+            let question = Question { form, ..question };
+            self.judge.fate_at(question, offset_bytes).outcome
         };
         let bus = ask(Form::BusAddress);
         let reached = |map_type, form| PeerRoute::Reached { map_type, form };
@@ -155,6 +183,7 @@ impl fmt::Display for Refused {
             Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
+            Self::InParts(bdf) => write!(f, "parts of the memory of {bdf} are reached in different ways"),
             Self::NotNamed(bdf) => write!(f, "{bdf} has no name for this part of its own memory"),
         }
     }

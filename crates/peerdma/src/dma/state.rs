@@ -9,7 +9,7 @@ use super::uses::Uses;
 use super::view::View;
 use super::{Initiator, IoasError, OwnBase};
 use crate::addr::{Address, Bdf, Iova, Span};
-use crate::iova::{Allocator, joined};
+use crate::iova::{Allocator, Magazine, joined};
 use crate::memory::{BarMemory, Memory, MemoryMap, Region, RegionId};
 use crate::route::spec::Form;
 use crate::route::{Access, MapType};
@@ -20,6 +20,9 @@ use alloc::vec::Vec;
 pub(super) struct State<L: Locks> {
     pub(super) translations: Option<Owned<L>>,
     pub(super) addresses: Allocator,
+    /// Ranges that requests gave back. Under the lock, as the translations are for which they are needed: so that a range that is only kept
+    /// is never in the way of a reservation, nor of another queue.
+    pub(super) magazine: Magazine,
     pub(super) map: Arc<MemoryMap>,
     /// As the embedder gave it.
     pub(super) reserved: Vec<Span<Iova>>,
@@ -30,6 +33,8 @@ pub(super) struct State<L: Locks> {
     /// What could not be unmapped when a mapping failed: tried again when its region is taken away.
     pub(super) stuck: Vec<Stuck>,
     pub(super) map_version: usize,
+    /// Is somebody about to use another map?
+    pub(super) is_replaced: bool,
 }
 
 /// One initiator.
@@ -176,6 +181,7 @@ impl<L: Locks> State<L> {
         initiators: &[InitiatorState],
     ) -> Result<(), IoasError> {
         let reserved = self.all_reserved(map, initiators);
+        self.magazine.drain(&mut self.addresses);
         self.addresses
             .set_reserved(&reserved)
             .map_err(|error| IoasError::AddressMeansTwoThings {

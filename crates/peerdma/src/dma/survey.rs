@@ -6,7 +6,7 @@ use super::state::InitiatorState;
 use super::view::{Entry, Reached, Way, Why};
 use super::{MemoryKind, PeerRoute, Refused, Space};
 use crate::addr::{Address, Iova, Span};
-use crate::memory::{BarMemory, Memory, Region};
+use crate::memory::{BarMemory, CpuView, Memory, Region};
 use crate::route::spec::Form;
 use crate::route::{Access, MapType};
 use alloc::vec::Vec;
@@ -129,6 +129,12 @@ impl Survey<'_> {
         };
         let is_translated_request = self.initiator.initiator.class.is_translated();
         match form {
+            // What the CPU cannot address has no physical address: its name leads nowhere, or to another's memory.
+            _ if bar.cpu == CpuView::None
+                && (form == Form::HostAddress || (self.is_translated && is_translated_request)) =>
+            {
+                whole(span, Way::No(Why::NoAddress))
+            }
             _ if self.is_translated && (form == Form::HostAddress || is_translated_request) => {
                 let reached = reached(Space::Iova);
                 whole(span, held(Hold::Iova, reached, state))

@@ -1,4 +1,4 @@
-//! Ranges of the usual sizes, kept by one queue.
+//! Ranges of the usual sizes, kept for the next request.
 
 use super::{Allocator, Request};
 use crate::addr::{Address, Iova};

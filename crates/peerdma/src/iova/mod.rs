@@ -1,7 +1,7 @@
 //! Addresses for translations: which are free, in pages.
 //!
-//! An [`Allocator`] is shared by all who use an I/O address space; a [`Magazine`] belongs to one queue and keeps ranges of the usual sizes, so
-//! that they need not be asked for again. Called by [`crate::dma`].
+//! An [`Allocator`] knows what is free in an I/O address space; a [`Magazine`] keeps ranges of the usual sizes that were given back, so that they need
+//! not be searched for again. Called by [`crate::dma`].
 
 mod allocator;
 mod magazine;

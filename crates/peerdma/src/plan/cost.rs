@@ -129,10 +129,10 @@ impl fmt::Display for Cost {
                     LinkDirection::Up => "up",
                     LinkDirection::Down => "down",
                 };
-                let megabytes = bytes_per_second / 1_000_000;
+                let (whole, part) = (bytes_per_second / 1_000_000_000, bytes_per_second / 10_000_000 % 100);
                 write!(
                     f,
-                    "{megabytes} MB/s at most, by the link above {below} on its way {direction}"
+                    "{whole}.{part:02} GB/s at most, by the link above {below} on its way {direction}"
                 )
             }
             Self::Unknown(why) => write!(f, "the rate is unknown: {why}"),

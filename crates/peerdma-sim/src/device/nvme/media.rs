@@ -3,7 +3,6 @@
 use super::Controller;
 use super::namespace::{Fault, Namespace};
 use crate::memory::{Banks, Place};
-use std::fs::File;
 
 /// What a namespace is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,16 +110,6 @@ impl Controller {
             .write(namespace.place(offset), from)
             .map_err(|_| MediaError::Failed)?;
         Ok(namespace.write_through(span, banks)?)
-    }
-
-    /// Lets a namespace hold what a file holds, as far as that reaches, and zeros behind. The file is only read, when its
-    /// blocks are; what is written stays in memory.
-    ///
-    /// # Errors
-    /// [`MediaError`]: no such namespace, no regular file.
-    pub fn show_file(&mut self, number: u32, file: File, banks: &mut Banks) -> Result<(), MediaError> {
-        let namespace = self.reached(number, 0, 0)?;
-        Ok(namespace.show(file, banks)?)
     }
 
     fn reached(&mut self, number: u32, offset: u64, len_bytes: u64) -> Result<&mut Namespace, MediaError> {

@@ -27,16 +27,6 @@ struct Backing {
     bytes: u64,
     /// Pieces that are in the bank, by their number; of all others the file knows more.
     fetched: HashSet<u64>,
-    writes: Writes,
-}
-
-/// What becomes of what is written to a namespace on a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writes {
-    /// It is in the file too.
-    GoThrough,
-    /// It stays in memory: the file is only read.
-    StayInMemory,
 }
 
 /// Bytes that are moved between bank and file at once.
@@ -94,26 +84,6 @@ impl Namespace {
         self.file.is_some()
     }
 
-    /// Holds what a file holds from now on, zeros behind its end, and nothing of what was there before. The file is only read.
-    ///
-    /// # Errors
-    /// [`Fault`] where it is no regular file, or cannot be read.
-    pub(super) fn show(&mut self, file: File, banks: &mut Banks) -> Result<(), Fault> {
-        let metadata = file.metadata().map_err(|_| Fault)?;
-        if !metadata.is_file() {
-            return Err(Fault);
-        }
-        let size_bytes = self.blocks << self.block_log2;
-        banks.clear(self.place(0), size_bytes)?;
-        self.file = Some(Backing {
-            file,
-            bytes: metadata.len().min(size_bytes),
-            fetched: HashSet::new(),
-            writes: Writes::StayInMemory,
-        });
-        Ok(())
-    }
-
     /// Has a range in the bank, before it is read there or a part of it is written.
     ///
     /// # Errors
@@ -137,14 +107,6 @@ impl Namespace {
             }
         }
         banks.clear(self.place(span.start), span.end - span.start)?;
-        if let Some(backing) = &mut self.file
-            && backing.writes == Writes::StayInMemory
-        {
-            // What the file holds there no longer counts.
-            let piece_bytes = PIECE_BYTES as u64;
-            let pieces = span.start / piece_bytes..span.end.div_ceil(piece_bytes);
-            backing.fetched.extend(pieces);
-        }
         self.write_through(span, banks)
     }
 
@@ -153,12 +115,7 @@ impl Namespace {
     /// # Errors
     /// [`Fault`]
     pub(super) fn write_through(&mut self, span: Range<u64>, banks: &Banks) -> Result<(), Fault> {
-        let Some(Backing {
-            file,
-            writes: Writes::GoThrough,
-            ..
-        }) = &mut self.file
-        else {
+        let Some(Backing { file, .. }) = &mut self.file else {
             return Ok(());
         };
         let mut buffer = vec![0; PIECE_BYTES.min((span.end - span.start) as usize)];
@@ -185,14 +142,9 @@ impl Namespace {
     /// # Errors
     /// [`Fault`]
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
-        match &self.file {
-            Some(Backing {
-                file,
-                writes: Writes::GoThrough,
-                ..
-            }) => file.sync_data().map_err(|_| Fault),
-            _ => Ok(()),
-        }
+        self.file
+            .as_mut()
+            .map_or(Ok(()), |backing| backing.file.sync_data().map_err(|_| Fault))
     }
 }
 
@@ -247,7 +199,6 @@ impl Backing {
             file,
             bytes,
             fetched: HashSet::new(),
-            writes: Writes::GoThrough,
         })
     }
 

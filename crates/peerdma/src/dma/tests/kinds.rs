@@ -3,11 +3,12 @@
 use super::model::*;
 use crate::addr::{Address, Origin, PhysAddr, PhysVec};
 use crate::dma::{
-    Constraints, Direction, DmaSegment, IoasError, MapBarError, MapError, MemoryKind, OwnBase, Refused, Space,
+    Constraints, Direction, DmaSegment, Initiator, IoasError, MapBarError, MapError, MemoryKind, OwnBase,
+    Refused, Space,
 };
-use crate::memory::MemoryMap;
+use crate::memory::{BarMemory, CpuView, MemoryMap};
 use crate::route::spec::Form;
-use crate::route::{Access, MapType};
+use crate::route::{Access, MapType, TlpClass};
 use alloc::vec::Vec;
 
 fn piece(at: u64, len: u32) -> PhysVec {
@@ -211,7 +212,6 @@ fn what_a_function_calls_its_own_is_never_mapped_for_something_else() {
     let refused = machine.ioas.set_own_base(bdf(0), Some(own));
     assert_eq!(refused, Err(IoasError::AddressMeansTwoThings { addr: base }));
     mapper.unmap(mapping).unwrap();
-    drop(mapper);
     machine.ioas.set_own_base(bdf(0), Some(own)).unwrap();
     let addr = one(&machine, &[piece(0x10_0000, 0x1000)], Direction::Both).unwrap()[0].addr;
     assert!(!(base..base + 0x1000).contains(&addr));
@@ -359,4 +359,47 @@ fn a_peer_used_by_its_bus_address_is_translated_at_the_same_address() {
     assert_eq!((phys, target), (0x100_0000, crate::iommu::Target::Mmio));
     mapper.unmap(mapping).unwrap();
     assert!(machine.tables.borrow().pages.is_empty());
+}
+
+#[test]
+fn no_address_leads_by_way_of_the_name_of_memory_that_the_cpu_cannot_address() {
+    let hidden = BarMemory {
+        cpu: CpuView::None,
+        ..bar(2, 0, 0x1000_0000)
+    };
+    let (map, region) = MemoryMap::new()
+        .with_bar(phys(0x100_0000, 0x10f_ffff), hidden)
+        .unwrap();
+    let through = [
+        (Access::Read, MapType::ThruHostBridge, Form::HostAddress),
+        (Access::Write, MapType::BusAddr, Form::BusAddress),
+    ];
+    let vector = [piece(0x100_0000, 16)];
+    let is_none = |result| matches!(result, Err(MapError::NoAddress(_)));
+    for class in [TlpClass::Strict, TlpClass::Translated] {
+        for is_translated in [false, true] {
+            let issuer = Initiator {
+                class,
+                ..initiator(0)
+            };
+            let apertures = [iova(0, (1 << 40) - 1)].to_vec();
+            let issuers = [issuer].to_vec();
+            let machine = Machine::new(
+                map.clone(),
+                is_translated,
+                Vec::new(),
+                apertures,
+                issuers,
+                routes(&through),
+            );
+            machine.ioas.register(region).unwrap();
+            assert!(is_none(one(&machine, &vector, Direction::DeviceReads)));
+            let written = one(&machine, &vector, Direction::DeviceWrites);
+            match is_translated && class.is_translated() {
+                true => assert!(is_none(written)),
+                false => assert_eq!(written.unwrap()[0].addr, 0x1100_0000),
+            }
+            assert!(machine.tables.borrow().pages.is_empty());
+        }
+    }
 }

@@ -282,7 +282,11 @@ impl Machine {
             let ids = state.map.regions().iter().map(|region| region.id);
             (
                 self.tables.borrow().clone(),
-                state.addresses.taken_bytes(),
+                {
+                    // What is only kept for the next request is as good as free.
+                    state.magazine.drain(&mut state.addresses);
+                    state.addresses.taken_bytes()
+                },
                 state.regions.iter().map(|region| region.holds()).collect(),
                 ids.map(|id| state.uses(id)).collect(),
                 state.stuck.len(),

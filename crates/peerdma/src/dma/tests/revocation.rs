@@ -123,3 +123,69 @@ fn a_mapping_is_ended_by_the_handle_that_made_it() {
     assert_eq!(error.why, NotUnmapped::Foreign);
     mapper.unmap(error.mapping).unwrap();
 }
+
+#[test]
+fn a_map_that_is_refused_leaves_all_as_it_was() {
+    let (machine, ram) = machine(true);
+    let mut mapper = machine.ioas.mapper(bdf(0)).unwrap();
+    let located = mapper.look_up(&[piece(0x10_0000, 0x1000)]).unwrap();
+    let mapping = mapper
+        .map(located, Direction::DeviceWrites, &Constraints::NONE)
+        .unwrap();
+    let taken = mapping.list().segments()[0].addr;
+    // A BAR whose bus address is what the device has just been told for RAM.
+    let bus_offset = taken.wrapping_sub(0x100_0000);
+    let (map, _) = machine
+        .map
+        .with_bar(phys(0x100_0000, 0x100_0fff), bar(2, 0, bus_offset))
+        .unwrap();
+    let before = machine.state();
+    let refused = machine.ioas.replace_map(map.clone(), &machine.routes);
+    assert_eq!(refused, Err(IoasError::AddressMeansTwoThings { addr: taken }));
+    assert_eq!(before, machine.state());
+    let located = mapper.look_up(&[piece(0x10_1000, 0x1000)]).unwrap();
+    let second = mapper
+        .map(located, Direction::DeviceWrites, &Constraints::NONE)
+        .unwrap();
+    mapper.unmap(mapping).unwrap();
+    mapper.unmap(second).unwrap();
+    // What was looked up in a map that had the region is refused by one that has not.
+    let located = mapper.look_up(&[piece(0x10_0000, 0x1000)]).unwrap();
+    machine
+        .ioas
+        .replace_map(map.without(ram).unwrap(), &machine.routes)
+        .unwrap();
+    let stale = mapper.map(located, Direction::Both, &Constraints::NONE);
+    assert_eq!(stale.unwrap_err(), MapError::Stale);
+}
+
+/// Asks the space that asks it.
+struct Curious<'m>(&'m Machine);
+
+impl crate::dma::Routes for Curious<'_> {
+    fn route(
+        &self,
+        initiator: crate::addr::Bdf,
+        provider: crate::addr::Bdf,
+        bar: u8,
+        access: crate::route::Access,
+        class: crate::route::TlpClass,
+    ) -> crate::dma::PeerRoute {
+        assert!(!self.0.ioas.map_snapshot().regions().is_empty());
+        self.0.routes.route(initiator, provider, bar, access, class)
+    }
+}
+
+#[test]
+fn who_judges_routes_may_ask_the_space() {
+    let (machine, _) = machine(true);
+    let (map, _) = machine
+        .map
+        .with_bar(phys(0x100_0000, 0x100_0fff), bar(2, 0, 0))
+        .unwrap();
+    machine.ioas.replace_map(map, &Curious(&machine)).unwrap();
+    machine
+        .ioas
+        .add_initiator(initiator(3), &Curious(&machine))
+        .unwrap();
+}

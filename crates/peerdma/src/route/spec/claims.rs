@@ -124,6 +124,11 @@ impl Claims {
             .copied()
     }
 
+    /// First and last address of each claim, whoever makes it.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.claims.iter().map(|claim| (claim.first, claim.last))
+    }
+
     /// Are there bridges on `bus` whose windows nobody knows?
     pub(super) fn are_doubtful(&self, bus: Bus) -> bool {
         self.doubtful.get(self.number(bus)).copied().unwrap_or(false)

@@ -146,6 +146,10 @@ impl<'t> Machine<'t> {
         &self.roots[root.index()]
     }
 
+    pub(super) fn roots(&self) -> &[RootFacts<'t>] {
+        &self.roots
+    }
+
     /// The memory that a question is about.
     pub(super) fn memory(&self, node: NodeId, bar: Option<u8>) -> Memory {
         let facts = self.function(node);

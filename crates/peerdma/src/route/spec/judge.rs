@@ -50,8 +50,13 @@ impl<'t> Judge<'t> {
         Verdict::per_access(answers, self.raw_distance(provider, client))
     }
 
-    /// What becomes of one request, with every function on its way.
+    /// What becomes of one request for the start of the memory, with every function on its way.
     pub fn fate(&self, question: Question) -> Fate {
+        self.fate_at(question, 0)
+    }
+
+    /// What becomes of one request for what lies `offset_bytes` into the BAR. That is the same from one of [`Self::seams`] to the next.
+    pub fn fate_at(&self, question: Question, offset_bytes: u64) -> Fate {
         let mut fate = Fate {
             outcome: Outcome::SameFunction,
             other_refusals: Vec::new(),
@@ -59,7 +64,7 @@ impl<'t> Judge<'t> {
             completion: Vec::new(),
         };
         let memory = match self.memory(question.provider, question.client, question.bar) {
-            Ok(memory) => memory,
+            Ok(memory) => memory.from(offset_bytes),
             Err(outcome) => return Fate { outcome, ..fate },
         };
         let mut doubts = Doubts::new();
@@ -225,6 +230,21 @@ impl<'t> Judge<'t> {
         }
     }
 
+    /// Where in a BAR, after its first byte, requests may begin to go another way: there a window, a BAR or RAM begins or ends. In ascending
+    /// order; none on a machine whose firmware laid windows around whole BARs.
+    pub fn seams(&self, provider: NodeId, bar: u8) -> Vec<u64> {
+        let (bus, phys, size_bytes) = match self.machine.memory(provider, Some(bar)) {
+            Memory::At {
+                bus,
+                phys,
+                size_bytes: Some(size_bytes),
+                ..
+            } => (bus, phys, size_bytes),
+            Memory::At { .. } | Memory::None | Memory::Unknown => return Vec::new(),
+        };
+        self.machine.seams(bus, phys, size_bytes)
+    }
+
     pub(super) fn bdf(&self, node: NodeId) -> Bdf {
         self.machine.bdf(node)
     }
@@ -246,6 +266,16 @@ struct Placed {
     bus_address: u64,
     phys: Option<u64>,
     size_bytes: Option<u64>,
+}
+
+impl Placed {
+    fn from(self, offset_bytes: u64) -> Self {
+        Self {
+            bus_address: self.bus_address.saturating_add(offset_bytes),
+            phys: self.phys.map(|phys| phys.saturating_add(offset_bytes)),
+            size_bytes: self.size_bytes.map(|size| size.saturating_sub(offset_bytes)),
+        }
+    }
 }
 
 fn outcome(end: Leg<(Way, Way)>) -> Outcome {

@@ -21,6 +21,7 @@ mod port;
 mod reasons;
 mod request;
 mod root_complex;
+mod seams;
 mod walk;
 
 pub use evidence::{Evidence, Reason};

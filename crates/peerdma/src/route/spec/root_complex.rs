@@ -12,7 +12,7 @@ use crate::snapshot::{Forwarding, IommuMode};
 use crate::topology::{NodeId, RootId};
 
 /// Writes to these are interrupts on x86.
-const INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
+pub(super) const INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
 
 impl Walk<'_, '_> {
     /// The address that the client puts into its request.
