@@ -1,6 +1,6 @@
 //! An address space with registered regions, and vectors of their memory: what the benchmarks of mapping share with the test that nothing
 //! is allocated.
-#![allow(dead_code, reason = "each user takes a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each user takes a part of it")]
 
 use peerdma::addr::{Address, Bdf, Iova, Origin, PhysAddr, PhysVec, Span};
 use peerdma::dma::{
