@@ -172,11 +172,14 @@ impl Limits {
     fn check_gap(&self, open: Run, next: Run) -> Result<(), MapError> {
         let gap_mask = self.constraints.gap_mask;
         if open.addr.wrapping_add(open.len_bytes) & gap_mask != 0 {
-            return Err(shape("it does not end where the device lets a segment end", open));
+            return Err(shape(
+                "it does not end where the device lets a segment end",
+                open.index,
+            ));
         }
         if next.addr & gap_mask != 0 {
             let what = "it does not begin where the device lets a segment begin";
-            return Err(shape(what, next));
+            return Err(shape(what, next.index));
         }
         Ok(())
     }
@@ -194,7 +197,15 @@ fn close(list: &mut DmaList, limits: &Limits, mask: u64, run: Run) -> Result<(),
         && (run.addr ^ last) & !constraints.boundary_mask == 0
         && list.segments.len() < constraints.max_segments as usize;
     if !is_one_segment {
-        return cut(list, *limits, run);
+        // One by one: a run that is passed as a whole would be written to memory for each segment, cut or not.
+        return cut(
+            list,
+            *limits,
+            run.addr,
+            run.len_bytes,
+            (run.space, run.kind),
+            run.index,
+        );
     }
     list.segments.push(DmaSegment {
         addr: run.addr,
@@ -208,22 +219,27 @@ fn close(list: &mut DmaList, limits: &Limits, mask: u64, run: Run) -> Result<(),
 
 /// Cuts a run into segments, or says why not.
 #[cold]
-fn cut(list: &mut DmaList, limits: Limits, run: Run) -> Result<(), MapError> {
+fn cut(
+    list: &mut DmaList,
+    limits: Limits,
+    addr: u64,
+    len_bytes: u64,
+    (space, kind): (Space, MemoryKind),
+    index: u32,
+) -> Result<(), MapError> {
     let constraints = limits.constraints;
-    if (run.addr | run.len_bytes) & limits.align_mask != 0 {
-        return Err(shape(
-            "its address or length is not aligned as the device needs it",
-            run,
-        ));
+    if (addr | len_bytes) & limits.align_mask != 0 {
+        let what = "its address or length is not aligned as the device needs it";
+        return Err(shape(what, index));
     }
-    let mask = limits.mask(run.space);
-    let last = run.addr.checked_add(run.len_bytes.saturating_sub(1));
+    let mask = limits.mask(space);
+    let last = addr.checked_add(len_bytes.saturating_sub(1));
     if last.is_none_or(|last| last > mask) {
         let addr = last.unwrap_or(u64::MAX);
         return Err(MapError::BeyondMask { addr, mask });
     }
     let boundary = constraints.boundary_mask;
-    let (mut addr, mut left) = (run.addr, run.len_bytes);
+    let (mut addr, mut left) = (addr, len_bytes);
     while left > 0 {
         let to_boundary = (boundary - (addr & boundary)).saturating_add(1);
         let most = u64::from(constraints.max_segment_bytes).min(to_boundary);
@@ -234,7 +250,7 @@ fn cut(list: &mut DmaList, limits: Limits, run: Run) -> Result<(), MapError> {
             let end = (addr + most) & !limits.grain_mask;
             end.checked_sub(addr)
                 .filter(|len| *len > 0)
-                .ok_or_else(|| shape("it is too long for one segment, and may not be cut there", run))?
+                .ok_or_else(|| shape("it is too long for one segment, and may not be cut there", index))?
         };
         if list.segments.len() >= constraints.max_segments as usize {
             let most = constraints.max_segments;
@@ -243,18 +259,18 @@ fn cut(list: &mut DmaList, limits: Limits, run: Run) -> Result<(), MapError> {
         list.segments.push(DmaSegment {
             addr,
             len_bytes: len as u32,
-            space: run.space,
-            kind: run.kind,
+            space,
+            kind,
         });
         left -= len;
         addr = addr.wrapping_add(len);
     }
-    list.len_bytes = list.len_bytes.saturating_add(run.len_bytes);
+    list.len_bytes = list.len_bytes.saturating_add(len_bytes);
     Ok(())
 }
 
 #[cold]
-fn shape(what: &'static str, run: Run) -> MapError {
-    let index = run.index as usize;
+fn shape(what: &'static str, index: u32) -> MapError {
+    let index = index as usize;
     MapError::Shape { what, index }
 }
