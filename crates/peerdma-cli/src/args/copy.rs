@@ -4,7 +4,6 @@ use super::OutputArgs;
 use clap::ValueHint;
 use std::path::PathBuf;
 
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct CopyArgs {
     /// The namespace that is read: nvme0n1, or an address with its namespace (3b:00.0/1)

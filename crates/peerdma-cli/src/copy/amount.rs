@@ -32,7 +32,9 @@ pub(super) fn bytes(option: &str, text: &str) -> Result<u64, Problem> {
         "tb" => 1_000_000_000_000,
         _ => return Err(bad(&format_args!("{unit} is no unit"))),
     };
-    number.checked_mul(unit).ok_or_else(|| bad(&"it is more than 2^64 bytes"))
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| bad(&"it is more than 2^64 bytes"))
 }
 
 /// Blocks from one on, perhaps to an end.
@@ -65,9 +67,16 @@ impl Blocks {
             let (first, count) = (number(first)?, number(count)?);
             (first, Some(first.checked_add(count).ok_or_else(past)?))
         } else if let Some((first, last)) = text.split_once("..=") {
-            (number(first)?, Some(number(last)?.checked_add(1).ok_or_else(past)?))
+            (
+                number(first)?,
+                Some(number(last)?.checked_add(1).ok_or_else(past)?),
+            )
         } else if let Some((first, end)) = text.split_once("..") {
-            let first = if first.trim().is_empty() { 0 } else { number(first)? };
+            let first = if first.trim().is_empty() {
+                0
+            } else {
+                number(first)?
+            };
             let end = (!end.trim().is_empty()).then(|| number(end)).transpose()?;
             (first, end)
         } else {
@@ -104,7 +113,16 @@ mod tests {
         ] {
             assert_eq!(bytes("--bytes", text).unwrap(), expected, "{text}");
         }
-        for text in ["", "KiB", "-1", "1.5G", "4X", "18446744073709551616", "99999999999T", "0x10"] {
+        for text in [
+            "",
+            "KiB",
+            "-1",
+            "1.5G",
+            "4X",
+            "18446744073709551616",
+            "99999999999T",
+            "0x10",
+        ] {
             assert!(bytes("--bytes", text).is_err(), "{text}");
         }
     }
@@ -121,7 +139,16 @@ mod tests {
         ] {
             assert_eq!(Blocks::read(text).unwrap(), expected, "{text}");
         }
-        for text in ["", "8", "8..8", "8..4", "4+0", "a..b", "1..=18446744073709551615", "18446744073709551615+1"] {
+        for text in [
+            "",
+            "8",
+            "8..8",
+            "8..4",
+            "4+0",
+            "a..b",
+            "1..=18446744073709551615",
+            "18446744073709551615+1",
+        ] {
             assert!(Blocks::read(text).is_err(), "{text}");
         }
         assert_eq!(blocks(4, None).of(8), Some(4..8));

@@ -140,7 +140,6 @@ pub(super) fn carry(
             .via
             .filter(|via| !computer.namespaces(*via).is_empty()),
     );
-    controllers.dedup();
     let rig = Rig::new(computer, &judge, &controllers)?;
     poison(&rig, &controllers);
     let options = QueueOptions {
@@ -195,7 +194,14 @@ pub(super) fn carry(
     let wanted = read_back == ReadBack::Yes && moved.ended != Ended::Interrupted;
     let check = match wanted {
         false => None,
-        true => Some(check(&rig, request, &plan, &mut source, &mut destination, watcher)?),
+        true => Some(check(
+            &rig,
+            request,
+            &plan,
+            &mut source,
+            &mut destination,
+            watcher,
+        )?),
     };
     close(source)?;
     close(destination)?;
@@ -348,11 +354,12 @@ fn map_slots(
         let Some(slot) = plan.layout.slot(index, plan.layout.chunk_bytes) else {
             return Err("a slot leaves the address space".into());
         };
-        let map = |mapper: &mut Mapper<SingleThread>, volume: &Volume, direction| -> Result<Mapping, String> {
-            let located = mapper.look_up(&[slot]).map_err(|error| error.to_string())?;
-            let mapping = mapper.map(located, direction, &volume.limits().constraints);
-            mapping.map_err(|error| error.to_string())
-        };
+        let map =
+            |mapper: &mut Mapper<SingleThread>, volume: &Volume, direction| -> Result<Mapping, String> {
+                let located = mapper.look_up(&[slot]).map_err(|error| error.to_string())?;
+                let mapping = mapper.map(located, direction, &volume.limits().constraints);
+                mapping.map_err(|error| error.to_string())
+            };
         let source = map(first, volumes[0], Direction::DeviceWrites)?;
         let destination = match map(second, volumes[1], Direction::DeviceReads) {
             Ok(mapping) => mapping,
@@ -402,10 +409,17 @@ fn check(
     };
     let chunk_bytes = plan.layout.chunk_bytes;
     let ram = rig.ram(u64::from(chunk_bytes.next_multiple_of(PAGE_BYTES)).saturating_mul(16))?;
-    let read_again = request.pattern.is_none().then_some(&*source as &dyn peerdma::block::Volume);
+    let read_again = request
+        .pattern
+        .is_none()
+        .then_some(&*source as &dyn peerdma::block::Volume);
     let verify = Verify::new(whole, destination, read_again, ram.span, chunk_bytes);
     let mut verify = verify.map_err(|error| {
-        Problem::new("the destination could not be read back", error, "take smaller pieces (--chunk)")
+        Problem::new(
+            "the destination could not be read back",
+            error,
+            "take smaller pieces (--chunk)",
+        )
     })?;
     let pattern = request.pattern;
     let offset = request.source_offset;
@@ -435,6 +449,10 @@ fn check(
 
 fn close(volume: Volume) -> Result<(), Problem> {
     volume.close(&mut |_| ()).map_err(|error| {
-        Problem::new("a queue could not be closed", error, "this is a defect; report it")
+        Problem::new(
+            "a queue could not be closed",
+            error,
+            "this is a defect; report it",
+        )
     })
 }

@@ -106,9 +106,7 @@ struct MismatchLine {
 
 impl<'r> Answer<'r> {
     pub(super) fn new(report: &Report<'r>) -> Self {
-        let Report {
-            request, account, ..
-        } = report;
+        let Report { request, account, .. } = report;
         let Account {
             plan,
             counts,

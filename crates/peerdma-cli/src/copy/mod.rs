@@ -170,7 +170,9 @@ fn request(
         None => CHUNK_BYTES,
         Some(text) => amount::bytes("--chunk", text)?,
     };
-    let chunk_bytes = u32::try_from(chunk_bytes).ok().filter(|bytes| (1..=1 << 30).contains(bytes));
+    let chunk_bytes = u32::try_from(chunk_bytes)
+        .ok()
+        .filter(|bytes| (1..=1 << 30).contains(bytes));
     let mut request = Request {
         source,
         destination,
@@ -181,7 +183,10 @@ fn request(
         queue_depth: args.way.queue_depth,
         chunk_bytes: chunk_bytes.ok_or_else(|| {
             Problem::new(
-                format_args!("--chunk {} is no size of a piece", args.way.chunk.as_deref().unwrap_or("")),
+                format_args!(
+                    "--chunk {} is no size of a piece",
+                    args.way.chunk.as_deref().unwrap_or("")
+                ),
                 "a piece has at least a block, and at most 1 GiB",
                 "give --chunk 256KiB, or another multiple of the block",
             )
@@ -239,7 +244,11 @@ fn part(
     };
     let Some(range) = range.of(blocks) else {
         return Err(Problem::new(
-            format_args!("{} has no blocks {}", source.name, args.what.lba.as_deref().unwrap_or("..")),
+            format_args!(
+                "{} has no blocks {}",
+                source.name,
+                args.what.lba.as_deref().unwrap_or("..")
+            ),
             format_args!("it has {blocks} blocks of {block_bytes} bytes, numbered from 0"),
             "give a range within them",
         ));
@@ -281,7 +290,9 @@ fn part(
             fix,
         )
     };
-    if len_bytes == 0 || !len_bytes.is_multiple_of(block_there) || !destination_offset.is_multiple_of(block_there)
+    if len_bytes == 0
+        || !len_bytes.is_multiple_of(block_there)
+        || !destination_offset.is_multiple_of(block_there)
     {
         return Err(unfit(
             format!(
@@ -296,7 +307,9 @@ fn part(
         .is_none_or(|end| end > there_bytes)
     {
         return Err(unfit(
-            format!("{len_bytes} bytes are to go to byte {destination_offset} on, and it has {there_bytes} in all"),
+            format!(
+                "{len_bytes} bytes are to go to byte {destination_offset} on, and it has {there_bytes} in all"
+            ),
             "copy less (--bytes, --lba), to an earlier place (--to-lba), or take a larger destination",
         ));
     }

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Told of a plan before anything moves.
+type Planned<'p> = &'p mut dyn FnMut(&Computer, &CopyPlan);
+
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Progress<'p> {
     bar: Option<ProgressBar>,
@@ -18,7 +21,7 @@ pub(super) struct Progress<'p> {
     began: Instant,
     len_bytes: u64,
     stop: Stop,
-    planned: Option<&'p mut dyn FnMut(&Computer, &CopyPlan)>,
+    planned: Option<Planned<'p>>,
 }
 
 /// Set by the first Ctrl-C, SIGTERM or SIGHUP; the second ends the program.
@@ -52,7 +55,7 @@ impl<'p> Progress<'p> {
         args: &CopyArgs,
         len_bytes: u64,
         stop: Stop,
-        planned: &'p mut dyn FnMut(&Computer, &CopyPlan),
+        planned: Planned<'p>,
     ) -> Self {
         Self {
             bar: None,

@@ -88,7 +88,10 @@ impl State {
         let other = "give the file that the interrupted copy wrote, or the name of a new one";
         let state: Self = serde_json::from_str(&text).map_err(|error| bad(&error, other))?;
         if state.schema != SCHEMA {
-            return Err(bad(&format_args!("its schema is {}, not {SCHEMA}", state.schema), other));
+            return Err(bad(
+                &format_args!("its schema is {}, not {SCHEMA}", state.schema),
+                other,
+            ));
         }
         if state.copy() != copy {
             let why = format!(

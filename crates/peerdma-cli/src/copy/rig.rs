@@ -47,7 +47,9 @@ impl Rig {
             rig.add_space(*bdf, controllers, judge)?;
         }
         for bdf in controllers {
-            rig.open(*bdf)?;
+            if !rig.drivers.contains_key(bdf) {
+                rig.open(*bdf)?;
+            }
         }
         Ok(rig)
     }
@@ -133,12 +135,16 @@ impl Rig {
 
     /// Memory of devices that need no driver. Controllers that are not driven may not have enabled theirs.
     pub(super) fn others(&self) -> Vec<DeviceMemory> {
-        let others = self.map.regions().iter().filter_map(|region| match region.memory {
-            Memory::Bar(bar) if self.computer.namespaces(bar.provider).is_empty() => {
-                Some(of_region(&bar, region.span))
-            }
-            Memory::Bar(_) | Memory::Ram => None,
-        });
+        let others = self
+            .map
+            .regions()
+            .iter()
+            .filter_map(|region| match region.memory {
+                Memory::Bar(bar) if self.computer.namespaces(bar.provider).is_empty() => {
+                    Some(of_region(&bar, region.span))
+                }
+                Memory::Bar(_) | Memory::Ram => None,
+            });
         others.collect()
     }
 
@@ -158,8 +164,13 @@ impl Rig {
         let region: Option<RegionId> = self.map.find(slots_at).map(|region| region.id);
         for crossing in crossings.iter().filter(|crossing| crossing.forced.is_some()) {
             if let (Some(region), Reach::Peer { map_type, form, .. }) = (region, crossing.reach) {
-                self.space(crossing.initiator)?
-                    .force(crossing.initiator, region, crossing.operation, map_type, form);
+                self.space(crossing.initiator)?.force(
+                    crossing.initiator,
+                    region,
+                    crossing.operation,
+                    map_type,
+                    form,
+                );
             }
         }
         Ok(())

@@ -7,10 +7,10 @@ use crate::figures::{duration, gigabytes, table};
 use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
-use peerdma::engine::{Check, Mismatch};
-use peerdma::plan::{Cost, CopyPlan, Crossing, Kind, Method, NoPlan, Reach, Rejected};
-use peerdma::route::Access;
 use peerdma::addr::Bdf;
+use peerdma::engine::{Check, Mismatch};
+use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Reach, Rejected};
+use peerdma::route::Access;
 use peerdma_sim::host::Computer;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,14 +24,24 @@ pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out:
         bytes(request.len_bytes),
         method(computer, plan.method),
     );
-    let mut text = out.palette.paint(Tone::Strong, &wrapped(&heading, "", "  ", out.width));
+    let mut text = out
+        .palette
+        .paint(Tone::Strong, &wrapped(&heading, "", "  ", out.width));
     if plan.is_forced() {
         let warning = "FORCED: a route is taken that was refused; what arrives may be lost or wrong";
-        text.push_str(&out.palette.paint(Tone::Bad, &wrapped(warning, "  ", "  ", out.width)));
+        text.push_str(
+            &out.palette
+                .paint(Tone::Bad, &wrapped(warning, "  ", "  ", out.width)),
+        );
     }
     for (number, crossing) in plan.crossings.iter().enumerate() {
         let first = format!("  {}. ", number + 1);
-        text.push_str(&wrapped(&crossing_text(computer, crossing), &first, "     ", out.width));
+        text.push_str(&wrapped(
+            &crossing_text(computer, crossing),
+            &first,
+            "     ",
+            out.width,
+        ));
     }
     let proof = wrapped(&arrival(computer, plan), "  arrival: ", "     ", out.width);
     text.push_str(&proof);
@@ -42,7 +52,12 @@ pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out:
         text.push_str("not taken:\n");
     }
     for rejected in &plan.rejected {
-        text.push_str(&wrapped(&rejected_text(computer, rejected), "  - ", "    ", out.width));
+        text.push_str(&wrapped(
+            &rejected_text(computer, rejected),
+            "  - ",
+            "    ",
+            out.width,
+        ));
     }
     text.push('\n');
     text
@@ -59,7 +74,9 @@ fn rejected_text(computer: &Computer, rejected: &Rejected) -> String {
 /// A way in words.
 pub(super) fn method(computer: &Computer, method: Method) -> String {
     match method {
-        Method::Store => "direct, by writes (the source's device writes into the destination's memory)".into(),
+        Method::Store => {
+            "direct, by writes (the source's device writes into the destination's memory)".into()
+        }
         Method::Load => "direct, by reads (the destination's device reads the source's memory)".into(),
         Method::Internal => "inside the device".into(),
         Method::ThirdParty(bdf) => format!("through the memory of {}", computer.call(bdf)),
@@ -161,7 +178,10 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
     text.push_str(&out.palette.paint(tone, &verdict));
     if account.plan.is_forced() {
         let warning = "FORCED: a refused route was taken.";
-        text.push_str(&out.palette.paint(Tone::Bad, &wrapped(warning, "", "  ", out.width)));
+        text.push_str(
+            &out.palette
+                .paint(Tone::Bad, &wrapped(warning, "", "  ", out.width)),
+        );
     }
     text
 }
@@ -214,13 +234,21 @@ fn times(report: &Report<'_>, out: &Out) -> String {
         Kind::ViaRam => "through RAM",
     };
     let mut rows = vec![row(name, report.account)];
-    rows.extend(report.by_ram.map(|account| row("through RAM, to compare", account)));
+    rows.extend(
+        report
+            .by_ram
+            .map(|account| row("through RAM, to compare", account)),
+    );
     let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
     table(&titles, &rows, out)
 }
 
 fn simulated(time: Duration) -> String {
-    duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(1000))
+    duration(
+        u64::try_from(time.as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1000),
+    )
 }
 
 /// Bytes a second of simulated time.
@@ -232,9 +260,7 @@ pub(super) fn rate(copied: u64, time: Duration) -> u64 {
 }
 
 fn verdict(report: &Report<'_>) -> (Tone, String) {
-    let Report {
-        account, request, ..
-    } = report;
+    let Report { account, request, .. } = report;
     let name = &request.destination.name;
     let mut said = match (&account.ended, &account.check) {
         (Ended::Whole, Some(Check::Equal)) => {

@@ -37,7 +37,10 @@ impl Progress {
             }
         });
         bar.set_position(told.ended as u64);
-        bar.set_message(format!("{} simulated", crate::figures::duration(told.now.as_ps())));
+        bar.set_message(format!(
+            "{} simulated",
+            crate::figures::duration(told.now.as_ps())
+        ));
     }
 }
 

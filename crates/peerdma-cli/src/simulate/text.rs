@@ -2,9 +2,9 @@
 
 use super::Run;
 use super::way::{self, Ended, Way};
+use crate::figures::{Cell, duration, gigabytes, table};
 use crate::layout::{bytes, count, padded, wrapped};
 use crate::report::Out;
-use crate::figures::{Cell, duration, gigabytes, table};
 use crate::style::Tone;
 use peerdma::fact::Fact;
 use peerdma::snapshot::IommuMode;

@@ -27,7 +27,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use peerdma::block::{
-    Bio, CommandError, CompletionPlace, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume, VolumeError,
+    Bio, CommandError, CompletionPlace, Data, Done, Limits, Rejected, SubmitError, Ticket, Volume,
+    VolumeError,
 };
 use peerdma::device::{Function, Host};
 use peerdma::dma::{Locks, Mapper, Mapping};
@@ -226,7 +227,10 @@ impl<F: Function, H: Host + Clone, L: Locks> Volume for Queue<F, H, L> {
     }
 
     fn completion_place(&self) -> CompletionPlace {
-        let ring = self.pair.as_ref().map(|pair| pair.completion.memory.completion_place());
+        let ring = self
+            .pair
+            .as_ref()
+            .map(|pair| pair.completion.memory.completion_place());
         ring.unwrap_or(CompletionPlace::Ram)
     }
 

@@ -279,10 +279,7 @@ fn a_write_protected_namespace_is_read_and_never_written() {
     let mut kind = on_file(file.0.clone(), 512, 64);
     kind.namespaces[0].protection = Protection::WriteProtected;
     let mut driver = Driver::with_io(&kind);
-    assert_eq!(
-        driver.io(read().prp(DATA, 0).blocks(0, 8)).status(),
-        sc::SUCCESS
-    );
+    assert_eq!(driver.io(read().prp(DATA, 0).blocks(0, 8)).status(), sc::SUCCESS);
     assert_eq!(driver.memory(DATA, 4096), content[..4096]);
     driver.fill(DATA, 4096, 1);
     assert_eq!(driver.io(write().prp(DATA, 0).blocks(0, 8)).status(), 0x20);

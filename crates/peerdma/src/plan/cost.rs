@@ -129,7 +129,10 @@ impl fmt::Display for Cost {
                     LinkDirection::Up => "up",
                     LinkDirection::Down => "down",
                 };
-                let (whole, part) = (bytes_per_second / 1_000_000_000, bytes_per_second / 10_000_000 % 100);
+                let (whole, part) = (
+                    bytes_per_second / 1_000_000_000,
+                    bytes_per_second / 10_000_000 % 100,
+                );
                 write!(
                     f,
                     "{whole}.{part:02} GB/s at most, by the link above {below} on its way {direction}"

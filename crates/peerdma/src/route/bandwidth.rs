@@ -6,9 +6,9 @@
 //! requests outstanding and never waits; root complexes, memory and devices may be slower, and other
 //! flows take their share (docs/bandwidth.md).
 
+mod occupancy;
 #[cfg(test)]
 mod tests;
-mod occupancy;
 mod way;
 mod wire;
 
