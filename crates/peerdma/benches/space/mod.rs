@@ -14,9 +14,13 @@ use std::hint::black_box;
 
 const PAGE_BYTES: u64 = 4096;
 /// Each region has so many, and as many addresses lie between two regions.
-const REGION_BYTES: u64 = 64 << 20;
+const REGION_BYTES: u64 = 1 << 20;
 /// The first address of BARs.
-const BARS_AT: u64 = 1 << 44;
+const BARS_AT: u64 = if cfg!(feature = "phys32") {
+    1 << 31
+} else {
+    1 << 44
+};
 
 /// What a vector's pieces lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
