@@ -13,7 +13,7 @@ mod tables;
 use alloc::format;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
 use peerdma::dma::{Constraints, Direction, Initiator, Ioas, MapError, PeerRoute, Routes, Translation};
-use peerdma::memory::{BarMemory, CpuView, MemoryMap};
+use peerdma::memory::{BarMemory, CpuView, MemoryMap, Widths};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
 use tables::{OneProcessor, Tables};
@@ -40,7 +40,7 @@ fn kernel() -> Option<()> {
         bar: 2,
         offset_bytes: 0,
         bus_offset: 0,
-        cpu: CpuView::None,
+        cpu: CpuView::Mmio(Widths::DWORD_QWORD),
     };
     let (map, ram) = MemoryMap::new().with_ram(span(0x10_0000, 0xfff_ffff)?).ok()?;
     let (map, bar) = map.with_bar(span(0x8000_0000, 0x80ff_ffff)?, memory).ok()?;

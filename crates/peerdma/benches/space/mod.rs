@@ -7,7 +7,7 @@ use peerdma::dma::{
     Constraints, Direction, Initiator, Ioas, Mapper, PeerRoute, Routes, SingleThread, Translation,
 };
 use peerdma::iommu::{IommuError, Rights, Target, Translations};
-use peerdma::memory::{BarMemory, CpuView, MemoryMap};
+use peerdma::memory::{BarMemory, CpuView, MemoryMap, Widths};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
 use std::hint::black_box;
@@ -104,7 +104,7 @@ pub fn mapper(iommu: Iommu, regions: u64) -> Mapper<SingleThread> {
             bar: 0,
             offset_bytes: 0,
             bus_offset: 0x1000_0000,
-            cpu: CpuView::None,
+            cpu: CpuView::Mmio(Widths::ALL),
         };
         let at = span(region_at(BARS_AT, number), REGION_BYTES);
         (map, _) = with.with_bar(at, memory).expect("it is free");
