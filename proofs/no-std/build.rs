@@ -3,7 +3,7 @@
 
 fn main() {
     for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"] {
-        println!("cargo::rustc-link-arg-bins={argument}");
+        println!("cargo::rustc-link-arg={argument}");
     }
     println!("cargo::rerun-if-changed=build.rs");
 }

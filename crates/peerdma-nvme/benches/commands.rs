@@ -10,7 +10,7 @@ use peerdma::block::{Bio, Data, Operation, Volume};
 use peerdma::device::Host;
 use peerdma::dma::{Ioas, SingleThread, SpecRoutes, Translation};
 use peerdma::route::spec::Judge;
-use peerdma_nvme::{Controller, Options, QueueOptions};
+use peerdma_nvme::{Controller, Forms, Options, QueueOptions};
 use peerdma_sim::file;
 use peerdma_sim::host::Computer;
 use peerdma_sim::machine;
@@ -44,46 +44,57 @@ fn commands(criterion: &mut Criterion) {
     let mapper = || ioas.mapper(named.bdf).unwrap_or_else(|error| panic!("{error}"));
     let controller = Controller::open(function, computer.clone(), mapper(), &Options::default());
     let controller = controller.unwrap_or_else(|error| panic!("{error}"));
-    let options = QueueOptions {
-        depth: DEPTH as u16,
-        ..QueueOptions::default()
-    };
-    let volume = controller.volume(1, mapper(), &options);
-    let mut volume = volume.unwrap_or_else(|error| panic!("{error}"));
     let page = PhysVec::new(ram, 4096, Origin::Ram).unwrap_or_else(|error| panic!("{error}"));
-    let blocks = 4096 / volume.limits().block_bytes;
-    // Bios go round: what is done is submitted again.
-    let mut spare: Vec<Bio> = (0..DEPTH)
-        .map(|index| Bio {
-            operation: Operation::Read,
-            lba: index * u64::from(blocks),
-            blocks,
-            data: Data::Vector(vec![page]),
-        })
-        .collect();
-
     let mut group = criterion.benchmark_group("commands");
     group.throughput(Throughput::Elements(COMMANDS));
     group.sample_size(20);
-    group.bench_function(BenchmarkId::new("read 4 KiB", DEPTH), |bencher| {
-        bencher.iter(|| {
-            let (mut begun, mut ended) = (0, 0);
-            while ended < COMMANDS {
-                while let Some(bio) = spare.pop_if(|_| begun < COMMANDS) {
-                    begun += u64::from(volume.submit(bio).is_ok());
-                }
-                let polled = volume.poll(&mut |done| {
-                    ended += 1;
-                    spare.push(done.bio);
-                });
-                polled.unwrap_or_else(|error| panic!("{error}"));
-                if ended < COMMANDS && (spare.is_empty() || begun == COMMANDS) {
-                    computer.relax();
-                }
-            }
-        });
-    });
+    for (name, forms) in [("PRP", Forms::Prp), ("SGL", Forms::Sgl)] {
+        for depth in [1, DEPTH] {
+            let options = QueueOptions {
+                depth: depth as u16,
+                forms,
+                ..QueueOptions::default()
+            };
+            let volume = controller.volume(1, mapper(), &options);
+            let mut volume = volume.unwrap_or_else(|error| panic!("{error}"));
+            let blocks = 4096 / volume.limits().block_bytes;
+            // Bios go round: what is done is submitted again.
+            let mut spare: Vec<Bio> = (0..depth)
+                .map(|index| Bio {
+                    operation: Operation::Read,
+                    lba: index * u64::from(blocks),
+                    blocks,
+                    data: Data::Vector(vec![page]),
+                })
+                .collect();
+            group.bench_function(
+                BenchmarkId::new(format!("read 4 KiB by {name}, depth"), depth),
+                |bencher| {
+                    bencher.iter(|| go_round(&computer, &mut volume, &mut spare));
+                },
+            );
+        }
+    }
     group.finish();
+}
+
+/// Does so many commands, as many at once as there are bios.
+fn go_round(computer: &Computer, volume: &mut impl Volume, spare: &mut Vec<Bio>) {
+    let (mut begun, mut ended) = (0, 0);
+    while ended < COMMANDS {
+        while let Some(bio) = spare.pop_if(|_| begun < COMMANDS) {
+            (volume.submit(bio)).unwrap_or_else(|rejected| panic!("{}", rejected.why));
+            begun += 1;
+        }
+        let polled = volume.poll(&mut |done| {
+            ended += 1;
+            spare.push(done.bio);
+        });
+        polled.unwrap_or_else(|error| panic!("{error}"));
+        if ended < COMMANDS && (spare.is_empty() || begun == COMMANDS) {
+            computer.relax();
+        }
+    }
 }
 
 /// Reads of scattered pages from a device that answers at once: the driver, and as little as can be beside it.

@@ -39,3 +39,8 @@ pub mod plan;
 pub mod route;
 pub mod snapshot;
 pub mod topology;
+
+/// The code of the book of mapping, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/mapping.md")]
+struct BookOfMapping;

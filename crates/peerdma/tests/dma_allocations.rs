@@ -1,92 +1,17 @@
-//! Requests for registered memory allocate nothing once each size has been seen.
+//! Requests for registered memory allocate nothing once each size has been seen: the vectors are those of the benchmarks.
 
-use peerdma::addr::{Address, Bdf, Iova, Origin, PhysAddr, PhysVec, Span};
-use peerdma::dma::{
-    Constraints, Direction, Initiator, Ioas, Mapper, PeerRoute, Routes, SingleThread, Translation,
-};
-use peerdma::iommu::{IommuError, Rights, Target, Translations};
-use peerdma::memory::{BarMemory, CpuView, MemoryMap};
-use peerdma::route::spec::Form;
-use peerdma::route::{Access, MapType, TlpClass};
+#[path = "../benches/space/mod.rs"]
+mod space;
+
+use peerdma::dma::{Constraints, Direction};
+use space::{Iommu, Mix, mapper, round, vector};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 
 #[global_allocator]
 static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Takes everything and remembers nothing.
-struct Open([Span<Iova>; 1]);
-
-impl Translations for Open {
-    fn page_bytes(&self) -> u64 {
-        4096
-    }
-
-    fn apertures(&self) -> &[Span<Iova>] {
-        &self.0
-    }
-
-    fn map(&mut self, _: Iova, _: PhysAddr, _: u64, _: Rights, _: Target) -> Result<(), IommuError> {
-        Ok(())
-    }
-
-    fn unmap(&mut self, _: Iova, _: u64) -> Result<(), IommuError> {
-        Ok(())
-    }
-
-    fn look_up(&self, _: Iova) -> Option<(PhysAddr, u64)> {
-        None
-    }
-}
-
-/// Everybody reaches everybody on the bus.
-struct OnBus;
-
-impl Routes for OnBus {
-    fn route(&self, _: Bdf, _: Bdf, _: u8, _: Access, _: TlpClass) -> PeerRoute {
-        PeerRoute::Reached {
-            map_type: MapType::BusAddr,
-            form: Form::BusAddress,
-        }
-    }
-}
-
-fn span<A: Address>(first: u64, last: u64) -> Span<A> {
-    Span::new(A::from_u64(first), A::from_u64(last)).unwrap()
-}
-
-fn mapper(translation: Translation<SingleThread>) -> Mapper<SingleThread> {
-    let (map, ram) = MemoryMap::new().with_ram(span(0, 0xfff_ffff)).unwrap();
-    let peer = BarMemory {
-        provider: Bdf::from_devfn(0, 2, 0),
-        bar: 0,
-        offset_bytes: 0,
-        bus_offset: 0x1000_0000,
-        cpu: CpuView::None,
-    };
-    let (map, bar) = map.with_bar(span(0x8000_0000, 0x8fff_ffff), peer).unwrap();
-    let ioas = Ioas::new(translation, map, &[]);
-    let bdf = Bdf::from_devfn(0, 1, 0);
-    let initiator = Initiator {
-        bdf,
-        address_mask: u64::MAX,
-        class: TlpClass::Strict,
-        inbound_offset: 0,
-    };
-    ioas.add_initiator(initiator, &OnBus).unwrap();
-    ioas.register(ram).unwrap();
-    ioas.register(bar).unwrap();
-    ioas.mapper(bdf).unwrap()
-}
-
-/// RAM and BAR memory by turns, a page each, none next to the one before.
-fn vector(pieces: u64) -> Vec<PhysVec> {
-    let piece = |number: u64| {
-        let base = if number.is_multiple_of(2) { 0 } else { 0x8000_0000 };
-        PhysVec::new(PhysAddr::from_u64(base + number * 0x3000), 0x1000, Origin::LookUp).unwrap()
-    };
-    (0..pieces).map(piece).collect()
-}
+const REGIONS: u64 = 64;
 
 /// No test harness: its threads would allocate, too, and the counter is of the whole program.
 fn main() {
@@ -94,14 +19,22 @@ fn main() {
 }
 
 fn a_request_for_registered_memory_allocates_nothing() {
-    let open = || Translation::Translated(Box::new(Open([span(0, u64::MAX)])) as Box<dyn Translations>);
-    for translation in [Translation::Direct, open()] {
-        let mut mapper = mapper(translation);
-        let vectors = [1, 8, 32, 256].map(vector);
-        let mut held = Vec::with_capacity(8);
+    let mixes = [
+        Mix::Ram,
+        Mix::RamInOnePiece,
+        Mix::OneBar,
+        Mix::Mixed,
+        Mix::Anywhere,
+    ];
+    for iommu in [Iommu::Off, Iommu::On] {
+        let mut mapper = mapper(iommu, REGIONS);
+        let of_mix = |mix| [1, 8, 32, 256].map(|pieces| vector(mix, pieces, REGIONS, 0));
+        let vectors = mixes.map(of_mix);
+        let mut held = Vec::with_capacity(vectors.len() * 4);
         let mut rounds = |rounds: usize| {
             for _ in 0..rounds {
-                for vector in &vectors {
+                for vector in vectors.as_flattened() {
+                    round(&mut mapper, vector);
                     let located = mapper.look_up(vector).unwrap();
                     held.push(mapper.map(located, Direction::Both, &Constraints::NONE).unwrap());
                 }
@@ -111,7 +44,7 @@ fn a_request_for_registered_memory_allocates_nothing() {
                 }
             }
         };
-        rounds(8);
+        rounds(50);
         let counted = Region::new(COUNTED);
         rounds(100);
         let change = counted.change();

@@ -1,13 +1,16 @@
 //! The questions, one function each: `Some` if the core answers as it must.
 
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
-use peerdma::dma::{Constraints, Direction, Initiator, Ioas, PeerRoute, Routes, SingleThread, Translation};
+use peerdma::dma::{
+    Constraints, Direction, Initiator, Ioas, Mapper, Mapping, PeerRoute, Routes, SingleThread, Translation,
+};
 use peerdma::fact::Fact;
-use peerdma::memory::{BarMemory, CpuView, MemoryMap};
+use peerdma::memory::{BarMemory, CpuView, MemoryMap, RegionId};
 use peerdma::pci::{AcsFlags, Config, ConfigView, Extent, Id};
 use peerdma::route::linux::{Judge, Kernel};
 use peerdma::route::spec::Form;
@@ -27,6 +30,7 @@ pub const STEPS: &[Step] = &[
     ("Linux lets neighbours below a switch reach each other", verdict),
     ("Linux refuses them where a port redirects", refusal),
     ("RAM and a peer's memory are mapped in one list", mapping),
+    ("memory is taken away when its last user is done", revocation),
     (
         "an NVMe controller that is never ready is given up",
         crate::driver::gives_up,
@@ -77,6 +81,28 @@ fn refusal() -> Option<()> {
 }
 
 fn mapping() -> Option<()> {
+    let (ioas, bar, mut mapper) = space()?;
+    let mapping = map_both(&mut mapper)?;
+    let segments = mapping.list().segments().iter();
+    let told: Vec<u64> = segments.map(|segment| segment.addr).collect();
+    mapper.unmap(mapping).ok()?;
+    ioas.finish_revoke(bar).ok()?;
+    (told == [0x1000, 0x1010_0000]).then_some(())
+}
+
+fn revocation() -> Option<()> {
+    let (ioas, bar, mut mapper) = space()?;
+    let mapping = map_both(&mut mapper)?;
+    ioas.begin_revoke(bar);
+    let is_refused = map_both(&mut mapper).is_none();
+    let in_use = ioas.finish_revoke(bar).err()?;
+    mapper.unmap(mapping).ok()?;
+    ioas.finish_revoke(bar).ok()?;
+    (is_refused && in_use.uses == 1).then_some(())
+}
+
+/// A space with RAM and the BAR of a peer, and a queue of its one initiator.
+fn space() -> Option<(Arc<Ioas<SingleThread>>, RegionId, Mapper<SingleThread>)> {
     let (initiator, provider): (Bdf, Bdf) = ("01:00.0".parse().ok()?, "02:00.0".parse().ok()?);
     let span = |first, last| Span::new(PhysAddr::from_u64(first), PhysAddr::from_u64(last)).ok();
     let (map, _) = MemoryMap::new().with_ram(span(0, 0xffff)?).ok()?;
@@ -87,7 +113,7 @@ fn mapping() -> Option<()> {
         bus_offset: 0x1000_0000,
         cpu: CpuView::None,
     };
-    let (map, _) = map.with_bar(span(0x10_0000, 0x1f_ffff)?, peer).ok()?;
+    let (map, bar) = map.with_bar(span(0x10_0000, 0x1f_ffff)?, peer).ok()?;
     let ioas = Ioas::<SingleThread>::new(Translation::Direct, map, &[]);
     let of_initiator = Initiator {
         bdf: initiator,
@@ -96,18 +122,15 @@ fn mapping() -> Option<()> {
         inbound_offset: 0,
     };
     ioas.add_initiator(of_initiator, &OnBus).ok()?;
-    let mut mapper = ioas.mapper(initiator).ok()?;
+    let mapper = ioas.mapper(initiator).ok()?;
+    Some((ioas, bar, mapper))
+}
+
+/// A request for RAM and the peer's memory.
+fn map_both(mapper: &mut Mapper<SingleThread>) -> Option<Mapping> {
     let piece = |at| PhysVec::new(PhysAddr::from_u64(black_box(at)), 64, Origin::LookUp).ok();
     let located = mapper.look_up(&[piece(0x1000)?, piece(0x10_0000)?]).ok()?;
-    let mapping = mapper.map(located, Direction::Both, &Constraints::NONE).ok()?;
-    let told: Vec<u64> = mapping
-        .list()
-        .segments()
-        .iter()
-        .map(|segment| segment.addr)
-        .collect();
-    mapper.unmap(mapping).ok()?;
-    (told == [0x1000, 0x1010_0000]).then_some(())
+    mapper.map(located, Direction::Both, &Constraints::NONE).ok()
 }
 
 /// Everybody reaches everybody on the bus.

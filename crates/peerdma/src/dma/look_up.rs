@@ -2,6 +2,7 @@
 
 use super::mapping::Piece;
 use super::sync::Locks;
+use super::view::View;
 use super::{Located, LookUpError, MapError, Mapper};
 use crate::addr::{Address, Origin, PhysAddr, PhysVec};
 use alloc::vec::Vec;
@@ -17,8 +18,33 @@ impl<L: Locks> Mapper<L> {
         }
         self.catch_up();
         let mut pieces = self.spare_pieces.pop().unwrap_or_default();
+        pieces.reserve(vector.len());
+        let mut place = self.hints[0];
+        let mut entry = self.view.entries.get(place as usize);
         for (index, piece) in vector.iter().enumerate() {
-            if let Err(error) = self.locate(*piece, index, &mut pieces) {
+            let (addr, last) = (piece.addr().to_u64(), piece.last().to_u64());
+            if !entry.is_some_and(|entry| entry.holds(addr)) {
+                if let Some(found) = self.view.find(addr, &mut self.hints) {
+                    place = found;
+                }
+                entry = self.view.entries.get(place as usize);
+            }
+            // Most pieces lie in one entry.
+            if let Some(entry) = entry
+                && entry.holds(addr)
+                && last <= entry.last
+                && (entry.provider.is_none() || piece.origin() == Origin::LookUp)
+            {
+                pieces.push(Piece {
+                    addr,
+                    len: piece.len_bytes(),
+                    entry: place,
+                    region: entry.region,
+                    index: short(index),
+                });
+                continue;
+            }
+            if let Err(error) = self.view.locate(*piece, index, &mut self.hints, &mut pieces) {
                 self.recycle(pieces);
                 return Err(error);
             }
@@ -38,7 +64,9 @@ impl<L: Locks> Mapper<L> {
             let before = moved.len();
             let vector = PhysVec::new(PhysAddr::from_u64(piece.addr), piece.len, Origin::LookUp);
             let vector = vector.map_err(|_| MapError::Stale)?;
-            (self.locate(vector, piece.index as usize, &mut moved)).map_err(|_| MapError::Stale)?;
+            let index = piece.index as usize;
+            let located = self.view.locate(vector, index, &mut self.hints, &mut moved);
+            located.map_err(|_| MapError::Stale)?;
             let mut new = moved.iter().skip(before);
             if new.any(|new| new.region != piece.region) {
                 return Err(MapError::Stale);
@@ -48,19 +76,25 @@ impl<L: Locks> Mapper<L> {
         self.recycle(moved);
         Ok(())
     }
+}
 
+impl View {
     /// Adds a piece, cut where entries end.
-    #[inline]
-    fn locate(&mut self, piece: PhysVec, index: usize, into: &mut Vec<Piece>) -> Result<(), LookUpError> {
+    #[cold]
+    fn locate(
+        &self,
+        piece: PhysVec,
+        index: usize,
+        hints: &mut [u32; 2],
+        into: &mut Vec<Piece>,
+    ) -> Result<(), LookUpError> {
         let (mut addr, last) = (piece.addr().to_u64(), piece.last().to_u64());
-        let short = u32::try_from(index).unwrap_or(u32::MAX);
         let mut before = None;
         loop {
             let at = PhysAddr::from_u64(addr);
-            let place = self.view.find(addr, self.hint);
+            let place = self.find(addr, hints);
             let place = place.ok_or(LookUpError::Hole { index, at })?;
-            self.hint = place;
-            let Some(entry) = self.view.entries.get(place as usize) else {
+            let Some(entry) = self.entries.get(place as usize) else {
                 return Err(LookUpError::Hole { index, at });
             };
             if before.is_some_and(|before| before != entry.provider) {
@@ -78,7 +112,7 @@ impl<L: Locks> Mapper<L> {
                 len: (end - addr + 1) as u32,
                 entry: place,
                 region: entry.region,
-                index: short,
+                index: short(index),
             });
             if end == last {
                 return Ok(());
@@ -86,4 +120,8 @@ impl<L: Locks> Mapper<L> {
             addr = end + 1;
         }
     }
+}
+
+fn short(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }

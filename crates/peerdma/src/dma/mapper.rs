@@ -12,7 +12,7 @@
 //! comes to the lock, once for the whole vector ([`super::request`]).
 
 use super::mapping::{Parts, Piece};
-use super::shape::{Run, Shape};
+use super::shape::Shape;
 use super::sync::Locks;
 use super::uses::{Use, Uses};
 use super::view::{View, Way};
@@ -30,8 +30,8 @@ pub struct Mapper<L: Locks> {
     pub(super) id: usize,
     pub(super) view: View,
     pub(super) uses: Arc<Uses>,
-    /// The entry that held the last piece.
-    pub(super) hint: u32,
+    /// The entries that held the last pieces, the last first.
+    pub(super) hints: [u32; 2],
     pub(super) spare_pieces: Vec<Vec<Piece>>,
     #[expect(
         clippy::vec_box,
@@ -45,6 +45,14 @@ const SPARE: usize = 4096;
 /// How often others may change the space while one request is mapped.
 const TRIES: usize = 64;
 
+/// Does a request need the lock?
+enum Readiness {
+    /// No: its list is made.
+    Ready,
+    /// Yes: some piece of it must be mapped first.
+    ByRequest,
+}
+
 impl<L: Locks> Mapper<L> {
     pub(super) fn new(ioas: Arc<Ioas<L>>, id: usize, view: View, uses: Arc<Uses>) -> Self {
         Self {
@@ -52,7 +60,7 @@ impl<L: Locks> Mapper<L> {
             id,
             view,
             uses,
-            hint: 0,
+            hints: [0; 2],
             spare_pieces: Vec::new(),
             spare_parts: Vec::new(),
         }
@@ -214,8 +222,8 @@ impl<L: Locks> Mapper<L> {
                 continue;
             }
             let result = match self.shape(pieces, direction, constraints, parts) {
-                Ok(Way::Ready { .. }) => Ok(Some(())),
-                Ok(_) => self.map_by_request(pieces, direction, constraints, parts),
+                Ok(Readiness::Ready) => Ok(Some(())),
+                Ok(Readiness::ByRequest) => self.map_by_request(pieces, direction, constraints, parts),
                 Err(error) => Err(error),
             };
             match result {
@@ -231,7 +239,7 @@ impl<L: Locks> Mapper<L> {
         Err(MapError::Stale)
     }
 
-    /// The list, where all is ready; gives another way where some piece has one.
+    /// The list, where all is ready.
     #[inline]
     fn shape(
         &self,
@@ -239,34 +247,25 @@ impl<L: Locks> Mapper<L> {
         direction: Direction,
         constraints: &Constraints,
         parts: &mut Parts,
-    ) -> Result<Way, MapError> {
+    ) -> Result<Readiness, MapError> {
         let mut shape = Shape::new(&mut parts.list, constraints, self.view.issued_mask)?;
-        let mut last = None;
-        for piece in pieces {
-            let entry = self
-                .view
-                .entries
-                .get(piece.entry as usize)
-                .ok_or(MapError::Stale)?;
-            let way = entry.way(direction);
-            let (delta, reached) = match way {
-                Way::Ready { delta, reached } => (delta, reached),
-                Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, piece.addr)),
-                Way::ByRequest | Way::Held { .. } => return Ok(way),
-            };
-            parts.is_forced |= reached.is_forced;
-            shape.push(Run {
-                addr: piece.addr.wrapping_add(delta),
-                len_bytes: piece.len.into(),
-                space: reached.space,
-                kind: reached.kind,
-                region: piece.region,
-                index: piece.index,
-            })?;
-            last = Some(way);
+        let mut is_forced = false;
+        for group in pieces.chunk_by(|piece, next| piece.entry == next.entry) {
+            let first = group.first().ok_or(MapError::Stale)?;
+            let entry = self.view.entries.get(first.entry as usize);
+            let entry = entry.ok_or(MapError::Stale)?;
+            match *entry.way(direction) {
+                Way::Ready { delta, reached } => {
+                    is_forced |= reached.is_forced;
+                    shape.push_all(group, delta, reached)?;
+                }
+                Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, first.addr)),
+                Way::ByRequest | Way::Held { .. } => return Ok(Readiness::ByRequest),
+            }
         }
         shape.finish()?;
-        last.ok_or(MapError::Stale)
+        parts.is_forced = is_forced;
+        Ok(Readiness::Ready)
     }
 
     /// Counts a use of each region that begins.

@@ -43,7 +43,7 @@ impl<L: Locks> Mapper<L> {
                 let Some(entry) = view.entries.get(piece.entry as usize) else {
                     return Err(MapError::Stale);
                 };
-                let Way::Held { hold, .. } = entry.way(direction) else {
+                let Way::Held { hold, .. } = *entry.way(direction) else {
                     continue;
                 };
                 if deltas.iter().any(|(region, _)| *region == piece.region) {
@@ -76,7 +76,7 @@ impl<L: Locks> Mapper<L> {
                 .entries
                 .get(piece.entry as usize)
                 .ok_or(MapError::Stale)?;
-            match entry.way(direction) {
+            match *entry.way(direction) {
                 Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, piece.addr)),
                 Way::Ready { .. } | Way::Held { .. } => {
                     is_joined = false;
@@ -130,7 +130,7 @@ impl<L: Locks> Mapper<L> {
                 .entries
                 .get(piece.entry as usize)
                 .ok_or(MapError::Stale)?;
-            let (delta, space, kind, is_forced) = match entry.way(direction) {
+            let (delta, space, kind, is_forced) = match *entry.way(direction) {
                 Way::Ready { delta, reached } => (delta, reached.space, reached.kind, reached.is_forced),
                 Way::Held { reached, .. } => {
                     let delta = deltas.iter().find(|(region, _)| *region == piece.region);

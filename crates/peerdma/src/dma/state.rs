@@ -152,6 +152,7 @@ impl<L: Locks> State<L> {
             survey.region(place, region, state, &mut entries);
         }
         Some(View {
+            lasts: entries.iter().map(|entry| entry.last).collect(),
             entries,
             map: self.map.clone(),
             generation,

@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 pub(super) struct View {
     /// By address.
     pub(super) entries: Vec<Entry>,
+    /// The last address of each: close together, for the search.
+    pub(super) lasts: Vec<u64>,
     pub(super) map: Arc<MemoryMap>,
     pub(super) generation: usize,
     pub(super) map_version: usize,
@@ -99,11 +101,16 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn way(&self, direction: Direction) -> Way {
+    pub(super) fn holds(&self, addr: u64) -> bool {
+        self.first <= addr && addr <= self.last
+    }
+
+    #[inline]
+    pub(super) fn way(&self, direction: Direction) -> &Way {
         match direction {
-            Direction::DeviceReads => self.reads,
-            Direction::DeviceWrites => self.writes,
-            Direction::Both => self.both,
+            Direction::DeviceReads => &self.reads,
+            Direction::DeviceWrites => &self.writes,
+            Direction::Both => &self.both,
         }
     }
 
@@ -181,16 +188,25 @@ impl Reached {
 }
 
 impl View {
-    /// The place of the entry that holds an address; `hint` is tried first.
+    /// The place of the entry that holds an address. It is sought first where the last ones were found: requests go on in the region where
+    /// they were, or turn between two.
     #[inline]
-    pub(super) fn find(&self, addr: u64, hint: u32) -> Option<u32> {
-        if let Some(entry) = self.entries.get(hint as usize)
-            && entry.first <= addr
-            && addr <= entry.last
-        {
-            return Some(hint);
+    pub(super) fn find(&self, addr: u64, hints: &mut [u32; 2]) -> Option<u32> {
+        let [last, before] = *hints;
+        let holds = |place: u32| (self.entries.get(place as usize)).is_some_and(|entry| entry.holds(addr));
+        if holds(last) {
+            return Some(last);
         }
-        let place = self.entries.partition_point(|entry| entry.last < addr);
+        let place = match holds(before) {
+            true => before,
+            false => self.search(addr)?,
+        };
+        *hints = [place, last];
+        Some(place)
+    }
+
+    fn search(&self, addr: u64) -> Option<u32> {
+        let place = self.lasts.partition_point(|last| *last < addr);
         self.entries.get(place).filter(|entry| entry.first <= addr)?;
         u32::try_from(place).ok()
     }
