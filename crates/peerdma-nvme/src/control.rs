@@ -242,13 +242,12 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
         }
     }
 
-    /// May one more Abort be sent?
-    pub(crate) fn takes_abort(&self) -> Abortable {
-        let aborts = usize::from(self.aborts);
-        match &self.admin {
-            Some(admin) if admin.left() < aborts => Abortable::Yes,
-            _ => Abortable::NotNow,
-        }
+    /// Begins an Abort; nothing where as many as the controller takes, or as leave room for other commands, are under way.
+    pub(crate) fn abort(&mut self, command: Command, now_ns: u64) -> Option<CommandId> {
+        const MOST: u16 = 16;
+        let most = usize::from(self.aborts.min(MOST));
+        self.admin.as_ref().filter(|admin| admin.left() < most)?;
+        self.ask(command, Asker::Left, now_ns)
     }
 
     fn begin(&mut self, command: Command, asker: Asker, now_ns: u64) -> Option<CommandId> {
@@ -396,12 +395,4 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             }
         }
     }
-}
-
-/// Can a command be aborted?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Abortable {
-    Yes,
-    /// As many aborts as it takes are under way.
-    NotNow,
 }

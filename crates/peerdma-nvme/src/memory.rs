@@ -198,7 +198,16 @@ impl SharedMemory {
     /// # Errors
     /// [`Cause::StillMapped`]: it stays allocated, since the device still reaches it.
     pub(crate) fn release<H: Host, L: Locks>(self, host: &H, mapper: &mut Mapper<L>) -> Result<(), Cause> {
-        mapper.unmap(self.mapping).map_err(|_| Cause::StillMapped)?;
+        const TRIES: usize = 3;
+        let mut mapping = self.mapping;
+        let mut tries = 0;
+        while let Err(error) = mapper.unmap(mapping) {
+            mapping = error.mapping;
+            tries += 1;
+            if tries == TRIES {
+                return Err(Cause::StillMapped);
+            }
+        }
         if self.view == View::Ram {
             host.free(self.at);
         }

@@ -46,7 +46,7 @@ pub struct QueueOptions {
     pub depth: u16,
     /// The most bytes of one command; cut to what the controller takes.
     pub max_transfer_bytes: u32,
-    /// The most segments of one command where the controller takes SGLs.
+    /// The most segments of one command where the controller takes SGLs; at least as many as there are pages in the largest command.
     pub max_segments: u32,
     /// Which data pointers are used.
     pub forms: Forms,

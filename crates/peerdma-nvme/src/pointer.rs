@@ -91,6 +91,8 @@ pub enum PointerError {
     },
     /// The list memory of a command does not hold the list.
     ListFull,
+    /// No controller has pages of so many bytes.
+    PageBytes(u64),
 }
 
 impl PointerError {
@@ -103,6 +105,7 @@ impl PointerError {
                 "one piece ends, or the next begins, inside a page, and its lists hold whole pages"
             }
             Self::Wraps { .. } => "a piece ends past the last address",
+            Self::PageBytes(_) => "no controller has pages of that size",
             Self::ListFull => "they do not fit a command's list",
         }
     }
@@ -128,6 +131,9 @@ pub fn build(
 ) -> Result<Built, PointerError> {
     if segments.is_empty() {
         return Err(PointerError::Empty);
+    }
+    if !page_bytes.is_power_of_two() || page_bytes < 4096 {
+        return Err(PointerError::PageBytes(page_bytes));
     }
     match forms {
         Forms::Prp => prp::build(segments, page_bytes, area),

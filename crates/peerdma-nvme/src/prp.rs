@@ -39,7 +39,7 @@ pub(crate) fn build(
         Ok(())
     };
     for page in pages {
-        let ends_page = at % page_bytes == page_bytes - ENTRY_BYTES;
+        let ends_page = at & (page_bytes - 1) == page_bytes - ENTRY_BYTES;
         if ends_page && left > 1 {
             at = at.checked_add(ENTRY_BYTES).ok_or(PointerError::ListFull)?;
             put(at)?;
@@ -57,6 +57,7 @@ pub(crate) fn build(
 /// [`PointerError`] but for [`PointerError::ListFull`]
 pub(crate) fn entries(segments: &[DmaSegment], page_bytes: u64) -> Result<u64, PointerError> {
     let within = page_bytes - 1;
+    let page_log2 = page_bytes.trailing_zeros();
     let mut count = 0_u64;
     for (index, segment) in segments.iter().enumerate() {
         let last = segment
@@ -73,7 +74,7 @@ pub(crate) fn entries(segments: &[DmaSegment], page_bytes: u64) -> Result<u64, P
         if index + 1 < segments.len() && last & within != within {
             return Err(PointerError::Gap { segment: index + 1 });
         }
-        count += last / page_bytes - segment.addr / page_bytes + 1;
+        count += (last >> page_log2) - (segment.addr >> page_log2) + 1;
     }
     Ok(count)
 }
@@ -98,11 +99,12 @@ pub(crate) fn most_list_bytes(entries: u64, page_bytes: u64) -> u64 {
 
 /// What the entries say: where the data begins, and every page after that.
 fn pages(segments: &[DmaSegment], page_bytes: u64) -> impl Iterator<Item = u64> + '_ {
+    let page_log2 = page_bytes.trailing_zeros();
     segments.iter().flat_map(move |segment| {
         let last = segment
             .addr
             .saturating_add(u64::from(segment.len_bytes.saturating_sub(1)));
-        let (from, to) = (segment.addr / page_bytes, last / page_bytes);
-        (from..=to).map(move |page| (page * page_bytes).max(segment.addr))
+        let (from, to) = (segment.addr >> page_log2, last >> page_log2);
+        (from..=to).map(move |page| (page << page_log2).max(segment.addr))
     })
 }

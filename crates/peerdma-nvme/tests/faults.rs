@@ -4,13 +4,14 @@
 mod support;
 
 use peerdma::addr::{Address, PhysAddr};
-use peerdma::block::{CommandError, Data, Done, Operation, Volume, VolumeError};
+use peerdma::block::{CommandError, Data, Done, Operation, SubmitError, Volume, VolumeError};
 use peerdma::device::Host;
 use peerdma::dma::{Constraints, Direction};
 use peerdma_nvme::{Cause, Options, QueueOptions, QueuePlace};
 use peerdma_sim::host::Step;
 use peerdma_sim::machine::{Fate, Fault, FaultPlan, Turn};
 use peerdma_sim::time::Time;
+use proptest::prelude::*;
 use support::{Disk, Rig, bio, drain, flush, pattern, piece, run};
 
 const BYTES: u64 = 64 << 10;
@@ -164,28 +165,33 @@ fn every_allocation_and_mapping_that_fails_leaves_all_as_it_was() {
 
 #[test]
 fn what_the_iommu_does_not_unmap_is_not_handed_back_before_it_does() {
-    let mut kept = 0;
-    for nth in 1..12 {
+    let mut more = 0;
+    for nth in 1..20 {
+        // Its IOMMU translates, and RAM that nobody registered is mapped by each call.
         let rig = Rig::new("two-sockets.toml");
         let ram = rig.ram(BYTES);
         let controller = rig.open("nvme0");
         let mut disk = rig.disk(&controller, &QueueOptions::default());
+        let before = rig.computer.attempts(Step::Unmap);
         rig.computer.refuse(Step::Unmap, nth);
-        for round in 0..6 {
+        let rounds = 6;
+        for round in 0..rounds {
             let next = write(ram, round, &disk);
-            let done = run(&rig, &mut disk, next);
-            assert_eq!(done.result, Ok(()));
+            let mappings = rig.computer.state().mappings().to_vec();
+            assert_eq!(run(&rig, &mut disk, next).result, Ok(()));
+            assert_eq!(
+                rig.computer.state().mappings(),
+                mappings,
+                "what is back is unmapped"
+            );
         }
-        kept += usize::from(rig.computer.attempts(Step::Unmap) > 6);
-        let _ = disk.close(&mut |_| ());
-        let _ = controller.close();
+        more += rig.computer.attempts(Step::Unmap) - before - rounds;
+        disk.close(&mut |_| ()).unwrap();
+        controller.close().unwrap();
         rig.computer.free(ram);
+        rig.assert_clean();
     }
-    let translated = !Rig::new("two-sockets.toml")
-        .computer
-        .iommu_mode()
-        .eq(&peerdma::snapshot::IommuMode::Off);
-    assert!(kept > 0 || !translated);
+    assert_eq!(more, 6, "each that was refused was tried again");
 }
 
 #[test]
@@ -396,4 +402,132 @@ fn queues_and_lists_go_only_where_the_controller_takes_them() {
     assert_eq!(error.is_ok(), a.buffer().unwrap().abilities.completion_queues());
     drop((error, a, b));
     rig.assert_clean();
+}
+
+#[test]
+fn a_reset_for_one_queue_fails_what_the_others_have_under_way_and_they_go_on() {
+    let rig = Rig::new("two-ssds.toml");
+    let controller = rig.open("nvme0");
+    let mut calm = rig.disk(&controller, &QueueOptions::default());
+    let mut hasty = rig.disk(&controller, &impatient(400));
+    let ram = rig.ram(BYTES);
+    let (mut reset, mut good) = (0, 0);
+    for round in 0..40_u64 {
+        for disk in [&mut calm, &mut hasty] {
+            let next = write(ram, round * 256, disk);
+            if let Err(rejected) = disk.submit(next) {
+                assert_eq!(rejected.why, SubmitError::QueueFull);
+            }
+        }
+        let mut polls = 0;
+        while calm.under_way() + hasty.under_way() > 0 {
+            hasty.poll(&mut |_| ()).unwrap();
+            let ended = calm.poll(&mut |done| match done.result {
+                Ok(()) => good += 1,
+                Err(CommandError::Reset) => reset += 1,
+                Err(other) => panic!("{other}"),
+            });
+            ended.unwrap();
+            rig.computer.relax();
+            polls += 1;
+            assert!(polls < 1_000_000, "it hangs");
+        }
+    }
+    assert!(reset > 0, "{good} good, {reset} reset");
+    hasty.close(&mut |_| ()).unwrap();
+    let mut polls = 0;
+    while calm.submit(flush()).is_err() {
+        calm.poll(&mut |_| ()).unwrap();
+        rig.computer.relax();
+        polls += 1;
+        assert!(polls < 1_000_000, "it hangs");
+    }
+    assert_eq!(drain(&rig, &mut calm)[0].result, Ok(()));
+    calm.close(&mut |_| ()).unwrap();
+    controller.close().unwrap();
+    rig.computer.free(ram);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_controller_that_never_gets_anything_done_is_given_up() {
+    let rig = Rig::new("two-ssds.toml");
+    let controller = rig.open("nvme0");
+    let mut disk = rig.disk(&controller, &impatient(1));
+    let ram = rig.ram(BYTES);
+    let mut failure = None;
+    for _ in 0..100_000 {
+        let _ = disk.submit(write(ram, 0, &disk));
+        if let Err(why) = disk.poll(&mut |done| assert!(done.result.is_err())) {
+            failure = Some(why);
+            break;
+        }
+        rig.computer.relax();
+    }
+    assert!(matches!(failure, Some(VolumeError::Dead(_))), "{failure:?}");
+    assert_eq!(disk.under_way(), 0);
+    let error = rig.try_disk(&controller, &QueueOptions::default()).unwrap_err();
+    assert!(matches!(error.cause, Cause::Dead(_)), "{error}");
+    drop((disk, controller));
+    rig.computer.free(ram);
+    rig.assert_clean();
+}
+
+/// Something that a device might write to a completion queue, or somebody in its name.
+#[derive(Debug, Clone, Copy)]
+struct Forgery {
+    /// After how many polls.
+    polls: u8,
+    /// Which dword of the ring.
+    dword: u64,
+    value: u32,
+}
+
+fn forgery() -> impl Strategy<Value = Forgery> {
+    // Identifiers, phases and heads that nearly fit hurt most.
+    let value = prop_oneof![
+        any::<u32>(),
+        (0_u32..16, 0_u32..2).prop_map(|(id, phase)| id | phase << 16)
+    ];
+    (any::<u8>(), 0_u64..36, value).prop_map(|(polls, dword, value)| Forgery {
+        polls: polls % 16,
+        dword,
+        value,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_a_completion_queue_each_command_ends_once(
+        forgeries in proptest::collection::vec(forgery(), 1..12),
+    ) {
+        let rig = Rig::new("two-ssds.toml");
+        let (a, b) = (rig.open("nvme0"), rig.open("nvme1"));
+        let at = rig.buffer_region("nvme1").span.first();
+        let options = QueueOptions {
+            completions: QueuePlace::Memory(at),
+            ..impatient(100_000)
+        };
+        let mut disk = rig.disk(&a, &options);
+        let ram = rig.ram(BYTES);
+        let (mut begun, mut ended) = (0, 0);
+        for forgery in forgeries {
+            for lba in 0..4 {
+                begun += usize::from(disk.submit(write(ram, lba * 256, &disk)).is_ok());
+            }
+            for _ in 0..forgery.polls {
+                let _ = disk.poll(&mut |_| ended += 1);
+                rig.computer.relax();
+            }
+            let place = at.checked_add(forgery.dword * 4).unwrap();
+            rig.computer.store_bar(place, 4, forgery.value.into()).unwrap();
+        }
+        ended += drain(&rig, &mut disk).len();
+        prop_assert_eq!(begun, ended);
+        drop((disk, a, b));
+        rig.computer.free(ram);
+        rig.assert_clean();
+    }
 }

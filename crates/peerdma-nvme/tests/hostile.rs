@@ -3,10 +3,10 @@
 use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::block::{Bio, Data, Operation, Volume};
 use peerdma::device::{BusMaster, DeviceError, Function, Host, Mmio, Presence};
-use peerdma::dma::{Initiator, Ioas, PeerRoute, Refused, Routes, SingleThread, Translation};
+use peerdma::dma::{Initiator, Ioas, PeerRoute, Refused, Routes, SingleThread, Threads, Translation};
 use peerdma::memory::MemoryMap;
 use peerdma::route::{Access, TlpClass};
-use peerdma_nvme::{Controller, Options, QueueOptions};
+use peerdma_nvme::{Controller, Options, Queue, QueueOptions};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -327,10 +327,23 @@ fn a_controller_that_behaves_is_opened() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_answers_end_in_a_volume_or_a_typed_error(seed in any::<u64>(), good in 0_u64..17) {
         use_it(seed, good);
     }
+}
+
+/// With locks of the standard library a controller and its volumes can be handed to other threads, if what they drive can be.
+#[allow(dead_code, reason = "it is only compiled")]
+fn controllers_and_volumes_can_be_sent<F, H>(one: Controller<F, H, Threads>, two: Queue<F, H, Threads>)
+where
+    F: Function + Send,
+    F::Mmio: Send,
+    H: Host + Clone + Send,
+{
+    fn is_send<T: Send>(_: T) {}
+    is_send(one);
+    is_send(two);
 }

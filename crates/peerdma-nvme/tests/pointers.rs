@@ -100,7 +100,7 @@ impl Walker<'_> {
         while rest > 0 {
             let entry = self.qword(at);
             assert_eq!(entry % page_bytes, 0);
-            if (at + 8) % page_bytes == 0 && rest > page_bytes {
+            if (at + 8).is_multiple_of(page_bytes) && rest > page_bytes {
                 at = entry;
                 continue;
             }
@@ -196,6 +196,18 @@ fn what_no_list_can_say_is_refused() {
         PointerError::ListFull
     );
     assert_eq!(refused(&[segment(0, 16); 5], Forms::Sgl), PointerError::ListFull);
+    assert_eq!(
+        build(
+            &gap,
+            1000,
+            Forms::Prp,
+            ListArea {
+                bytes: &mut [],
+                address: 0
+            }
+        ),
+        Err(PointerError::PageBytes(1000))
+    );
     // With a choice, gaps are no hindrance.
     check(&gap, 4096, Forms::Shorter, &mut list, LIST_AT);
 }
@@ -232,7 +244,7 @@ fn scattered() -> impl Strategy<Value = Vec<DmaSegment>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn page_lists_lead_to_every_byte_in_order(

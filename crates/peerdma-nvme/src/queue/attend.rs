@@ -7,7 +7,7 @@
 use super::{Abort, Busy, Fault, For, Progress, Queue, Ring, Stage, failure_of};
 use crate::admin::{Asker, End};
 use crate::command::{Command, NewQueue};
-use crate::control::{Abortable, Control, Ended, Standing, Why};
+use crate::control::{Control, Ended, Standing, Why};
 use crate::error::Cause;
 use crate::slots::CommandId;
 use core::sync::atomic::Ordering;
@@ -45,12 +45,16 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
     }
 
     fn attend_once(&mut self, now_ns: u64, done: &mut dyn FnMut(Done)) {
+        self.let_go(done);
         if matches!(self.stage, Stage::Gone | Stage::Stuck) {
             return;
         }
         let progress = core::mem::replace(&mut self.progress, Progress::None);
         let fault = self.fault;
-        let reset_begins = fault.is_some() && self.has_rings() && self.stage != Stage::Resetting;
+        // What went wrong before the controller was stopped is no reason to stop it again.
+        let is_stale = self.shared.generation.load(Ordering::Acquire) != self.generation;
+        let begins = self.has_rings() && self.stage != Stage::Resetting && !is_stale;
+        let reset_begins = fault.is_some() && begins;
         let standing = self.with(|control| {
             if progress == Progress::Some {
                 control.progressed();
@@ -65,7 +69,6 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if reset_begins {
             self.stage = Stage::Resetting;
         }
-        self.let_go(done);
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
@@ -278,10 +281,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         loop {
             let next = self.slots.iter().find_map(wanted);
             let Some((id, reason)) = next else { return };
-            let sent = self.with(|control| match control.takes_abort() {
-                Abortable::Yes => control.ask(Command::abort(queue, id.0), Asker::Left, now_ns),
-                Abortable::NotNow => None,
-            });
+            let sent = self.with(|control| control.abort(Command::abort(queue, id.0), now_ns));
             let (Some(_), Some(busy)) = (sent, self.slots.get_mut(id)) else {
                 return;
             };

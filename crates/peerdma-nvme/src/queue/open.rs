@@ -24,6 +24,8 @@ use peerdma::dma::{Constraints, Direction, Locks, Mapper, MemoryKind};
 
 /// The most blocks of one command (NLB has 16 bits).
 const MOST_BLOCKS: u64 = 1 << 16;
+/// The most descriptors of one list: what the driver offers for reasons of its own.
+const MOST_SEGMENTS: u32 = 1 << 16;
 /// List memories begin at multiples of this.
 const LIST_ALIGN_BYTES: u64 = 64;
 /// Without a limit of the controller's own, one command moves at most so much.
@@ -164,11 +166,10 @@ fn sizes(
     let prp_bytes = prp::most_list_bytes(most_pages, page_bytes);
     let most_segments = match forms {
         Forms::Prp => u32::try_from(most_pages).unwrap_or(u32::MAX),
-        // A segment has at least a byte, so that more are never needed.
-        Forms::Sgl | Forms::Shorter => options
-            .max_segments
-            .clamp(1, max_transfer_bytes as u32)
-            .min(1 << 16),
+        Forms::Sgl | Forms::Shorter => u32::try_from(most_pages)
+            .unwrap_or(u32::MAX)
+            .max(options.max_segments)
+            .min(MOST_SEGMENTS),
     };
     let sgl_bytes = sgl::list_bytes(most_segments as usize);
     let list_bytes = match forms {

@@ -167,7 +167,7 @@ pub(crate) fn drain(rig: &Rig, disk: &mut Disk) -> Vec<Done> {
 
 /// Does one operation.
 pub(crate) fn run(rig: &Rig, disk: &mut Disk, bio: Bio) -> Done {
-    disk.submit(bio).unwrap();
+    assert_eq!(disk.submit(bio).map_err(|rejected| rejected.why).err(), None);
     let mut ended = drain(rig, disk);
     assert_eq!(ended.len(), 1);
     ended.remove(0)
