@@ -247,3 +247,116 @@ fn what_the_device_cannot_issue_is_refused() {
     let error = one(&machine, &[piece(0x10_0000, 16)], Direction::Both).unwrap_err();
     assert!(matches!(error, MapError::BeyondMask { mask: 0xf_ffff, .. }));
 }
+
+#[test]
+fn two_bars_that_touch_are_never_one_segment_and_two_regions_of_ram_are() {
+    let (map, _) = MemoryMap::new().with_ram(phys(0x10_0000, 0x1f_ffff)).unwrap();
+    let (map, _) = map.with_ram(phys(0x20_0000, 0x2f_ffff)).unwrap();
+    let (map, _) = map.with_bar(phys(0x100_0000, 0x10f_ffff), bar(2, 0, 0)).unwrap();
+    let (map, _) = map.with_bar(phys(0x110_0000, 0x11f_ffff), bar(2, 2, 0)).unwrap();
+    let machine = direct(map, &[], routes(&ON_BUS), 0);
+    let lens = |vector: &[PhysVec]| -> Vec<u32> {
+        let segments = one(&machine, vector, Direction::Both).unwrap();
+        segments.iter().map(|segment| segment.len_bytes).collect()
+    };
+    assert_eq!(
+        lens(&[piece(0x10f_f000, 0x1000), piece(0x110_0000, 0x1000)]),
+        [0x1000, 0x1000]
+    );
+    assert_eq!(
+        lens(&[piece(0x10f_f000, 0x800), piece(0x10f_f800, 0x800)]),
+        [0x1000]
+    );
+    assert_eq!(
+        lens(&[piece(0x1f_f000, 0x2000), piece(0x20_1000, 0x1000)]),
+        [0x3000]
+    );
+    // Through the host bridge RAM and a BAR may have neighbouring addresses: still two kinds.
+    let (map, _) = MemoryMap::new().with_ram(phys(0xff_0000, 0xff_ffff)).unwrap();
+    let (map, _) = map
+        .with_bar(phys(0x100_0000, 0x10f_ffff), bar(2, 0, 0x1000_0000))
+        .unwrap();
+    let through = (Access::Write, MapType::ThruHostBridge, Form::HostAddress);
+    let machine = direct(map, &[], routes(&[through]), 0);
+    let vector = [piece(0xff_f000, 0x1000), piece(0x100_0000, 0x1000)];
+    assert_eq!(one(&machine, &vector, Direction::DeviceWrites).unwrap().len(), 2);
+}
+
+#[test]
+fn a_peer_whose_host_address_lies_in_a_window_is_refused_unless_it_is_its_bus_address() {
+    let through = (Access::Write, MapType::ThruHostBridge, Form::HostAddress);
+    let window = [(0x100_0000, 0x1ff_ffff)];
+    let machine = direct(map(), &window, routes(&[through]), 0);
+    let error = one(&machine, &[piece(0x100_0000, 16)], Direction::DeviceWrites).unwrap_err();
+    assert_eq!(error, MapError::AddressMeansTwoThings { addr: 0x100_0000 });
+    let (same, _) = MemoryMap::new()
+        .with_bar(phys(0x100_0000, 0x10f_ffff), bar(2, 0, 0))
+        .unwrap();
+    let machine = direct(same, &window, routes(&[through]), 0);
+    assert!(one(&machine, &[piece(0x100_0000, 16)], Direction::DeviceWrites).is_ok());
+}
+
+#[test]
+fn no_address_of_a_bar_is_given_to_something_else_whoever_reaches_it() {
+    // Its bus addresses are the first that could be given.
+    let (map, _) = MemoryMap::new().with_ram(phys(0x10_0000, 0x1f_ffff)).unwrap();
+    let to_page_one = 0x1000u64.wrapping_sub(0x100_0000);
+    let (map, _) = map
+        .with_bar(phys(0x100_0000, 0x100_ffff), bar(2, 0, to_page_one))
+        .unwrap();
+    let aperture = [iova(0, 0xffff_ffff)].to_vec();
+    let machine = Machine::new(
+        map,
+        true,
+        Vec::new(),
+        aperture,
+        [initiator(0)].to_vec(),
+        Table::default(),
+    );
+    let segments = one(&machine, &[piece(0x10_0000, 0x1000)], Direction::Both).unwrap();
+    assert!(segments[0].addr > 0x1_0fff);
+}
+
+#[test]
+fn a_request_gives_the_rights_of_its_direction_and_no_more() {
+    let aperture = [iova(0, 0xffff_ffff)].to_vec();
+    let machine = Machine::new(
+        map(),
+        true,
+        Vec::new(),
+        aperture,
+        [initiator(0)].to_vec(),
+        Table::default(),
+    );
+    let mut mapper = machine.ioas.mapper(bdf(0)).unwrap();
+    for direction in [Direction::DeviceReads, Direction::DeviceWrites, Direction::Both] {
+        let located = mapper.look_up(&[piece(0x10_0010, 0x1000)]).unwrap();
+        let mapping = mapper.map(located, direction, &Constraints::NONE).unwrap();
+        let pages = machine.tables.borrow().pages.clone();
+        assert_eq!(pages.len(), 2);
+        let (rights, target) = (direction.rights(), crate::iommu::Target::Ram);
+        assert!(
+            pages
+                .values()
+                .all(|(_, given, to)| (*given, *to) == (rights, target))
+        );
+        mapper.unmap(mapping).unwrap();
+    }
+}
+
+#[test]
+fn a_peer_used_by_its_bus_address_is_translated_at_the_same_address() {
+    let aperture = [iova(0, 0xffff_ffff)].to_vec();
+    let issuers = [initiator(0)].to_vec();
+    let machine = Machine::new(map(), true, Vec::new(), aperture, issuers, routes(&ON_BUS));
+    let mut mapper = machine.ioas.mapper(bdf(0)).unwrap();
+    let located = mapper.look_up(&[piece(0x100_0000, 16)]).unwrap();
+    let mapping = mapper.map(located, Direction::Both, &Constraints::NONE).unwrap();
+    let segment = mapping.list().segments()[0];
+    assert_eq!((segment.addr, segment.space), (0x1100_0000, Space::Bus));
+    let leads_to = machine.tables.borrow().pages.get(&0x1100_0000).copied();
+    let (phys, _, target) = leads_to.unwrap();
+    assert_eq!((phys, target), (0x100_0000, crate::iommu::Target::Mmio));
+    mapper.unmap(mapping).unwrap();
+    assert!(machine.tables.borrow().pages.is_empty());
+}
