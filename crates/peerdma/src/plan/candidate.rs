@@ -136,12 +136,14 @@ fn ready(
 fn queue(source: &End, memory: DeviceMemory) -> Result<QueueNeeds, Reason> {
     let of = source.limits.initiator;
     let needs = source.completion_queue.ok_or(Reason::CompletionsInRam { of })?;
-    match memory.cpu {
-        CpuView::None => Err(Reason::Unseen {
-            provider: memory.provider,
-        }),
-        CpuView::Memory | CpuView::Mmio(_) => Ok(needs),
-    }
+    let is_seen = match memory.cpu {
+        CpuView::None => false,
+        CpuView::Memory => true,
+        // Entries are looked at by dwords.
+        CpuView::Mmio(widths) => widths.allow(4),
+    };
+    let provider = memory.provider;
+    is_seen.then_some(needs).ok_or(Reason::Unseen { provider })
 }
 
 fn crossing(

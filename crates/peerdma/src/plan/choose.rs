@@ -15,7 +15,7 @@ const RAM_HUNDREDTHS: u64 = 200;
 /// Chooses how to copy.
 ///
 /// Of the ways that are possible the fastest is taken. Ways that are alike come in this order: internal, store (writes wait for no
-/// answer), load, third-party in the order of the devices given, RAM. A way whose rate is unknown replaces none, and only an order replaces it.
+/// answer), load, third-party in the order of the devices given, RAM; where a rate is unknown, the order alone decides.
 ///
 /// # Errors
 /// [`NoPlan`] with every way and why not.

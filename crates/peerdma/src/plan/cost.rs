@@ -59,7 +59,7 @@ impl Cost {
         }
     }
 
-    /// Is it at least `hundredths` of another's rate, and more than that? Never where either is unknown.
+    /// Is its rate more than `hundredths` of another's? Never where either is unknown.
     pub(super) fn beats(self, other: Self, hundredths: u64) -> bool {
         match (self.bytes_per_second(), other.bytes_per_second()) {
             (Some(own), Some(other)) => u128::from(own) * 100 > u128::from(other) * u128::from(hundredths),

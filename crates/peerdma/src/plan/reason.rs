@@ -59,7 +59,7 @@ pub enum Reason {
         /// Whose.
         of: Bdf,
     },
-    /// The source's completions cannot lie in the memory: the CPU does not see it.
+    /// The source's completions cannot lie in the memory: the CPU does not see it, or not by dwords.
     Unseen {
         /// Whose memory.
         provider: Bdf,
@@ -195,7 +195,7 @@ impl fmt::Display for Reason {
             Self::RamOnly { of } => write!(f, "{of} takes RAM only"),
             Self::Unseen { provider } => write!(
                 f,
-                "arrival cannot be proven: the CPU does not see the memory of {provider}, where the completions would lie"
+                "arrival cannot be proven: the CPU cannot load dwords from the memory of {provider}, where the completions would lie"
             ),
             Self::CompletionsInRam { of } => write!(
                 f,

@@ -172,6 +172,11 @@ impl Fake {
         self
     }
 
+    pub(crate) fn completing_in_ram(mut self) -> Self {
+        self.place = CompletionPlace::Ram;
+        self
+    }
+
     pub(crate) fn owning_bar(mut self) -> Self {
         self.owns_bar = true;
         self

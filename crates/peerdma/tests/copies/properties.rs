@@ -185,3 +185,34 @@ fn a_job_that_the_volumes_cannot_do_is_refused_before_anything_is_moved() {
         Progress::Ended(_)
     ));
 }
+
+#[test]
+fn without_the_proof_a_store_copies_what_has_not_arrived() {
+    // What the engine refuses to believe is so: these volumes do let data arrive late.
+    let job = Job {
+        source_lba: 0,
+        destination_lba: 0,
+        len_bytes: 64 << 10,
+        resume_bytes: 0,
+    };
+    let case = |seed| Case {
+        seed,
+        way: Way::Store,
+        blocks: [512, 512],
+        chunk_bytes: 4096,
+        depth: 4,
+        job,
+    };
+    let goes_wrong = |seed| {
+        let mut rig = Rig::new(&case(seed), None);
+        rig.source = rig.source.completing_in_ram();
+        rig.plan.layout.completion_queue = None;
+        rig.plan.crossings[0].proof = Proof::DeviceOrder;
+        let mut copy = rig.copy(job);
+        rig.run(&mut copy);
+        let before = vec![0; MEDIUM_BYTES as usize];
+        copy.outcome() == Some(Outcome::Whole)
+            && rig.destination.flushed != expected(&case(seed), &rig, &before, job.len_bytes)
+    };
+    assert!((0..20).any(goes_wrong));
+}
