@@ -5,6 +5,9 @@ use peerdma::addr::Bdf;
 use peerdma_sim::machine::{Fate, Fault, Turn};
 use peerdma_sim::time::Time;
 
+/// After so many in a row that changed nothing there are none left.
+const UNCHANGED: u32 = 16;
+
 /// A fault of a device at a time.
 type At = fn(Bdf, Time) -> Fault;
 
@@ -60,14 +63,14 @@ fn a_device_may_break_down_at_any_moment() {
 /// One completion after the other does not arrive as it was sent, until the copy needs no more of them.
 fn each_completion(fate: Fate) {
     within_time(move |log| {
-        let stride = if tries_everything() { 1 } else { 101 };
+        let stride = if tries_everything() { 1 } else { 7 };
         let mut ended = 0;
         for case in cases(&FEW) {
-            let whole_ns = case.switch_on(Vec::new(), 0).run().at_ns;
+            let whole_ns = case.switch_on(vec![one(fate, u64::MAX)], 0).run().at_ns;
             let mut same = 0;
             for nth in (1..).step_by(stride) {
                 ended += u64::from(with_one(case, fate, nth, log, whole_ns, &mut same));
-                if same == 8 {
+                if same == UNCHANGED {
                     break;
                 }
             }
@@ -79,12 +82,7 @@ fn each_completion(fate: Fate) {
 
 /// Gives whether it ended the copy; counts in `same` how many in a row did not change anything.
 fn with_one(case: Case, fate: Fate, nth: u64, log: &super::rig::Log, whole_ns: u64, same: &mut u32) -> bool {
-    let fault = Fault::Completion {
-        from: None,
-        to: None,
-        turn: Turn::Nth(nth),
-        fate,
-    };
+    let fault = one(fate, nth);
     log.begin(&(case, fault));
     let ending = case.switch_on(vec![fault], 0).run();
     *same = match ending.result.is_ok() && ending.at_ns == whole_ns {
@@ -92,6 +90,15 @@ fn with_one(case: Case, fate: Fate, nth: u64, log: &super::rig::Log, whole_ns: u
         false => 0,
     };
     ending.result.is_err()
+}
+
+fn one(fate: Fate, nth: u64) -> Fault {
+    Fault::Completion {
+        from: None,
+        to: None,
+        turn: Turn::Nth(nth),
+        fate,
+    }
 }
 
 #[test]
