@@ -140,6 +140,8 @@ pub(super) fn carry(
             .via
             .filter(|via| !computer.namespaces(*via).is_empty()),
     );
+    // Whoever is an end and the way too is opened once.
+    controllers.sort_unstable();
     controllers.dedup();
     let rig = Rig::new(computer, &judge, &controllers)?;
     poison(&rig, &controllers);
