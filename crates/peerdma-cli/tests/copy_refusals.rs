@@ -23,7 +23,7 @@ impl Disks {
         };
         let bytes = |step: usize| {
             (0..IMAGE_BYTES)
-                .map(|at| (at * step >> 3) as u8)
+                .map(|at| ((at * step) >> 3) as u8)
                 .collect::<Vec<_>>()
         };
         fs::write(disks.path("a.img"), bytes(7)).expect("it is written");
