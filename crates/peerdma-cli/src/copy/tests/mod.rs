@@ -4,7 +4,6 @@
 //! rig        a machine, what is copied on it how, and what must hold afterwards whatever happens
 //! refusals   the host refuses a step: RAM, mapping, unmapping, reset; the first, the second, ... until none is refused
 //! accidents  devices removed, links down, controllers broken down, completions lost or bad, at every moment
-//! revocation memory taken back while it is in use
 //! seeds      no fault; many orders of arrival
 //! ```
 //!
