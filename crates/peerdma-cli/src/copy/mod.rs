@@ -15,6 +15,8 @@ mod progress;
 mod resume;
 mod rig;
 mod text;
+#[cfg(test)]
+mod tests;
 
 use crate::args::CopyArgs;
 use crate::error::{Failure, Problem};

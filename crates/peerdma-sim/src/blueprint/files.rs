@@ -36,7 +36,7 @@ impl Blueprint {
             let source = match files {
                 Files::Refuse => NvmeError::FileNotAllowed { namespace, path },
                 // A path that leads nowhere is told of when it is opened.
-                Files::Open => match std::fs::canonicalize(&path) {
+                Files::Open => match identity(&path) {
                     Ok(real) if taken.contains(&real) => NvmeError::SharedFile { namespace, path },
                     Ok(real) => {
                         taken.insert(real);
@@ -71,4 +71,17 @@ impl Blueprint {
             _ => [].iter_mut(),
         })
     }
+}
+
+/// What is the same for all names of one file, be they links or not.
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// What is the same for all names of one file but hard links.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<std::path::PathBuf> {
+    std::fs::canonicalize(path)
 }
