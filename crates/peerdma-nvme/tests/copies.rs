@@ -41,7 +41,10 @@ fn shipped(name: &str, seed: u64) -> Computer {
         seed: Some(seed),
         ..machine::Options::default()
     };
-    Computer::new(&file::load(&text).unwrap(), options).unwrap()
+    let mut blueprint = file::load(&text).unwrap();
+    // Without it the seed decides nothing.
+    blueprint.nature.jitter_ps = 500_000;
+    Computer::new(&blueprint, options).unwrap()
 }
 
 fn rig(name: &str, seed: u64) -> Rig {
@@ -273,5 +276,78 @@ fn a_forced_route_never_gives_a_false_success() {
         let (outcome, _, check) = rig.copy(&plan);
         assert_ne!(outcome, "whole", "{name}");
         assert_ne!(check, Check::Equal, "{name}");
+    }
+}
+
+/// Takes the memory of the slots away after so many polls. Gives how the copy ended.
+fn take_away(rig: &Rig, plan: &CopyPlan, polls: u32) -> String {
+    let [from, to] = [0, 1].map(|end: usize| rig.ssds[end].bdf());
+    (rig.computer)
+        .fill_namespace(from, 1, 0..LEN, Pattern::Seeded(7))
+        .unwrap();
+    (rig.computer)
+        .fill_namespace(to, 1, 0..LEN, Pattern::Poison(0xee))
+        .unwrap();
+    let place = plan.layout.completion_queue.unwrap().first();
+    let mut source = rig.queue(0, QueuePlace::Memory(place));
+    let mut destination = rig.queue(1, QueuePlace::Ram);
+    let job = Job {
+        source_lba: 0,
+        destination_lba: 0,
+        len_bytes: LEN,
+        resume_bytes: 0,
+    };
+    let region = *rig.space.map_snapshot().find(plan.layout.slots_at).unwrap();
+    let mut copy = Copy::new(plan, job, &source, &destination).unwrap();
+    let mut polled = 0;
+    while let Progress::UnderWay(_) = copy.poll(&mut source, &mut destination) {
+        if polled == polls {
+            rig.space.begin_revoke(region.id);
+            source.abort_uses(region.id);
+            destination.abort_uses(region.id);
+        }
+        polled += 1;
+        assert!(polled < 1_000_000, "it never ends");
+        rig.computer.relax();
+    }
+    assert_eq!(copy.counts().under_way, 0);
+    assert_eq!(copy.counts().lost, 0);
+    let outcome = format!("{:?}", copy.outcome().unwrap());
+    source.close(&mut |_| ()).unwrap();
+    destination.close(&mut |_| ()).unwrap();
+    rig.space.finish_revoke(region.id).unwrap();
+    // Nothing reaches it any more, however long one waits.
+    let peerdma::memory::Memory::Bar(bar) = region.memory else {
+        panic!("{region:?}");
+    };
+    let span = 0..1 << 20;
+    let poison = Pattern::Poison(0x77);
+    (rig.computer)
+        .fill_bar_memory(bar.provider, bar.bar, span.clone(), poison)
+        .unwrap();
+    for _ in 0..1000 {
+        rig.computer.relax();
+    }
+    let mut found = vec![0; 1 << 20];
+    (rig.computer)
+        .read_bar_memory(bar.provider, bar.bar, 0, &mut found)
+        .unwrap();
+    assert!(found.iter().all(|byte| *byte == 0x77), "something was written");
+    outcome
+}
+
+#[test]
+fn memory_that_is_taken_away_in_mid_copy_is_reached_no_more_when_the_revocation_returns() {
+    for name in DIRECT {
+        let mut failed = 0;
+        for polls in [0, 1, 7, 40, 100, 200, 500] {
+            let rig = rig(name, u64::from(polls));
+            let plan = rig.plan(Demands::default());
+            let outcome = take_away(&rig, &plan, polls);
+            let is_whole = outcome == "Whole";
+            assert!(is_whole || outcome.starts_with("Failed"), "{name}: {outcome}");
+            failed += u32::from(!is_whole);
+        }
+        assert!(failed >= 4, "{name}: it was taken away too late to matter");
     }
 }

@@ -14,9 +14,9 @@ mod json;
 mod progress;
 mod resume;
 mod rig;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use crate::args::CopyArgs;
 use crate::error::{Failure, Problem};
@@ -428,7 +428,13 @@ fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(
             _ => Ok(()),
         },
         Ended::Interrupted | Ended::Failed(_) => {
-            State::new(same(args, request), account.counts.durable_bytes).write(path)
+            // What was read back and found wrong is copied again.
+            let good_bytes = match &account.check {
+                Some(Check::Differs(mismatch)) => mismatch.offset_bytes,
+                _ => u64::MAX,
+            };
+            let done_bytes = account.counts.durable_bytes.min(good_bytes);
+            State::new(same(args, request), done_bytes).write(path)
         }
     };
     written.map_err(|error| crate::destination::not_written(path, &error))
