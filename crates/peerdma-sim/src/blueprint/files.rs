@@ -36,7 +36,7 @@ impl Blueprint {
             let source = match files {
                 Files::Refuse => NvmeError::FileNotAllowed { namespace, path },
                 // A path that leads nowhere is told of when it is opened.
-                Files::Open => match std::fs::canonicalize(&path) {
+                Files::Open => match identity(&path) {
                     Ok(real) if taken.contains(&real) => NvmeError::SharedFile { namespace, path },
                     Ok(real) => {
                         taken.insert(real);
@@ -71,4 +71,18 @@ impl Blueprint {
             _ => [].iter_mut(),
         })
     }
+}
+
+/// What two paths to one file have in common, also where they are hard links.
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// What two paths to one file have in common.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<std::path::PathBuf> {
+    std::fs::canonicalize(path)
 }
