@@ -1,7 +1,7 @@
 //! Plans a copy and carries it out on a machine, from switching on its drivers to reading the destination back.
 
 use super::end::End;
-use super::rig::{Rig, Volume};
+use super::rig::{Ram, Rig, Volume};
 use crate::error::Problem;
 use peerdma::addr::Bdf;
 use peerdma::block::Volume as _;
@@ -36,6 +36,8 @@ pub(super) struct Request {
     pub(super) way: WayWanted,
     /// What the source was filled with, where it was.
     pub(super) pattern: Option<Pattern>,
+    /// The files in the place of the two media, as they were named.
+    pub(super) files: [Option<String>; 2],
 }
 
 /// Which ways are wanted.
@@ -180,16 +182,22 @@ pub(super) fn carry(
     };
     let mut source = rig.volume(&request.source, &options)?;
     let mut destination = rig.volume(&request.destination, &options)?;
+    // Taken before anything moves: a copy that could not be read back is not begun.
+    let proving_ram = match read_back {
+        ReadBack::No => None,
+        ReadBack::Yes => Some(proving_ram(&rig, request, [&source, &destination])?),
+    };
     let staging_bytes = u64::from(request.chunk_bytes.next_multiple_of(PAGE_BYTES))
         .saturating_mul(request.queue_depth.into())
         .min(MOST_STAGING_BYTES);
-    let staging = rig.ram(staging_bytes)?;
+    // Where there is little less is under way at once, and where there is none nothing goes through RAM.
+    let staging = rig.ram(staging_bytes, PAGE_BYTES.into()).ok();
     let thirds = thirds(&rig, request);
     let situation = Situation {
         source: end(&rig, &source, request),
         destination: end(&rig, &destination, request),
         thirds: &thirds,
-        ram: Some(staging.span),
+        ram: staging.as_ref().map(|staging| staging.span),
         routes: &SpecRoutes::new(&judge),
         links: &Estimator::new(topology),
         shape: Shape {
@@ -223,13 +231,12 @@ pub(super) fn carry(
     if let Some(proving) = proving {
         close(proving)?;
     }
-    let wanted = read_back == ReadBack::Yes && moved.ended != Ended::Interrupted;
-    let check = match wanted {
-        false => None,
-        true => Some(check(
+    let check = match proving_ram.filter(|_| moved.ended != Ended::Interrupted) {
+        None => None,
+        Some(ram) => Some(check(
             &rig,
             request,
-            &plan,
+            (&plan, &ram),
             &mut source,
             &mut destination,
             watcher,
@@ -244,6 +251,15 @@ pub(super) fn carry(
 
 /// RAM that slots take at most.
 const MOST_STAGING_BYTES: u64 = 256 << 20;
+
+/// RAM to read the destination back by way of, and perhaps the source: for 16 pieces, or fewer where there is little.
+fn proving_ram(rig: &Rig, request: &Request, ends: [&Volume; 2]) -> Result<Ram, Problem> {
+    let [source, destination] = ends.map(|volume| volume.limits().max_transfer_bytes);
+    // No plan takes larger pieces.
+    let piece = request.chunk_bytes.min(source).min(destination);
+    let piece = u64::from(piece).next_multiple_of(PAGE_BYTES.into());
+    rig.ram(16 * piece, 2 * piece)
+}
 
 /// Lets nothing that lies in memory of the ends be taken for data that was moved there.
 fn poison(rig: &Rig, controllers: &[Bdf]) {
@@ -421,7 +437,7 @@ fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>
 fn check(
     rig: &Rig,
     request: &Request,
-    plan: &CopyPlan,
+    (plan, ram): (&CopyPlan, &Ram),
     source: &mut Volume,
     destination: &mut Volume,
     watcher: &mut dyn Watcher,
@@ -433,7 +449,6 @@ fn check(
         ..whole
     };
     let chunk_bytes = plan.layout.chunk_bytes;
-    let ram = rig.ram(u64::from(chunk_bytes.next_multiple_of(PAGE_BYTES)).saturating_mul(16))?;
     let read_again = request
         .pattern
         .is_none()
