@@ -1,6 +1,7 @@
 //! Tests of mapping against a model that knows no spans: every page by itself, every byte looked up.
 
 mod copies;
+mod edges;
 mod faults;
 mod kinds;
 mod model;
