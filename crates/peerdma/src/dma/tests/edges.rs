@@ -3,8 +3,9 @@
 use super::model::*;
 use crate::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use crate::device::{DeviceError, Host};
-use crate::dma::{Constraints, Direction, MapBarError, MapError, PeerRoute, Routes};
+use crate::dma::{Constraints, Direction, IoasError, MapBarError, MapError, OwnBase, PeerRoute, Routes};
 use crate::iomem;
+use crate::iommu::IommuError;
 use crate::memory::{BarMemory, CpuView, MemoryMap, Widths};
 use crate::route::spec::Form;
 use crate::route::{Access, MapType, TlpClass};
@@ -167,4 +168,113 @@ fn what_was_revoked_is_not_reached_by_the_translation_of_a_neighbour_in_the_same
         .any(|(page, ..)| *page == 0x10_0000);
     assert!(!(is_revoked && leads_there), "a device still reaches the page");
     mapper.unmap(mapping).unwrap();
+}
+
+/// The initiator reaches device 2 by its bus address, where RAM or its own memory may have the same.
+fn beside_a_peer(ram_at: u64, inbound_offset: u64) -> Machine {
+    let all = |access| ((bdf(0), bdf(2), access), (MapType::BusAddr, Form::BusAddress));
+    let routes = Table([Access::Read, Access::Write].into_iter().map(all).collect());
+    let (map, _) = MemoryMap::new().with_ram(phys(ram_at, ram_at + 0xffff)).unwrap();
+    let (map, _) = map
+        .with_bar(phys(0x900_0000, 0x900_ffff), bar(2, 0, 0x1000_0000))
+        .unwrap();
+    let (map, _) = map
+        .with_bar(phys(0x800_0000, 0x800_ffff), bar(0, 4, 0x1000_0000))
+        .unwrap();
+    let mut issuer = initiator(0);
+    issuer.inbound_offset = inbound_offset;
+    Machine::new(map, false, Vec::new(), Vec::new(), [issuer].to_vec(), routes)
+}
+
+fn writes(machine: &Machine, at: u64) -> Result<(), MapError> {
+    let mut mapper = machine.ioas.mapper(bdf(0)).unwrap();
+    let located = mapper.look_up(&[piece(at, 16)]).unwrap();
+    let mapping = mapper.map(located, Direction::DeviceWrites, &Constraints::NONE)?;
+    mapper.unmap(mapping).unwrap();
+    Ok(())
+}
+
+#[test]
+fn ram_is_not_named_by_an_address_at_which_a_peer_is_reached_on_the_bus() {
+    let at = 0x1900_0000_u64;
+    assert_eq!(
+        writes(&beside_a_peer(0x3900_0000, 0x1000_0000), 0x3900_0000),
+        Ok(())
+    );
+    let result = writes(&beside_a_peer(at + 0x1000_0000, 0x1000_0000), at + 0x1000_0000);
+    assert_eq!(result, Err(MapError::AddressMeansTwoThings { addr: at }));
+}
+
+#[test]
+fn a_peer_is_not_named_by_an_address_that_the_initiator_takes_for_its_own() {
+    let machine = beside_a_peer(0x10_0000, 0);
+    assert_eq!(writes(&machine, 0x900_0000), Ok(()));
+    let own = OwnBase {
+        bar: 4,
+        offset_bytes: 0,
+        len_bytes: 0x1000,
+        base: 0x1900_0000,
+    };
+    machine.ioas.set_own_base(bdf(0), Some(own)).unwrap();
+    let two = MapError::AddressMeansTwoThings { addr: 0x1900_0000 };
+    assert_eq!(writes(&machine, 0x900_0000), Err(two));
+    assert_eq!(writes(&machine, 0x900_1000), Ok(()));
+}
+
+#[test]
+fn a_bus_address_that_the_root_complex_sees_and_no_aperture_holds_is_refused() {
+    let through = |access| {
+        let way = (MapType::ThruHostBridge, Form::BusAddress);
+        ((bdf(0), bdf(2), access), way)
+    };
+    for (last, is_mapped) in [(0xffff_ffff, true), (0xfff_ffff, false)] {
+        let routes = Table([Access::Read, Access::Write].into_iter().map(through).collect());
+        let (map, _) = MemoryMap::new()
+            .with_bar(phys(0x900_0000, 0x900_ffff), bar(2, 0, 0x1000_0000))
+            .unwrap();
+        let aperture = [iova(0, last)].to_vec();
+        let machine = Machine::new(map, true, Vec::new(), aperture, [initiator(0)].to_vec(), routes);
+        let expected = match is_mapped {
+            true => Ok(()),
+            false => Err(MapError::Iommu(IommuError::BadRange)),
+        };
+        assert_eq!(writes(&machine, 0x900_0000), expected);
+    }
+}
+
+#[test]
+fn memory_that_the_iommu_did_not_unmap_does_not_leave_the_map() {
+    let (map, region) = MemoryMap::new().with_ram(phys(0x10_0000, 0x10_ffff)).unwrap();
+    let aperture = [iova(0, 0xffff_ffff)].to_vec();
+    let machine = Machine::new(
+        map,
+        true,
+        Vec::new(),
+        aperture,
+        [initiator(0)].to_vec(),
+        Table::default(),
+    );
+    let mut mapper = machine.ioas.mapper(bdf(0)).unwrap();
+    let located = mapper
+        .look_up(&[piece(0x10_0000, 16), piece(0x10_4000, 16)])
+        .unwrap();
+    // The second piece is not mapped, and the first not unmapped again.
+    let made = machine.faults.borrow().made;
+    *machine.faults.borrow_mut() = Faults {
+        made,
+        fail_from: Some(made + 1),
+        fail_count: 2,
+    };
+    assert!(
+        mapper
+            .map(located, Direction::DeviceWrites, &Constraints::NONE)
+            .is_err()
+    );
+    assert_eq!(machine.tables.borrow().pages.len(), 1);
+    let without = machine.map.without(region).unwrap();
+    let left = machine.ioas.replace_map(without.clone(), &Table::default());
+    assert!(matches!(left, Err(IoasError::InUse(_))), "{left:?}");
+    machine.ioas.finish_revoke(region).unwrap();
+    assert!(machine.tables.borrow().pages.is_empty());
+    assert_eq!(machine.ioas.replace_map(without, &Table::default()), Ok(()));
 }

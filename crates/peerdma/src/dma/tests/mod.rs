@@ -3,6 +3,7 @@
 mod copies;
 mod edges;
 mod faults;
+mod interleaving;
 mod kinds;
 mod model;
 mod properties;
