@@ -32,8 +32,9 @@ pub struct Ioas<L: Locks> {
 
 impl<L: Locks> Ioas<L> {
     /// A space without initiators. `reserved` is every range that an initiator may not issue unless it leads to exactly those bytes (invariant
-    /// 6): bus addresses in windows that an initiator could reach, the interrupt window, what firmware keeps. BARs in the map and what
-    /// initiators call their own are added by themselves.
+    /// 6): bus addresses in windows that an initiator could reach, the interrupt window, what firmware keeps. What initiators call their own
+    /// is added by itself; of the BARs in the map, all are where an IOMMU translates, and elsewhere those that the initiator reaches by their
+    /// bus address: where bus and physical addresses differ, the windows of BARs that it does not reach now must be given here.
     pub fn new(translation: Translation<L>, map: MemoryMap, reserved: &[Span<Iova>]) -> Arc<Self> {
         let translations = match translation {
             Translation::Direct => None,

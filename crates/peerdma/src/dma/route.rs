@@ -73,6 +73,8 @@ pub enum Refused {
     NoSuchFunction(Bdf),
     /// The memory is the function's own, and it has no name for this part of it ([`OwnBase`]).
     NotNamed(Bdf),
+    /// Whoever judges says that the function is reached, by a map type that says that it is not.
+    NotSupported(Bdf),
     /// Parts of the function's BAR are reached in different ways: no window holds all of it, or other memory covers a part.
     InParts(Bdf),
 }
@@ -183,6 +185,7 @@ impl fmt::Display for Refused {
             Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
+            Self::NotSupported(bdf) => write!(f, "the map type of the way to {bdf} says that there is none"),
             Self::InParts(bdf) => write!(f, "parts of the memory of {bdf} are reached in different ways"),
             Self::NotNamed(bdf) => write!(f, "{bdf} has no name for this part of its own memory"),
         }

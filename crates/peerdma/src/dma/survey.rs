@@ -119,7 +119,9 @@ impl Survey<'_> {
         let kind = match map_type {
             MapType::BusAddr => MemoryKind::PeerOnBus,
             MapType::ThruHostBridge => MemoryKind::PeerThroughHostBridge,
-            MapType::NotSupported => MemoryKind::Unreachable,
+            MapType::NotSupported => {
+                return whole(span, Way::No(Why::Route(Refused::NotSupported(bar.provider))));
+            }
         };
         let to_bus = i128::from(span.0.wrapping_add(bar.bus_offset)) - i128::from(span.0);
         let reached = |space| Reached {
