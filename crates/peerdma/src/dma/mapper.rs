@@ -252,7 +252,7 @@ impl<L: Locks> Mapper<L> {
             let (delta, reached) = match way {
                 Way::Ready { delta, reached } => (delta, reached),
                 Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, piece.addr)),
-                Way::ByRequest | Way::Held { .. } => return Ok(way),
+                Way::ByRequest { .. } | Way::Held { .. } => return Ok(way),
             };
             parts.is_forced |= reached.is_forced;
             shape.push(Run {
