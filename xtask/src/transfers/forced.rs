@@ -7,7 +7,7 @@ use super::story::Piece;
 use super::transfer::MARGIN;
 use super::world::PAGE;
 use peerdma::addr::{Address, Origin};
-use peerdma::dma::{Constraints, Direction};
+use peerdma::dma::{Constraints, Direction, MapError};
 use peerdma::memory::{Memory, RegionId};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType};
@@ -71,20 +71,23 @@ impl Scene<'_> {
             Access::Read => Direction::DeviceReads,
             Access::Write => Direction::DeviceWrites,
         };
-        // A vector may have been refused for another region of the same provider.
+        // A vector may have been refused for another region of the same provider, and this one may lack something else than a route.
         let vector = vector(&[Piece {
             addr: page.max(first),
             len_bytes: 1,
             origin: Origin::LookUp,
         }])?;
         let mapper = &mut self.mappers[actor];
-        if let Ok(located) = mapper.look_up(&vector)
-            && let Ok(mapping) = mapper.map(located, direction, &Constraints::NONE)
-        {
-            return match mapper.unmap(mapping) {
-                Ok(()) => Ok(false),
-                Err(error) => Err(broken("what was mapped is unmapped", format!("{:?}", error.why))),
-            };
+        if let Ok(located) = mapper.look_up(&vector) {
+            match mapper.map(located, direction, &Constraints::NONE) {
+                Err(MapError::Unreachable { .. } | MapError::RamUnreachable { .. }) => {}
+                Err(_) => return Ok(false),
+                Ok(mapping) => {
+                    let unmapped = mapper.unmap(mapping).map(|()| false);
+                    return unmapped
+                        .map_err(|error| broken("what was mapped is unmapped", format!("{:?}", error.why)));
+                }
+            }
         }
         self.ioas.force(bdf, region, access, map_type, form);
         let mut pages = vec![page.max(first), first, last & !(PAGE - 1)];

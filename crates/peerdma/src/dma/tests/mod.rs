@@ -5,4 +5,5 @@ mod faults;
 mod kinds;
 mod model;
 mod properties;
+mod ram;
 mod revocation;
