@@ -68,7 +68,7 @@ impl<L: Locks> Ioas<L> {
         })
     }
 
-    /// Adds a function that uses the space; asks `routes` how it reaches the BARs of others.
+    /// Adds a function that uses the space; asks `routes` how it reaches host RAM and the BARs of others.
     ///
     /// # Errors
     /// [`IoasError::Duplicate`]; [`IoasError::Map`] where what is registered cannot be translated for it: it was not added.
@@ -134,7 +134,8 @@ impl<L: Locks> Ioas<L> {
     }
 
     /// Overrides the route of one initiator to one region; [`MapType::NotSupported`] ends the override. What is mapped by it says so
-    /// ([`Mapping::is_forced`](super::Mapping::is_forced)).
+    /// ([`Mapping::is_forced`](super::Mapping::is_forced)). RAM has one name for an initiator, whatever the map type and the form: an override
+    /// with a [`Form::HostAddress`] that goes [`MapType::ThruHostBridge`] is what its judge would say.
     pub fn force(&self, initiator: Bdf, region: RegionId, access: Access, map_type: MapType, form: Form) {
         self.change(|state| {
             let Some(place) = state.place(region) else { return };
@@ -338,12 +339,22 @@ fn fresh_regions<L: Locks>(state: &State<L>, map: &MemoryMap) -> Vec<RegionState
 }
 
 fn routes_of(initiator: Initiator, map: &MemoryMap, routes: &dyn Routes) -> Vec<Option<[PeerRoute; 2]>> {
+    const ALL: [Access; 2] = [Access::Read, Access::Write];
+    let ram = ALL.map(
+        |access| match routes.ram(initiator.bdf, access, initiator.class) {
+            Ok(()) => PeerRoute::Reached {
+                map_type: MapType::ThruHostBridge,
+                form: Form::HostAddress,
+            },
+            Err(refused) => PeerRoute::Refused(refused),
+        },
+    );
     let route = |region: &Region| match region.memory {
         Memory::Bar(bar) if bar.provider != initiator.bdf => Some(
-            [Access::Read, Access::Write]
-                .map(|access| routes.route(initiator.bdf, bar.provider, bar.bar, access, initiator.class)),
+            ALL.map(|access| routes.route(initiator.bdf, bar.provider, bar.bar, access, initiator.class)),
         ),
-        Memory::Bar(_) | Memory::Ram => None,
+        Memory::Bar(_) => None,
+        Memory::Ram => Some(ram),
     };
     map.regions().iter().map(route).collect()
 }

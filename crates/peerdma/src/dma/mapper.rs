@@ -289,7 +289,7 @@ impl<L: Locks> Mapper<L> {
                     shape.push_all(group, delta, reached)?;
                 }
                 Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, first.addr)),
-                Way::ByRequest | Way::Held { .. } => return Ok(Readiness::ByRequest),
+                Way::ByRequest { .. } | Way::Held { .. } => return Ok(Readiness::ByRequest),
             }
         }
         shape.finish()?;

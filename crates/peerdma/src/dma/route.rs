@@ -1,4 +1,4 @@
-//! How an initiator reaches the memory of a BAR: asked once, when initiator and region meet.
+//! How an initiator reaches the memory of a BAR, and host RAM: asked once, when initiator and region meet.
 
 use crate::addr::{Address, Bdf, Iova, Span};
 use crate::route::spec::{Form, Judge, Missing, Outcome, Question, Refusal, Way};
@@ -51,7 +51,7 @@ pub enum PeerRoute {
     Refused(Refused),
 }
 
-/// Why a peer is not reached.
+/// Why a peer, or host RAM, is not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -83,6 +83,15 @@ pub enum Refused {
 pub trait Routes {
     /// How `initiator` reaches BAR `bar` of `provider`; never asked where they are the same.
     fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute;
+
+    /// Does `initiator` reach host RAM, by an address that leads nowhere else? It is taken to where nobody judges it.
+    ///
+    /// # Errors
+    /// Why it does not, or why nobody can say.
+    fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
+        let _ = (initiator, access, class);
+        Ok(())
+    }
 }
 
 /// The judge of the specification.
@@ -133,6 +142,16 @@ impl Routes for SpecRoutes<'_, '_> {
                 }
             })
             .unwrap_or_else(|refused| refused)
+    }
+
+    fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
+        let client = self.judge.topology().find(initiator);
+        let client = client.ok_or(Refused::NoSuchFunction(initiator))?;
+        match self.judge.ram_fate(client, access, class).outcome {
+            Outcome::Delivered { .. } | Outcome::SameFunction => Ok(()),
+            Outcome::Refused { at, why } => Err(Refused::Stopped { at, why }),
+            Outcome::Unknown { at, missing } => Err(Refused::Unknown { at, missing }),
+        }
     }
 }
 

@@ -7,4 +7,5 @@ mod interleaving;
 mod kinds;
 mod model;
 mod properties;
+mod ram;
 mod revocation;
