@@ -189,6 +189,18 @@ fn what_was_mapped_for_others_is_no_list_of_a_controller_that_minds_alignment() 
 }
 
 #[test]
+fn a_command_moves_no_more_than_the_controller_says() {
+    let machine = Machine::new(1, 16);
+    let (ioas, _) = machine.ioas();
+    let mapper = || ioas.mapper(machine.bdf()).unwrap();
+    let controller =
+        Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default()).unwrap();
+    let volume = controller.volume(1, mapper(), &QueueOptions::default()).unwrap();
+    // MDTS of 5, in pages of 4096 bytes; the options would take 1 MiB.
+    assert_eq!(volume.limits().max_transfer_bytes, 4096 << 5);
+}
+
+#[test]
 fn a_page_size_of_the_controllers_choosing_is_no_allocation_of_its_choosing() {
     let machine = Machine::new(1, 16);
     machine.set_least_page(128 << 20);
