@@ -129,7 +129,7 @@ impl Routes for SpecRoutes<'_, '_> {
         };
         let start = self.route_at(question, 0);
         let seams = self.judge.seams(provider, bar);
-        let mut parts = seams.into_iter().take(MOST_SEAMS + 1).enumerate();
+        let mut parts = seams.iter().copied().take(MOST_SEAMS + 1).enumerate();
         let at = topology.function(provider).bdf;
         parts
             .try_fold(start, |all, (number, offset_bytes)| {
@@ -141,7 +141,12 @@ impl Routes for SpecRoutes<'_, '_> {
                     _ => Ok(all),
                 }
             })
-            .unwrap_or_else(|refused| refused)
+            .unwrap_or_else(|refused| match refused {
+                PeerRoute::Refused(Refused::InParts(_)) => {
+                    self.in_one_form(question, &seams).unwrap_or(refused)
+                }
+                _ => refused,
+            })
     }
 
     fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
@@ -159,6 +164,35 @@ impl Routes for SpecRoutes<'_, '_> {
 const MOST_SEAMS: usize = 64;
 
 impl SpecRoutes<'_, '_> {
+    /// The route to all parts of a BAR by the form that reaches each of them, though it is not the best for each; the longest way gives the map
+    /// type.
+    fn in_one_form(&self, question: Question, seams: &[u64]) -> Option<PeerRoute> {
+        let starts = || core::iter::once(0).chain(seams.iter().copied());
+        let reached = |form| {
+            let question = Question { form, ..question };
+            starts().try_fold(MapType::BusAddr, |longest, offset_bytes| {
+                match self.judge.fate_at(question, offset_bytes).outcome {
+                    Outcome::Delivered {
+                        request: Way::Direct,
+                        completion: Way::Direct,
+                    } => Some(longest),
+                    Outcome::Delivered { .. } => Some(MapType::ThruHostBridge),
+                    _ => None,
+                }
+            })
+        };
+        if seams.len() > MOST_SEAMS {
+            return None;
+        }
+        let bus = reached(Form::BusAddress).map(|map_type| (map_type, Form::BusAddress));
+        let host = || {
+            let is_reached = !question.class.is_translated() && reached(Form::HostAddress).is_some();
+            is_reached.then_some((MapType::ThruHostBridge, Form::HostAddress))
+        };
+        let (map_type, form) = bus.or_else(host)?;
+        Some(PeerRoute::Reached { map_type, form })
+    }
+
     /// The route to what lies so far into the BAR.
     fn route_at(&self, question: Question, offset_bytes: u64) -> PeerRoute {
         let class = question.class;
