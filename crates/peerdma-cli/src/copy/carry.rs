@@ -229,24 +229,28 @@ pub(super) fn carry(
     let moving = proving.as_mut().unwrap_or(&mut source);
     let moved = move_all(&rig, request, &plan, moving, &mut destination, watcher)?;
     if let Some(proving) = proving {
-        close(proving)?;
+        close(proving).map_err(late)?;
     }
     let check = match proving_ram.filter(|_| moved.ended != Ended::Interrupted) {
         None => None,
-        Some(ram) => Some(check(
-            &rig,
-            request,
-            (&plan, &ram),
-            &mut source,
-            &mut destination,
-            watcher,
-        )?),
+        Some(ram) => {
+            let ends = (&mut source, &mut destination);
+            Some(check(&rig, request, (&plan, &ram), ends, watcher).map_err(late)?)
+        }
     };
-    close(source)?;
-    close(destination)?;
+    close(source).map_err(late)?;
+    close(destination).map_err(late)?;
     drop(staging);
-    rig.close()?;
+    rig.close().map_err(late)?;
     Ok(Account { check, ..moved })
+}
+
+/// What goes wrong when data has moved already is no bad input: nothing is proven then.
+fn late(problem: Problem) -> Problem {
+    Problem {
+        exit_code: super::NOT_PROVEN,
+        ..problem
+    }
 }
 
 /// RAM that slots take at most.
@@ -381,7 +385,7 @@ fn move_all(
         Some(Outcome::Failed(failure)) => Ended::Failed(failure.clone()),
         Some(Outcome::Cancelled) | None => Ended::Interrupted,
     };
-    unmap_slots(&mut mappers, copy.detach())?;
+    unmap_slots(&mut mappers, copy.detach()).map_err(late)?;
     Ok(Account {
         plan: plan.clone(),
         addresses,
@@ -438,10 +442,9 @@ fn check(
     rig: &Rig,
     request: &Request,
     (plan, ram): (&CopyPlan, &Ram),
-    source: &mut Volume,
-    destination: &mut Volume,
+    (source, destination): (&mut Volume, &mut Volume),
     watcher: &mut dyn Watcher,
-) -> Result<Check, Halt> {
+) -> Result<Check, Problem> {
     let whole = job(request, source, destination);
     // What an earlier run has done is read back too.
     let whole = Job {

@@ -433,12 +433,14 @@ fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(
     let Some(path) = &args.resume else {
         return Ok(());
     };
-    let written = match account.ended {
-        Ended::Whole => match std::fs::remove_file(path) {
+    // All of it may be written and not yet read back: the next run does that.
+    let is_done = account.ended == Ended::Whole && account.check != Some(Check::Cancelled);
+    let written = match is_done {
+        true => match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
-        Ended::Interrupted | Ended::Failed(_) => {
+        false => {
             // What was read back and found wrong is copied again.
             let good_bytes = match &account.check {
                 Some(Check::Differs(mismatch)) => mismatch.offset_bytes,
@@ -448,9 +450,9 @@ fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(
             State::new(same(args, request), done_bytes).write(path)
         }
     };
-    written.map_err(|error| match account.ended {
-        Ended::Whole => format!("{} could not be removed: {error}", path.display()),
-        _ => format!("{} could not be written: {error}", path.display()),
+    written.map_err(|error| match is_done {
+        true => format!("{} could not be removed: {error}", path.display()),
+        false => format!("{} could not be written: {error}", path.display()),
     })
 }
 

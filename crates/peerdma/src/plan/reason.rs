@@ -214,7 +214,7 @@ impl fmt::Display for Reason {
             ),
             Self::NotVia { via } => write!(f, "the memory of {via} was asked for"),
             Self::RamForbidden => f.write_str("the data must not pass RAM"),
-            Self::NeedsRam { cost } => write!(f, "it needs RAM, and a way without was found ({cost})"),
+            Self::NeedsRam { cost } => write!(f, "it needs RAM, and a way without was chosen ({cost})"),
             Self::Slower { cost } => write!(f, "the links let less through: {cost}"),
             Self::NoFaster { cost } => write!(f, "it is no faster than what was chosen ({cost})"),
         }
