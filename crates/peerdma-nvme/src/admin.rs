@@ -93,7 +93,8 @@ impl Admin {
                 let mut why = None;
                 for memory in [Ok(submission), completion, page] {
                     match memory {
-                        Ok(memory) => memory.release(host, mapper)?,
+                        // One that stays mapped is no reason to keep the others.
+                        Ok(memory) => why = memory.release(host, mapper).err().or(why),
                         Err(cause) => why = why.or(Some(cause)),
                     }
                 }

@@ -35,6 +35,8 @@ pub(crate) struct Shared<F: Function, H, L: Locks> {
     pub(crate) generation: Arc<AtomicU32>,
 }
 
+/// Pages larger than this are not taken: queues are aligned to them. The largest page of a CPU that people have is 64 KiB.
+const MOST_PAGE_BYTES: u64 = 1 << 20;
 /// More namespaces than this are not looked at.
 const MOST_NAMESPACES: usize = 1024;
 
@@ -198,6 +200,9 @@ fn check<M: Mmio>(registers: &M) -> Result<Capabilities, Cause> {
     }
     if capabilities.most_entries() < 2 {
         return wrong("CAP.MQES allows queues of one entry; there are none below two");
+    }
+    if capabilities.least_page_bytes() > MOST_PAGE_BYTES {
+        return wrong("CAP.MPSMIN asks for pages of more than 1 MiB");
     }
     let stride_bytes = capabilities.doorbell_stride_bytes();
     if register::last_queue(registers.len_bytes(), stride_bytes).is_none_or(|last| last < 1) {

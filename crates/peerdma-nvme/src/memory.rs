@@ -141,10 +141,9 @@ impl SharedMemory {
         let View::Bar { width_bytes } = self.view else {
             return host.write_ram(at, bytes);
         };
-        for (place, bytes) in (at.to_u64()..)
-            .step_by(width_bytes.into())
-            .zip(bytes.chunks(width_bytes.into()))
-        {
+        for (number, bytes) in (0..).zip(bytes.chunks(width_bytes.into())) {
+            // It lies within the memory, which may end at the last byte of the space.
+            let place = at.to_u64() + number * u64::from(width_bytes);
             let value = bytes
                 .iter()
                 .rev()

@@ -209,6 +209,50 @@ fn a_reset_for_one_queue_fails_what_the_others_have_under_way_and_they_go_on() {
 }
 
 #[test]
+fn a_queue_that_is_gone_by_anothers_reset_takes_nothing_before_it_is_made_again() {
+    let rig = Rig::new("two-ssds.toml");
+    let controller = rig.open("nvme0");
+    let mut calm = rig.disk(&controller, &QueueOptions::default());
+    let mut hasty = rig.disk(&controller, &impatient(400));
+    let ram = rig.ram(BYTES);
+    let mut refused = 0;
+    for round in 0..10_u64 {
+        let next = write(ram, round * 256, &hasty);
+        if hasty.submit(next).is_ok() {
+            drain(&rig, &mut hasty);
+        }
+        match calm.submit(flush()) {
+            Ok(_) => assert_eq!(drain(&rig, &mut calm)[0].result, Ok(()), "round {round}"),
+            Err(rejected) => {
+                assert_eq!(rejected.why, SubmitError::QueueFull);
+                refused += 1;
+            }
+        }
+        // Something is done before the next reset, so that the controller is not given up.
+        let mut polls = 0;
+        while calm.submit(flush()).is_err() {
+            hasty.poll(&mut |_| ()).unwrap();
+            calm.poll(&mut |_| ()).unwrap();
+            rig.computer.relax();
+            polls += 1;
+            assert!(polls < 1_000_000, "it hangs");
+        }
+        assert_eq!(drain(&rig, &mut calm)[0].result, Ok(()));
+        for _ in 0..10_000 {
+            hasty.poll(&mut |_| ()).unwrap();
+            calm.poll(&mut |_| ()).unwrap();
+            rig.computer.relax();
+        }
+    }
+    assert!(refused > 0);
+    hasty.close(&mut |_| ()).unwrap();
+    calm.close(&mut |_| ()).unwrap();
+    controller.close().unwrap();
+    rig.computer.free(ram);
+    rig.assert_clean();
+}
+
+#[test]
 fn a_controller_that_never_gets_anything_done_is_given_up() {
     let rig = Rig::new("two-ssds.toml");
     let controller = rig.open("nvme0");

@@ -30,12 +30,14 @@ fn forged_stale_and_duplicate_completions_are_errors_and_nothing_else() {
             rig.computer.store_bar(place, 8, value).unwrap();
         }
     };
-    // Duplicate; of another queue; a head past the tail; all ones.
-    let forgeries: [fn([u64; 2]) -> [u64; 2]; 4] = [
+    // Duplicate; all ones; and for the command that is next, of another queue, with a head past the tail, with one past the queue's end.
+    const NEXT: u64 = 1 << 32;
+    let forgeries: [fn([u64; 2]) -> [u64; 2]; 5] = [
         |entry| entry,
-        |[low, high]| [low, high ^ 1 << 16],
-        |[low, high]| [low, high | 0xffff],
         |_| [u64::MAX; 2],
+        |[low, high]| [low, (high ^ 1 << 16) + NEXT],
+        |[low, high]| [low, (high & !0xffff | 5) + NEXT],
+        |[low, high]| [low, (high | 0xffff) + NEXT],
     ];
     for forgery in forgeries {
         let mut disk = rig.disk(&a, &options);

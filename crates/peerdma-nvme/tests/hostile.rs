@@ -4,10 +4,11 @@
 mod fake;
 
 use fake::{Machine, Refusal};
-use peerdma::block::{Bio, CommandError, Data, Operation, Volume, VolumeError};
+use peerdma::addr::{Address, Origin, PhysVec};
+use peerdma::block::{Bio, CommandError, Data, Operation, SubmitError, Volume, VolumeError};
 use peerdma::device::{Function, Host};
-use peerdma::dma::Threads;
-use peerdma_nvme::{Controller, Options, Queue, QueueOptions};
+use peerdma::dma::{Constraints, Direction, Threads};
+use peerdma_nvme::{Controller, Forms, Options, Queue, QueueOptions};
 use proptest::prelude::*;
 
 /// How far it got.
@@ -103,6 +104,112 @@ fn what_cannot_be_stopped_keeps_its_memory_and_what_can_does_not() {
     let (results, failure, closes, is_free) = refused(&[Refusal::Stop, Refusal::Reset, Refusal::Quiet]);
     assert!(matches!(failure, Some(VolumeError::Dead(_))), "{failure:?}");
     assert_eq!((results, closes, is_free), (vec![], false, false));
+}
+
+#[test]
+fn a_volume_that_is_opened_while_the_controller_breaks_down_for_good_ends_in_an_error() {
+    for looks in 1..60 {
+        let machine = Machine::new(1, 16);
+        let (ioas, _) = machine.ioas();
+        let mapper = || ioas.mapper(machine.bdf()).unwrap();
+        let controller =
+            Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default()).unwrap();
+        machine.refuse(&[Refusal::Stop, Refusal::Reset, Refusal::Quiet]);
+        machine.break_down_after(looks);
+        // Either may fail; neither may wait for ever.
+        if let Ok(volume) = controller.volume(1, mapper(), &QueueOptions::default()) {
+            let _ = volume.close(&mut |_| ());
+        }
+        let _ = controller.close();
+    }
+}
+
+#[test]
+fn what_was_mapped_for_others_is_no_list_of_a_controller_that_minds_alignment() {
+    let machine = Machine::new(1, 16);
+    machine.set_sgl_support(2);
+    let (ioas, _) = machine.ioas();
+    let mapper = || ioas.mapper(machine.bdf()).unwrap();
+    let controller =
+        Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default()).unwrap();
+    let options = QueueOptions {
+        forms: Forms::Sgl,
+        ..QueueOptions::default()
+    };
+    let mut volume = controller.volume(1, mapper(), &options).unwrap();
+    let mut other = mapper();
+    let ram = machine.allocate(4096, 4096).unwrap();
+    for (into, lens, is_taken) in [
+        (0, [512, 512], true),
+        (2, [512, 512], false),
+        (0, [511, 513], false),
+    ] {
+        let mut at = ram.checked_add(into).unwrap();
+        let vector = lens.map(|len| {
+            let piece = PhysVec::new(at, len, Origin::Ram).unwrap();
+            // Apart, so that they stay two.
+            at = at.checked_add(1024).unwrap();
+            piece
+        });
+        let located = other.look_up(&vector).unwrap();
+        let mapping = other
+            .map(located, Direction::DeviceReads, &Constraints::NONE)
+            .unwrap();
+        let write = Bio {
+            operation: Operation::Write,
+            lba: 0,
+            blocks: 2,
+            data: Data::Mapped(mapping),
+        };
+        let data = match volume.submit(write) {
+            Ok(_) => {
+                let mut back = None;
+                while back.is_none() {
+                    volume.poll(&mut |done| back = Some(done.bio.data)).unwrap();
+                    machine.relax();
+                }
+                assert!(is_taken, "{lens:?} from {into}");
+                back.unwrap()
+            }
+            Err(rejected) => {
+                assert!(!is_taken, "{:?}", rejected.why);
+                assert!(matches!(rejected.why, SubmitError::NotAddressable { .. }));
+                rejected.bio.data
+            }
+        };
+        let Data::Mapped(mapping) = data else {
+            panic!("it is gone")
+        };
+        other.unmap(mapping).unwrap();
+    }
+    machine.free(ram);
+    volume.close(&mut |_| ()).unwrap();
+    controller.close().unwrap();
+    assert!(machine.is_free());
+}
+
+#[test]
+fn a_command_moves_no_more_than_the_controller_says() {
+    let machine = Machine::new(1, 16);
+    let (ioas, _) = machine.ioas();
+    let mapper = || ioas.mapper(machine.bdf()).unwrap();
+    let controller =
+        Controller::open(machine.clone(), machine.clone(), mapper(), &Options::default()).unwrap();
+    let volume = controller.volume(1, mapper(), &QueueOptions::default()).unwrap();
+    // MDTS of 5, in pages of 4096 bytes; the options would take 1 MiB.
+    assert_eq!(volume.limits().max_transfer_bytes, 4096 << 5);
+}
+
+#[test]
+fn a_page_size_of_the_controllers_choosing_is_no_allocation_of_its_choosing() {
+    let machine = Machine::new(1, 16);
+    machine.set_least_page(128 << 20);
+    let (ioas, _) = machine.ioas();
+    let mapper = ioas.mapper(machine.bdf()).unwrap();
+    let opened = Controller::open(machine.clone(), machine.clone(), mapper, &Options::default());
+    assert!(opened.is_err());
+    assert!(machine.asked_bytes() <= 1 << 20, "{:#x}", machine.asked_bytes());
+    assert!(machine.is_free());
 }
 
 proptest! {

@@ -4,6 +4,8 @@
 //! one full-sized request for the memory of another. It moves no bytes and takes no time. Those who compare the simulator
 //! with other judges (`cargo xtask agree`, the hand-derived table) go this way.
 
+mod ram;
+
 use crate::blueprint::Blueprint;
 use crate::fabric::{
     BuildError, Completer, End, Explain, Fabric, FunctionId, IoasId, IommuError, Loss, Rights, Route,
@@ -61,6 +63,19 @@ pub struct Question {
     pub ordering: Ordering,
     /// Which address it carries.
     pub form: Form,
+}
+
+/// A request for host RAM, by an address that leads nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RamQuestion {
+    /// Who sends it.
+    pub client: FunctionId,
+    /// Read or write.
+    pub access: Access,
+    /// Is the address translated?
+    pub address_type: AddressType,
+    /// The relaxed-ordering attribute.
+    pub ordering: Ordering,
 }
 
 /// What became of it.
@@ -245,7 +260,7 @@ fn largest(function: &Function) -> Option<Memory> {
     best.map(|(_, memory)| memory)
 }
 
-/// Maps each page of each BAR once, and attaches whoever may send requests.
+/// Maps each page of each BAR, and of RAM, once, and attaches whoever may send requests.
 fn map_all(fabric: &mut Fabric, snapshot: &Snapshot, ioas: IoasId) -> Result<(), IommuError> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     let windows = match &snapshot.host.bridges {
@@ -254,11 +269,18 @@ fn map_all(fabric: &mut Fabric, snapshot: &Snapshot, ioas: IoasId) -> Result<(),
             .filter_map(|bridge| bridge.windows.as_ref().known()),
         Fact::Unknown(_) => return Ok(()),
     };
-    for window in windows.flatten() {
+    let windows = windows.flatten().map(|window| {
         let HostWindow { bus, phys } = *window;
-        let first = phys.to_u64() & !(Inquirer::PAGE_BYTES - 1);
-        let last = phys.to_u64().saturating_add(bus.len_minus_one()) | (Inquirer::PAGE_BYTES - 1);
-        spans.push((first, last.min(Inquirer::IOVA_BASE - 1)));
+        (phys.to_u64(), phys.to_u64().saturating_add(bus.len_minus_one()))
+    });
+    let ram = (snapshot.host.ram.as_ref().known().into_iter().flatten())
+        .map(|span| (span.first().to_u64(), span.last().to_u64()));
+    for (first, last) in windows.chain(ram) {
+        let last = last | (Inquirer::PAGE_BYTES - 1);
+        spans.push((
+            first & !(Inquirer::PAGE_BYTES - 1),
+            last.min(Inquirer::IOVA_BASE - 1),
+        ));
     }
     spans.sort_unstable();
     let mut free = 0;

@@ -90,6 +90,16 @@ proptest! {
         blur(&mut blurred, &holes);
         let (known, unknown) = (topology(machine), topology(blurred));
         let (sharp, dim) = (Judge::new(&known), Judge::new(&unknown));
+        let is_alike = |told: &Outcome, guessed: &Outcome| match (told, guessed) {
+            (_, Outcome::Unknown { .. }) | (Outcome::Refused { .. }, Outcome::Refused { .. }) => true,
+            (told, guessed) => told == guessed,
+        };
+        for client in known.nodes() {
+            each_answer(|access, class| {
+                let (told, guessed) = (sharp.ram_fate(client, access, class), dim.ram_fate(client, access, class));
+                assert!(is_alike(&told.outcome, &guessed.outcome), "RAM: {told:?}, without the facts {guessed:?}");
+            });
+        }
         for (provider, client) in pairs(&known) {
             let (told, guessed) = (sharp.verdict(provider, client), dim.verdict(provider, client));
             let at = |node| known.function(node).bdf.to_string();
@@ -104,12 +114,7 @@ proptest! {
                 for form in [Form::BusAddress, Form::HostAddress] {
                     let question = Question { provider, client, bar: None, access, class, form };
                     let (told, guessed) = (sharp.fate(question).outcome, dim.fate(question).outcome);
-                    let is_alike = match (told, guessed) {
-                        (_, Outcome::Unknown { .. }) => true,
-                        (Outcome::Refused { .. }, Outcome::Refused { .. }) => true,
-                        (told, guessed) => told == guessed,
-                    };
-                    prop_assert!(is_alike, "{question:?}: {told:?} without the facts {guessed:?}");
+                    prop_assert!(is_alike(&told, &guessed), "{question:?}: {told:?} without the facts {guessed:?}");
                 }
             }
         }
@@ -126,6 +131,14 @@ proptest! {
         }
         let topology = Topology::new(machine, &mut Warnings::default());
         let judge = Judge::new(&topology);
+        for client in topology.nodes() {
+            each_answer(|access, class| {
+                let fate = judge.ram_fate(client, access, class);
+                let arrives = matches!(fate.outcome, Outcome::Delivered { .. });
+                let is_at_top = fate.request.last().is_some_and(|step| step.deed == Deed::EntersRootComplex);
+                assert!(!arrives || is_at_top, "{fate:?}");
+            });
+        }
         for (provider, client) in pairs(&topology) {
             let verdict = judge.verdict(provider, client);
             each_answer(|access, class| assert!(verdict.answer(access, class).possible().next().is_some()));

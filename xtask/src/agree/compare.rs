@@ -19,6 +19,8 @@ use std::fmt;
 pub(super) struct Tally {
     pub(super) machines: u64,
     pub(super) questions: u64,
+    /// Of these: for host RAM.
+    pub(super) for_ram: u64,
     /// Both say that it arrives.
     pub(super) delivered: u64,
     /// Both say that it does not, and for one reason.
@@ -43,6 +45,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: Self) {
         self.machines += other.machines;
         self.questions += other.questions;
+        self.for_ram += other.for_ram;
         self.delivered += other.delivered;
         self.refused += other.refused;
         self.unknown += other.unknown;
@@ -72,9 +75,10 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} machines, {} questions: {} delivered, {} refused ({} before a packet travels), {} unknown to the judge, {} different",
+            "{} machines, {} questions ({} for RAM): {} delivered, {} refused ({} before a packet travels), {} unknown to the judge, {} different",
             self.machines,
             self.questions,
+            self.for_ram,
             self.delivered,
             self.refused,
             self.trivial,
@@ -106,6 +110,7 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint, told: &Snapshot) -> Tal
         .filter_map(|node| Some((node, inquirer.fabric().find(topology.function(node).bdf)?)))
         .collect();
     for &(client, client_function) in &functions {
+        super::ram::compare(name, &judge, &mut inquirer, (client, client_function), &mut tally);
         for &(provider, provider_function) in &functions {
             if client == provider {
                 continue;
@@ -168,7 +173,7 @@ pub(super) fn compare(name: &str, blueprint: &Blueprint, told: &Snapshot) -> Tal
 }
 
 /// How it ends, in a few words.
-fn end(outcome: Outcome) -> String {
+pub(super) fn end(outcome: Outcome) -> String {
     match outcome {
         Outcome::SameFunction => "same function".into(),
         Outcome::Delivered { request, completion } => {
@@ -180,7 +185,7 @@ fn end(outcome: Outcome) -> String {
 }
 
 /// Refused before any packet travels?
-fn is_trivial(outcome: Outcome) -> bool {
+pub(super) fn is_trivial(outcome: Outcome) -> bool {
     let Outcome::Refused { why, .. } = outcome else {
         return false;
     };
@@ -192,11 +197,25 @@ fn is_trivial(outcome: Outcome) -> bool {
 
 /// What kind of functions, and what the two say.
 fn kind(topology: &Topology, question: Question, judge: Outcome, simulator: Fate) -> String {
-    let port_type = |node| match topology.function(node).port_type() {
+    format!(
+        "{} {:?} {}: {}",
+        port_type(topology, question.client),
+        question.access,
+        port_type(topology, question.provider),
+        both(judge, simulator)
+    )
+}
+
+pub(super) fn port_type(topology: &Topology, node: NodeId) -> String {
+    match topology.function(node).port_type() {
         Fact::Known(Some(port_type)) => port_type.to_string(),
         Fact::Known(None) => "conventional function".into(),
         Fact::Unknown(_) => "unknown function".into(),
-    };
+    }
+}
+
+/// What the two say.
+pub(super) fn both(judge: Outcome, simulator: Fate) -> String {
     let judge = match judge {
         Outcome::Refused { why, .. } => format!("{why:?}"),
         other => format!("{other:?}"),
@@ -215,15 +234,10 @@ fn kind(topology: &Topology, question: Question, judge: Outcome, simulator: Fate
         Fate::Astray(end) => format!("{end:?}"),
         other => format!("{other:?}"),
     };
-    format!(
-        "{} {:?} {}: judge {judge}, simulator {simulator}",
-        port_type(question.client),
-        question.access,
-        port_type(question.provider)
-    )
+    format!("judge {judge}, simulator {simulator}")
 }
 
-fn notes(inquirer: &Inquirer, route: &peerdma_sim::fabric::Route) -> Vec<String> {
+pub(super) fn notes(inquirer: &Inquirer, route: &peerdma_sim::fabric::Route) -> Vec<String> {
     let at = |place| match place {
         Where::Function(function) => inquirer.fabric().function(function).bdf.to_string(),
         Where::HostBridge { domain, bus } => format!("host bridge {domain:04x}:{bus:02x}"),
@@ -235,21 +249,13 @@ fn notes(inquirer: &Inquirer, route: &peerdma_sim::fabric::Route) -> Vec<String>
 }
 
 fn asked(question: Question, client: FunctionId, provider: FunctionId) -> inquiry::Question {
+    let (access, address_type, ordering) = words(question.access, question.class);
     inquiry::Question {
         client,
         provider,
-        access: match question.access {
-            Access::Read => tlp::Access::Read,
-            Access::Write => tlp::Access::Write,
-        },
-        address_type: match question.class.is_translated() {
-            true => tlp::AddressType::Translated,
-            false => tlp::AddressType::Untranslated,
-        },
-        ordering: match question.class.is_relaxed() {
-            true => tlp::Ordering::Relaxed,
-            false => tlp::Ordering::Strict,
-        },
+        access,
+        address_type,
+        ordering,
         form: match question.form {
             Form::BusAddress => inquiry::Form::BusAddress,
             Form::HostAddress => inquiry::Form::HostAddress,
@@ -257,8 +263,25 @@ fn asked(question: Question, client: FunctionId, provider: FunctionId) -> inquir
     }
 }
 
+/// A request in the simulator's words.
+pub(super) fn words(access: Access, class: TlpClass) -> (tlp::Access, tlp::AddressType, tlp::Ordering) {
+    let access = match access {
+        Access::Read => tlp::Access::Read,
+        Access::Write => tlp::Access::Write,
+    };
+    let address_type = match class.is_translated() {
+        true => tlp::AddressType::Translated,
+        false => tlp::AddressType::Untranslated,
+    };
+    let ordering = match class.is_relaxed() {
+        true => tlp::Ordering::Relaxed,
+        false => tlp::Ordering::Strict,
+    };
+    (access, address_type, ordering)
+}
+
 /// Do the two say the same, as far as both have words for it?
-fn agree(topology: &Topology, inquirer: &Inquirer, judge: Outcome, simulator: Fate) -> bool {
+pub(super) fn agree(topology: &Topology, inquirer: &Inquirer, judge: Outcome, simulator: Fate) -> bool {
     match (judge, simulator) {
         (
             Outcome::Delivered { request, completion },

@@ -1,12 +1,13 @@
 //! `cargo xtask agree`: the specification's judge against the simulator.
 //!
 //! Both are asked what becomes of one request, for every ordered pair of functions of a machine, reading and writing, in
-//! each class of packets, with either address. They share no routing code; where they differ, one of them is wrong. The
+//! each class of packets, with either address, and of one for host RAM. They share no routing code; where they differ, one of them is wrong. The
 //! judge may say that it does not know, which is counted and not compared: it has only what a snapshot tells, and the
 //! specification leaves some things open.
 
 mod compare;
 mod oddities;
+mod ram;
 #[cfg(test)]
 mod tests;
 

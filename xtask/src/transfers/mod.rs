@@ -10,16 +10,25 @@
 //! ```
 
 mod act;
+mod broken;
+mod bytes;
 mod expect;
+mod forced;
+mod map;
 mod shrink;
+mod spots;
 mod story;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod transfer;
+mod vain;
 mod world;
 
 use crate::chore::Failure;
-use act::{Broken, act};
+use act::act;
+use broken::Broken;
 use indicatif::{ProgressBar, ProgressStyle};
 use shrink::shrink;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Makes a story smaller as long as it breaks the same promise.
 
-use super::act::{Broken, act};
+use super::act::act;
+use super::broken::Broken;
 use super::story::{Batch, Ending, Story};
 use super::tally::Tally;
 use super::world::World;
@@ -55,13 +56,12 @@ fn smaller(story: &Story) -> Vec<Story> {
     for batch in 0..story.batches.len() {
         with(&|story| drop(story.batches.remove(batch)));
     }
-    for batch in 0..story.batches.len() {
+    for (batch, Batch { requests, ending }) in story.batches.iter().enumerate() {
         let of = |story: &mut Story, change: &dyn Fn(&mut Batch)| {
             if let Some(batch) = story.batches.get_mut(batch) {
                 change(batch);
             }
         };
-        let Batch { requests, ending } = &story.batches[batch];
         if *ending != Ending::Unmap {
             with(&|story| of(story, &|batch| batch.ending = Ending::Unmap));
         }
@@ -79,13 +79,13 @@ fn smaller(story: &Story) -> Vec<Story> {
                     with(&|story| of(story, &|batch| batch.requests[request].direction = direction));
                 }
             }
-            for piece in 0..was.pieces.len() {
+            for (piece, part) in was.pieces.iter().enumerate() {
                 with(&|story| {
                     of(story, &|batch| {
                         batch.requests[request].pieces.remove(piece);
                     });
                 });
-                if was.pieces[piece].len_bytes > 1 {
+                if part.len_bytes > 1 {
                     with(&|story| {
                         of(story, &|batch| {
                             batch.requests[request].pieces[piece].len_bytes /= 2;

@@ -15,13 +15,13 @@ pub(super) struct Tally {
     pub(super) with_bars: u64,
     /// Of these: of several kinds.
     pub(super) mixed: u64,
-    /// Mapped, but the initiator reaches no RAM at all on this machine: nothing was moved.
-    pub(super) deaf: u64,
     /// Refused because the judge does not know.
     pub(super) unknown: u64,
     pub(super) bytes: u64,
-    /// Refused pairs that were forced, in vain.
+    /// Refused routes that were forced, in vain.
     pub(super) forced: u64,
+    /// Of these: to RAM.
+    pub(super) forced_ram: u64,
     /// Transfers after the end of their mapping, which reached nothing.
     pub(super) late: u64,
     /// Regions taken away while in use.
@@ -39,10 +39,10 @@ impl Tally {
         self.mapped += other.mapped;
         self.with_bars += other.with_bars;
         self.mixed += other.mixed;
-        self.deaf += other.deaf;
         self.unknown += other.unknown;
         self.bytes += other.bytes;
         self.forced += other.forced;
+        self.forced_ram += other.forced_ram;
         self.late += other.late;
         self.revoked += other.revoked;
         for (refusal, count) in other.refusals {
@@ -59,7 +59,7 @@ impl Tally {
         match () {
             () if !share(self.mapped, 40) => Err("less than 40% of the cases are mapped".into()),
             () if share(self.unknown, 10) => Err("more than a tenth is unknown to the judge".into()),
-            () if share(self.deaf, 10) => Err("more than a tenth is for who reaches no RAM".into()),
+            () if self.forced_ram == 0 => Err("no refusal of RAM was forced".into()),
             () if !share(self.with_bars, 15) => Err("less than 15% are mapped with memory of BARs".into()),
             () if !share(self.mixed, 5) => Err("less than 5% are mapped with several kinds".into()),
             () => Ok(()),
@@ -76,19 +76,18 @@ impl fmt::Display for Tally {
         let percent = |part: u64| part as f64 * 100.0 / self.cases.max(1) as f64;
         writeln!(
             f,
-            "{} cases on {} machines: {:.1}% mapped and every byte in its place ({:.1}% with memory of BARs, {:.1}% of several kinds), {:.1}% unknown to the judge, {:.1}% mapped for who reaches no RAM",
+            "{} cases on {} machines: {:.1}% mapped and every byte in its place ({:.1}% with memory of BARs, {:.1}% of several kinds), {:.1}% unknown to the judge",
             self.cases,
             self.machines,
             percent(self.mapped),
             percent(self.with_bars),
             percent(self.mixed),
             percent(self.unknown),
-            percent(self.deaf),
         )?;
         writeln!(
             f,
-            "{} bytes; {} refused routes forced in vain; {} late transfers reached nothing; {} regions taken away in use",
-            self.bytes, self.forced, self.late, self.revoked
+            "{} bytes; {} refused routes ({} to RAM) forced in vain; {} late transfers reached nothing; {} regions taken away in use",
+            self.bytes, self.forced, self.forced_ram, self.late, self.revoked
         )?;
         for (kind, count) in &self.kinds {
             writeln!(f, "{count:>9}  segments {kind}")?;

@@ -1,28 +1,24 @@
 //! One random machine, switched on: who may issue requests, what memory there is, and bytes in it that tell where they are.
 
+use super::spots::{Spot, spots};
 use crate::agree::meddle;
-use peerdma::addr::{Address, Bdf, Iova, PhysAddr};
+use peerdma::addr::{Address, Bdf, PhysAddr};
 use peerdma::dma::{Initiator, Ioas, OwnBase, SingleThread, SpecRoutes, Translation};
 use peerdma::fact::Fact;
-use peerdma::iommu::{Rights, Target, Translations};
+use peerdma::iommu::Translations;
 use peerdma::memory::{BarMemory, Memory, MemoryMap, Region, RegionId};
 use peerdma::pci::Command;
+use peerdma::route::TlpClass;
 use peerdma::route::spec::Judge;
-use peerdma::route::{Access, TlpClass};
 use peerdma::snapshot::IommuMode;
-use peerdma_sim::device::{Outcome, Region as Decoded, TransferId};
 use peerdma_sim::firmware;
 use peerdma_sim::host::{Area, Computer, IoSpace};
-use peerdma_sim::machine::{Gear, Options, RequestPlan};
-use peerdma_sim::memory::Place;
+use peerdma_sim::machine::{Gear, Options};
 use peerdma_sim::random::{Random, random_machine};
-use peerdma_sim::tlp;
 use std::sync::Arc;
 
 pub(super) const PAGE: u64 = 4096;
 const BUS_MASTER: u16 = 0x4;
-/// What a transfer may take before it is given up: far more than any takes.
-const MOST_STEPS: u32 = 1_000_000;
 
 /// A machine and who acts on it.
 pub(super) struct World {
@@ -39,17 +35,6 @@ pub(super) struct World {
 pub(super) struct Actor {
     pub(super) initiator: Initiator,
     pub(super) own: Option<OwnBase>,
-    /// Does a read, does a write of its own reach RAM? Where bus mastering is off on the way, or packets are too large, none does.
-    pub(super) reaches_ram: [bool; 2],
-}
-
-/// A stretch of a region that pieces are taken from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Spot {
-    pub(super) region: RegionId,
-    pub(super) provider: Option<Bdf>,
-    pub(super) first: u64,
-    pub(super) len_bytes: u64,
 }
 
 impl World {
@@ -129,11 +114,7 @@ impl World {
                 _ => TlpClass::Strict,
             };
             let own = world.own_base(bdf, &mut random);
-            world.actors.push(Actor {
-                initiator,
-                own,
-                reaches_ram: [false; 2],
-            });
+            world.actors.push(Actor { initiator, own });
         }
         if world.actors.is_empty() || world.spots.is_empty() {
             return Ok(None);
@@ -146,7 +127,6 @@ impl World {
             .computer
             .io_space(&bdfs)
             .map_err(|error| error.to_string())?;
-        world.find_out_who_reaches_ram();
         Ok(Some(world))
     }
 
@@ -201,172 +181,6 @@ impl World {
         within.map(|into| span.first().to_u64() + into).collect()
     }
 
-    fn place(&self, phys: u64) -> Option<Place> {
-        match self.area(phys)?.1 {
-            Area::Bar { bdf, bar } => self.bar_place(bdf, bar, self.area(phys)?.2),
-            _ => self.computer.with(|machine| machine.ram_place(phys)),
-        }
-    }
-
-    fn bar_place(&self, bdf: Bdf, bar: u8, offset: u64) -> Option<Place> {
-        let decoded = self
-            .computer
-            .with(|machine| machine.with_device(bdf, |device, _| device.decode(bar, offset)));
-        match decoded? {
-            Decoded::Memory { place, .. } => Some(place),
-            Decoded::Registers | Decoded::Nothing => None,
-        }
-    }
-
-    /// Bytes at an address, all in one region.
-    pub(super) fn bytes(&self, phys: u64, len_bytes: u64) -> Vec<u8> {
-        let mut bytes = vec![0; len_bytes as usize];
-        if let Some(place) = self.place(phys) {
-            let _ = self
-                .computer
-                .with(|machine| machine.banks().read(place, &mut bytes));
-        }
-        bytes
-    }
-
-    /// Bytes that tell where they are.
-    pub(super) fn fill(&self, phys: u64, len_bytes: u64, salt: u64) {
-        if let Some(place) = self.place(phys) {
-            let bytes = noise(salt ^ phys, len_bytes as usize);
-            let _ = self.computer.with(|machine| machine.banks().write(place, &bytes));
-        }
-    }
-
-    /// Memory inside a device, which no address leads to.
-    pub(super) fn inside(&self, bytes: &[u8]) -> Place {
-        self.computer.with(|machine| {
-            let bank = machine.banks().add(bytes.len() as u64);
-            let place = Place { bank, offset: 0 };
-            let _ = machine.banks().write(place, bytes);
-            place
-        })
-    }
-
-    pub(super) fn look_inside(&self, place: Place, len_bytes: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len_bytes];
-        let _ = self
-            .computer
-            .with(|machine| machine.banks().read(place, &mut bytes));
-        bytes
-    }
-
-    /// Lets a function issue requests; one for each stretch that it has a translation for.
-    pub(super) fn request(
-        &self,
-        actor: &Actor,
-        access: Access,
-        address: u64,
-        local: Place,
-        len_bytes: u64,
-    ) -> Result<Vec<TransferId>, &'static str> {
-        let Initiator { bdf, class, .. } = actor.initiator;
-        let mut plan = RequestPlan::new(
-            bdf,
-            match access {
-                Access::Read => tlp::Access::Read,
-                Access::Write => tlp::Access::Write,
-            },
-            address,
-            local,
-            len_bytes,
-        );
-        if class.is_relaxed() {
-            plan.ordering = tlp::Ordering::Relaxed;
-        }
-        self.computer.with(|machine| {
-            let mut started = Vec::new();
-            if !class.is_translated() {
-                started.extend(machine.request(&plan));
-                return Ok(started);
-            }
-            plan.address_type = tlp::AddressType::Translated;
-            let mut done = 0;
-            while done < len_bytes {
-                let fabric = machine.fabric();
-                let found = fabric
-                    .find(bdf)
-                    .and_then(|id| fabric.translate_for_device(id, address + done));
-                let found = found.filter(|found| match access {
-                    Access::Read => found.may_read,
-                    Access::Write => found.may_write,
-                });
-                let found = found.ok_or("the translation agent has no translation")?;
-                plan.address = found.address;
-                plan.len_bytes = found.len_bytes.min(len_bytes - done);
-                plan.local.offset = local.offset + done;
-                done += plan.len_bytes;
-                started.extend(machine.request(&plan));
-            }
-            Ok(started)
-        })
-    }
-
-    /// A device moves bytes between its own memory, by its own name for it, and a place inside.
-    pub(super) fn move_own(
-        &self,
-        actor: &Actor,
-        access: Access,
-        addr: u64,
-        local: Place,
-        len_bytes: u64,
-    ) -> bool {
-        let place = actor.own.and_then(|own| {
-            let into = addr.checked_sub(own.base)?;
-            (into + len_bytes <= own.len_bytes).then_some(())?;
-            self.bar_place(actor.initiator.bdf, own.bar, own.offset_bytes + into)
-        });
-        let Some(place) = place else { return false };
-        let (from, to) = match access {
-            Access::Read => (place, local),
-            Access::Write => (local, place),
-        };
-        self.computer
-            .with(|machine| machine.banks().copy(from, to, len_bytes).is_ok())
-    }
-
-    /// Waits for the ends of transfers, in their order; nothing for what does not end.
-    pub(super) fn wait(&self, transfers: &[TransferId]) -> Vec<Option<Outcome>> {
-        let mut outcomes = vec![None; transfers.len()];
-        self.computer.with(|machine| {
-            for _ in 0..MOST_STEPS {
-                for (outcome, transfer) in outcomes.iter_mut().zip(transfers) {
-                    if outcome.is_none() {
-                        *outcome = machine.take_outcome(*transfer).map(|(_, outcome)| outcome);
-                    }
-                }
-                if outcomes.iter().all(Option::is_some) || !machine.step_or_land() {
-                    return;
-                }
-            }
-        });
-        outcomes
-    }
-
-    /// Lets some things happen.
-    pub(super) fn go_on(&self, steps: u32) {
-        self.computer.with(|machine| {
-            for _ in 0..steps {
-                machine.step_or_land();
-            }
-        });
-    }
-
-    /// Lets everything happen that will.
-    pub(super) fn settle(&self) {
-        self.computer.with(|machine| {
-            for _ in 0..MOST_STEPS {
-                if !machine.step_or_land() {
-                    return;
-                }
-            }
-        });
-    }
-
     /// Who and what there is, for a report.
     pub(super) fn describe(&self) -> String {
         let mut text = format!("IOMMU: {:?}", self.computer.iommu_mode());
@@ -418,98 +232,4 @@ impl World {
             base,
         })
     }
-
-    /// Tries it, past everything that is under test.
-    fn find_out_who_reaches_ram(&mut self) {
-        let reserved = self.computer.reserved();
-        let is_free = |at: u64| {
-            let at = Iova::from_u64(at);
-            reserved.iter().all(|span| !span.contains(at))
-        };
-        let ram = self.spots.iter().filter(|spot| spot.provider.is_none());
-        let pages: Vec<u64> = (ram)
-            .map(|spot| spot.first.next_multiple_of(PAGE))
-            .filter(|page| self.map.find(PhysAddr::from_u64(page + PAGE - 1)).is_some())
-            .collect();
-        for place in 0..self.actors.len() {
-            let actor = self.actors[place];
-            let offset = actor.initiator.inbound_offset;
-            let found = match &mut self.space {
-                Some(space) => pages.first().and_then(|page| {
-                    let iova = (1..1 << 20).map(|at| at << 20).find(|at| is_free(*at))?;
-                    let (at, phys) = (Iova::from_u64(iova), PhysAddr::from_u64(*page));
-                    space.map(at, phys, PAGE, Rights::ReadWrite, Target::Ram).ok()?;
-                    Some((iova, *page))
-                }),
-                None => (pages.iter().copied())
-                    .map(|page| (page.wrapping_sub(offset), page))
-                    .find(|(at, page)| {
-                        (*at <= *page) == ((offset as i64) >= 0) && is_free(*at) && is_free(*at | (PAGE - 1))
-                    }),
-            };
-            let Some((address, page)) = found else { continue };
-            for access in Access::ALL {
-                let (there, own) = (
-                    self.bytes(page, PAGE),
-                    noise(address ^ place as u64 ^ 0x5a5a, PAGE as usize),
-                );
-                let local = self.inside(&own);
-                let outcomes = match self.request(&actor, access, address, local, PAGE) {
-                    Ok(transfers) => self.wait(&transfers),
-                    Err(_) => continue,
-                };
-                self.settle();
-                let is_moved = self.bytes(page, PAGE) == self.look_inside(local, PAGE as usize);
-                let is_changed = self.bytes(page, PAGE) != there;
-                self.actors[place].reaches_ram[access as usize] = is_moved
-                    && is_changed == (access == Access::Write)
-                    && outcomes.iter().all(|outcome| *outcome == Some(Outcome::Done));
-            }
-            if let Some(space) = &mut self.space {
-                let _ = space.unmap(Iova::from_u64(address), PAGE);
-            }
-        }
-    }
-}
-
-/// Up to three stretches of each region: its start, its end, and somewhere between.
-fn spots(map: &MemoryMap, random: &mut Random) -> Vec<Spot> {
-    let mut spots = Vec::new();
-    for region in map.regions() {
-        let (first, last) = (region.span.first().to_u64(), region.span.last().to_u64());
-        let provider = match region.memory {
-            Memory::Ram => None,
-            Memory::Bar(bar) => Some(bar.provider),
-        };
-        let len = |random: &mut Random| random.one_of(&[PAGE, 4 * PAGE, 4 * PAGE, 12 * PAGE]);
-        let mut ranges = Vec::new();
-        let size = last - first;
-        ranges.push((first, last.min(first + (len(random) - 1))));
-        if size > 64 * PAGE {
-            ranges.push((last - (len(random) - 1), last));
-            let middle = first + random.number() % (size - 48 * PAGE) / PAGE * PAGE;
-            let middle = middle.max(first + 16 * PAGE);
-            ranges.push((middle, middle + (len(random) - 1)));
-        }
-        for (first, last) in ranges {
-            spots.push(Spot {
-                region: region.id,
-                provider,
-                first,
-                len_bytes: last - first + 1,
-            });
-        }
-    }
-    spots
-}
-
-/// Bytes that nobody would guess.
-pub(super) fn noise(salt: u64, len_bytes: usize) -> Vec<u8> {
-    let mut random = Random::new(salt);
-    let mut bytes = Vec::with_capacity(len_bytes + 8);
-    while bytes.len() < len_bytes {
-        bytes.extend_from_slice(&random.number().to_le_bytes());
-    }
-    bytes.truncate(len_bytes);
-    bytes
 }

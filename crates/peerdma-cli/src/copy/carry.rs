@@ -1,7 +1,7 @@
 //! Plans a copy and carries it out on a machine, from switching on its drivers to reading the destination back.
 
 use super::end::End;
-use super::rig::{Rig, Volume};
+use super::rig::{Ram, Rig, Volume};
 use crate::error::Problem;
 use peerdma::addr::Bdf;
 use peerdma::block::Volume as _;
@@ -36,6 +36,8 @@ pub(super) struct Request {
     pub(super) way: WayWanted,
     /// What the source was filled with, where it was.
     pub(super) pattern: Option<Pattern>,
+    /// The files in the place of the two media, as they were named.
+    pub(super) files: [Option<String>; 2],
 }
 
 /// Which ways are wanted.
@@ -180,16 +182,22 @@ pub(super) fn carry(
     };
     let mut source = rig.volume(&request.source, &options)?;
     let mut destination = rig.volume(&request.destination, &options)?;
+    // Taken before anything moves: a copy that could not be read back is not begun.
+    let proving_ram = match read_back {
+        ReadBack::No => None,
+        ReadBack::Yes => Some(proving_ram(&rig, request, [&source, &destination])?),
+    };
     let staging_bytes = u64::from(request.chunk_bytes.next_multiple_of(PAGE_BYTES))
         .saturating_mul(request.queue_depth.into())
         .min(MOST_STAGING_BYTES);
-    let staging = rig.ram(staging_bytes)?;
+    // Where there is little less is under way at once, and where there is none nothing goes through RAM.
+    let staging = rig.ram(staging_bytes, PAGE_BYTES.into()).ok();
     let thirds = thirds(&rig, request);
     let situation = Situation {
         source: end(&rig, &source, request),
         destination: end(&rig, &destination, request),
         thirds: &thirds,
-        ram: Some(staging.span),
+        ram: staging.as_ref().map(|staging| staging.span),
         routes: &SpecRoutes::new(&judge),
         links: &Estimator::new(topology),
         shape: Shape {
@@ -221,29 +229,41 @@ pub(super) fn carry(
     let moving = proving.as_mut().unwrap_or(&mut source);
     let moved = move_all(&rig, request, &plan, moving, &mut destination, watcher)?;
     if let Some(proving) = proving {
-        close(proving)?;
+        close(proving).map_err(late)?;
     }
-    let wanted = read_back == ReadBack::Yes && moved.ended != Ended::Interrupted;
-    let check = match wanted {
-        false => None,
-        true => Some(check(
-            &rig,
-            request,
-            &plan,
-            &mut source,
-            &mut destination,
-            watcher,
-        )?),
+    let check = match proving_ram.filter(|_| moved.ended != Ended::Interrupted) {
+        None => None,
+        Some(ram) => {
+            let ends = (&mut source, &mut destination);
+            Some(check(&rig, request, (&plan, &ram), ends, watcher).map_err(late)?)
+        }
     };
-    close(source)?;
-    close(destination)?;
+    close(source).map_err(late)?;
+    close(destination).map_err(late)?;
     drop(staging);
-    rig.close()?;
+    rig.close().map_err(late)?;
     Ok(Account { check, ..moved })
+}
+
+/// What goes wrong when data has moved already is no bad input: nothing is proven then.
+fn late(problem: Problem) -> Problem {
+    Problem {
+        exit_code: super::NOT_PROVEN,
+        ..problem
+    }
 }
 
 /// RAM that slots take at most.
 const MOST_STAGING_BYTES: u64 = 256 << 20;
+
+/// RAM to read the destination back by way of, and perhaps the source: for 16 pieces, or fewer where there is little.
+fn proving_ram(rig: &Rig, request: &Request, ends: [&Volume; 2]) -> Result<Ram, Problem> {
+    let [source, destination] = ends.map(|volume| volume.limits().max_transfer_bytes);
+    // No plan takes larger pieces.
+    let piece = request.chunk_bytes.min(source).min(destination);
+    let piece = u64::from(piece).next_multiple_of(PAGE_BYTES.into());
+    rig.ram(16 * piece, 2 * piece)
+}
 
 /// Lets nothing that lies in memory of the ends be taken for data that was moved there.
 fn poison(rig: &Rig, controllers: &[Bdf]) {
@@ -365,7 +385,7 @@ fn move_all(
         Some(Outcome::Failed(failure)) => Ended::Failed(failure.clone()),
         Some(Outcome::Cancelled) | None => Ended::Interrupted,
     };
-    unmap_slots(&mut mappers, copy.detach())?;
+    unmap_slots(&mut mappers, copy.detach()).map_err(late)?;
     Ok(Account {
         plan: plan.clone(),
         addresses,
@@ -421,11 +441,10 @@ fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>
 fn check(
     rig: &Rig,
     request: &Request,
-    plan: &CopyPlan,
-    source: &mut Volume,
-    destination: &mut Volume,
+    (plan, ram): (&CopyPlan, &Ram),
+    (source, destination): (&mut Volume, &mut Volume),
     watcher: &mut dyn Watcher,
-) -> Result<Check, Halt> {
+) -> Result<Check, Problem> {
     let whole = job(request, source, destination);
     // What an earlier run has done is read back too.
     let whole = Job {
@@ -433,7 +452,6 @@ fn check(
         ..whole
     };
     let chunk_bytes = plan.layout.chunk_bytes;
-    let ram = rig.ram(u64::from(chunk_bytes.next_multiple_of(PAGE_BYTES)).saturating_mul(16))?;
     let read_again = request
         .pattern
         .is_none()

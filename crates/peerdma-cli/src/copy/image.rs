@@ -3,7 +3,7 @@
 use super::end::End;
 use crate::error::Problem;
 use peerdma::topology::Topology;
-use peerdma_sim::blueprint::{Blueprint, Protection};
+use peerdma_sim::blueprint::{Blueprint, DeviceKind, Protection};
 use std::path::Path;
 
 /// Puts a file in the place of a namespace's medium, opened for reading alone unless it is `destination`'s. Gives the namespace.
@@ -62,4 +62,30 @@ pub(super) fn attach(
         false => Protection::WriteProtected,
     };
     Ok(end)
+}
+
+/// Refuses the files that a machine file itself names: it may come from anybody, and `--image` allows those alone that it names.
+///
+/// # Errors
+/// A [`Problem`] where there is one.
+pub(super) fn refuse_others(blueprint: &Blueprint, images: &[End]) -> Result<(), Problem> {
+    let controllers = blueprint.devices.iter().filter_map(|(bdf, kind)| match kind {
+        DeviceKind::Nvme(nvme) => Some((*bdf, nvme)),
+        _ => None,
+    });
+    for (controller, nvme) in controllers {
+        for (namespace, kind) in (1_u32..).zip(&nvme.namespaces) {
+            let is_it = |end: &End| end.controller == controller && end.namespace == namespace;
+            if let Some(path) = kind.file.as_ref().filter(|_| !images.iter().any(is_it)) {
+                return Err(Problem::new(
+                    format_args!("{} is not opened", path.display()),
+                    format_args!(
+                        "the machine file wants it for namespace {namespace} of {controller}, and a machine file may come from anybody"
+                    ),
+                    "give --allow-files if it may be read and overwritten, or another file with --image",
+                ));
+            }
+        }
+    }
+    Ok(())
 }

@@ -136,15 +136,15 @@ impl<'r> Answer<'r> {
             bytes_per_second: text::rate(counts.written_bytes, account.simulated),
             host_seconds: account.host.as_secs_f64(),
             via_ram: report.by_ram.map(RamLine::new),
-            failure: match &account.ended {
-                Ended::Failed(failure) => Some(FailureLine {
+            failure: match (&account.ended, &account.check) {
+                (Ended::Failed(failure), _) | (_, Some(Check::Failed(failure))) => Some(FailureLine {
                     end: failure.end.name(),
                     step: failure.step.to_string(),
                     offset: failure.offset_bytes,
                     lba: failure.lba,
                     what: failure.trouble.to_string(),
                 }),
-                Ended::Whole | Ended::Interrupted => None,
+                (Ended::Whole | Ended::Interrupted, _) => None,
             },
             mismatch: match &account.check {
                 Some(Check::Differs(mismatch)) => {

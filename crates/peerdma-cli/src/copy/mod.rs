@@ -64,6 +64,8 @@ struct Report<'r> {
     /// The same through RAM, where the way that was taken is another.
     by_ram: Option<&'r Account>,
     notes: &'r [String],
+    /// Why the file of `--resume` does not say what was done.
+    not_kept: Option<&'r str>,
 }
 
 impl Report<'_> {
@@ -111,8 +113,9 @@ pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
         Err(Halt::Problem(problem)) => return Err(problem.into()),
         Err(Halt::NoPlan(why)) => return Err(no_plan(&why, &computer, &request).into()),
     };
-    keep_state(args, &request, &account)?;
-    let by_ram = by_ram(&blueprint, args, &request, &account, stop)?;
+    let not_kept = keep_state(args, &request, &account).err();
+    notes.extend(not_kept.clone());
+    let by_ram = by_ram(&blueprint, args, &request, &account, stop);
     let report = Report {
         args,
         request: &request,
@@ -120,6 +123,7 @@ pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
         account: &account,
         by_ram: by_ram.as_ref(),
         notes: &notes,
+        not_kept: not_kept.as_deref(),
     };
     match out.is_json() {
         true => out.print_json(&json::Answer::new(&report))?,
@@ -160,9 +164,14 @@ fn request(
         }
         images.push(end);
     }
-    let is_image = |end: &End| images.iter().any(|known| known.is(end));
+    if !args.allow_files {
+        image::refuse_others(blueprint, &images)?;
+    }
+    // Also one that the machine file itself names: what is in it is data, and no place for a pattern.
+    let mut file = |end: &End| end.kind(blueprint).and_then(|kind| kind.file.clone());
+    let files = [file(&source), file(&destination)];
     let seed = args.seed.unwrap_or(blueprint.nature.seed);
-    let pattern = (!is_image(&source)).then_some(Pattern::Seeded(seed));
+    let pattern = files[0].is_none().then_some(Pattern::Seeded(seed));
     let part = part(args, blueprint, &source, &destination, pattern.is_some())?;
     let via = match &args.way.via {
         None => None,
@@ -206,10 +215,11 @@ fn request(
             },
         },
         pattern,
+        files: files.map(|file| file.map(|path| path.to_string_lossy().into_owned())),
     };
     if let Some(path) = &args.resume {
         request.resume_bytes = State::done(path, same(args, &request))?;
-        if request.resume_bytes > 0 && !is_image(&request.destination) {
+        if request.resume_bytes > 0 && request.files[1].is_none() {
             notes.push(format!(
                 "{} was in memory and is gone with the interrupted run: the copy begins anew",
                 request.destination.name
@@ -326,10 +336,8 @@ fn part(
 fn switched_on(args: &CopyArgs, blueprint: &Blueprint, request: &Request) -> Result<Computer, Problem> {
     let options = Options {
         seed: args.seed,
-        files: match (args.allow_files, args.what.image.is_empty()) {
-            (false, true) => Files::Refuse,
-            _ => Files::Open,
-        },
+        // Those that nobody asked for were refused before.
+        files: Files::Open,
         ..Options::default()
     };
     let computer = Computer::new(blueprint, options).map_err(|error| {
@@ -349,6 +357,7 @@ fn switched_on(args: &CopyArgs, blueprint: &Blueprint, request: &Request) -> Res
     Ok(computer)
 }
 
+/// Files are left as they are: nothing may be written before there is a plan, and what an earlier run has done must stay.
 fn fill(computer: &Computer, request: &Request) -> Result<(), peerdma_sim::device::nvme::MediaError> {
     let Request {
         source, destination, ..
@@ -356,13 +365,11 @@ fn fill(computer: &Computer, request: &Request) -> Result<(), peerdma_sim::devic
     if let Some(pattern) = request.pattern {
         let range = request.source_offset..request.source_offset + request.len_bytes;
         computer.fill_namespace(source.controller, source.namespace, range, pattern)?;
+    }
+    if request.files[1].is_none() {
         let begin = request.destination_offset;
-        computer.fill_namespace(
-            destination.controller,
-            destination.namespace,
-            begin..begin + request.len_bytes,
-            POISON,
-        )?;
+        let range = begin..begin + request.len_bytes;
+        computer.fill_namespace(destination.controller, destination.namespace, range, POISON)?;
     }
     Ok(())
 }
@@ -374,10 +381,10 @@ fn by_ram(
     request: &Request,
     account: &Account,
     stop: Stop,
-) -> Result<Option<Account>, Problem> {
+) -> Option<Account> {
     use peerdma::plan::Kind;
     if account.ended != Ended::Whole || account.plan.kind() == Kind::ViaRam {
-        return Ok(None);
+        return None;
     }
     let mut blueprint = blueprint.clone();
     blueprint.forget_files();
@@ -391,20 +398,21 @@ fn by_ram(
             force: Force::Never,
         },
         pattern: Some(Pattern::Seeded(seed)),
+        files: [None, None],
         ..request.clone()
     };
-    let computer = switched_on(args, &blueprint, &request)?;
+    // Whatever is wrong with it: the copy itself is made, and there is nothing to compare it with.
+    let computer = switched_on(args, &blueprint, &request).ok()?;
     let mut progress = Progress::silent(stop);
-    match carry::carry(&computer, &request, ReadBack::No, &mut progress) {
-        Ok(account) if account.ended == Ended::Whole => Ok(Some(account)),
-        // There is nothing to compare with.
-        Ok(_) | Err(_) => Ok(None),
-    }
+    let account = carry::carry(&computer, &request, ReadBack::No, &mut progress).ok()?;
+    (account.ended == Ended::Whole).then_some(account)
 }
 
 fn same<'a>(args: &'a CopyArgs, request: &'a Request) -> Same<'a> {
     Same {
-        machine: args.machine.to_str().unwrap_or(""),
+        machine: args.machine.to_string_lossy(),
+        source_file: request.files[0].as_deref(),
+        destination_file: request.files[1].as_deref(),
         source: &request.source.name,
         destination: &request.destination.name,
         source_offset: request.source_offset,
@@ -418,16 +426,21 @@ fn same<'a>(args: &'a CopyArgs, request: &'a Request) -> Same<'a> {
 }
 
 /// Keeps what an interrupted copy has done, and removes the file of one that is whole.
-fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(), Problem> {
+///
+/// # Errors
+/// A sentence: the copy itself is as it is, and what became of it is still to be told.
+fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(), String> {
     let Some(path) = &args.resume else {
         return Ok(());
     };
-    let written = match account.ended {
-        Ended::Whole => match std::fs::remove_file(path) {
+    // All of it may be written and not yet read back: the next run does that.
+    let is_done = account.ended == Ended::Whole && account.check != Some(Check::Cancelled);
+    let written = match is_done {
+        true => match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
-        Ended::Interrupted | Ended::Failed(_) => {
+        false => {
             // What was read back and found wrong is copied again.
             let good_bytes = match &account.check {
                 Some(Check::Differs(mismatch)) => mismatch.offset_bytes,
@@ -437,7 +450,10 @@ fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(
             State::new(same(args, request), done_bytes).write(path)
         }
     };
-    written.map_err(|error| crate::destination::not_written(path, &error))
+    written.map_err(|error| match is_done {
+        true => format!("{} could not be removed: {error}", path.display()),
+        false => format!("{} could not be written: {error}", path.display()),
+    })
 }
 
 /// There is no plan: nothing was written.

@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,6 +20,9 @@ pub(super) struct State {
     pub(super) machine: String,
     pub(super) source: String,
     pub(super) destination: String,
+    /// The files in the place of the media.
+    pub(super) source_file: Option<String>,
+    pub(super) destination_file: Option<String>,
     /// Where the copy begins, in bytes.
     pub(super) source_offset: u64,
     pub(super) destination_offset: u64,
@@ -30,11 +34,13 @@ pub(super) struct State {
 }
 
 /// What makes two copies the same copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Same<'a> {
-    pub(super) machine: &'a str,
+    pub(super) machine: Cow<'a, str>,
     pub(super) source: &'a str,
     pub(super) destination: &'a str,
+    pub(super) source_file: Option<&'a str>,
+    pub(super) destination_file: Option<&'a str>,
     pub(super) source_offset: u64,
     pub(super) destination_offset: u64,
     pub(super) bytes: u64,
@@ -45,9 +51,11 @@ impl State {
     pub(super) fn new(copy: Same<'_>, done_bytes: u64) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
-            machine: copy.machine.to_owned(),
+            machine: copy.machine.into_owned(),
             source: copy.source.to_owned(),
             destination: copy.destination.to_owned(),
+            source_file: copy.source_file.map(str::to_owned),
+            destination_file: copy.destination_file.map(str::to_owned),
             source_offset: copy.source_offset,
             destination_offset: copy.destination_offset,
             bytes: copy.bytes,
@@ -58,9 +66,11 @@ impl State {
 
     fn copy(&self) -> Same<'_> {
         Same {
-            machine: &self.machine,
+            machine: Cow::Borrowed(&self.machine),
             source: &self.source,
             destination: &self.destination,
+            source_file: self.source_file.as_deref(),
+            destination_file: self.destination_file.as_deref(),
             source_offset: self.source_offset,
             destination_offset: self.destination_offset,
             bytes: self.bytes,
@@ -94,9 +104,16 @@ impl State {
             ));
         }
         if state.copy() != copy {
+            let end = |name: &str, file: &Option<String>| match file {
+                Some(file) => format!("{name} ({file})"),
+                None => name.to_owned(),
+            };
             let why = format!(
                 "it is of another copy: {} bytes of {} to {} on {}",
-                state.bytes, state.source, state.destination, state.machine
+                state.bytes,
+                end(&state.source, &state.source_file),
+                end(&state.destination, &state.destination_file),
+                state.machine
             );
             return Err(bad(&why, other));
         }
@@ -124,6 +141,10 @@ impl State {
 
 fn read(path: &Path) -> io::Result<String> {
     use std::io::Read;
+    // Opening a pipe would wait for somebody to write to it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut text = String::new();
     fs::File::open(path)?.take(MOST_BYTES).read_to_string(&mut text)?;
     Ok(text)

@@ -176,13 +176,18 @@ impl Rig {
         Ok(())
     }
 
-    /// RAM for devices.
+    /// RAM for devices: `most_bytes`, or half of it and so on, but no less than `least_bytes`.
     ///
     /// # Errors
     /// A [`Problem`] where the machine has not so much.
-    pub(super) fn ram(&self, len_bytes: u64) -> Result<Ram, Problem> {
+    pub(super) fn ram(&self, most_bytes: u64, least_bytes: u64) -> Result<Ram, Problem> {
         const PAGE_BYTES: u64 = 4096;
-        let first = self.computer.allocate(len_bytes, PAGE_BYTES);
+        let mut len_bytes = most_bytes.max(least_bytes);
+        let mut first = self.computer.allocate(len_bytes, PAGE_BYTES);
+        while first.is_err() && len_bytes > least_bytes {
+            len_bytes = (len_bytes / 2).max(least_bytes);
+            first = self.computer.allocate(len_bytes, PAGE_BYTES);
+        }
         let first = first.map_err(|error| {
             Problem::new(
                 "the machine has too little RAM for this copy",

@@ -303,9 +303,10 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
         }
         (Ended::Interrupted, _) => {
             let done = account.counts.durable_bytes;
-            let next = match &report.args.resume {
-                Some(path) => format!("run it again with --resume {} to go on", path.display()),
-                None => "with --resume FILE it could go on from there".into(),
+            let next = match (&report.args.resume, report.not_kept) {
+                (Some(_), Some(why)) => format!("{why}, so that a copy begins anew"),
+                (Some(path), None) => format!("run it again with --resume {} to go on", path.display()),
+                (None, _) => "with --resume FILE it could go on from there".into(),
             };
             return (
                 Tone::Doubt,

@@ -74,9 +74,13 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             self.generation = generation;
             self.lost(standing, done);
         }
-        if standing == Standing::Ended(Ended::Loose) && self.has_rings() {
-            self.stage = Stage::Stuck;
-            return;
+        if standing == Standing::Ended(Ended::Loose) {
+            if self.has_rings() {
+                self.stage = Stage::Stuck;
+                return;
+            }
+            // It never heard of the pair: what was to be made is not, and no stop will be told of.
+            self.stage = Stage::Recovering;
         }
         match self.stage {
             Stage::Active => self.watch(now_ns),

@@ -3,6 +3,7 @@
 use super::{Abort, Busy, Kept, Queue, refused_at};
 use crate::command::{Command, Transfer};
 use crate::pointer::{self, ListArea, Pointer};
+use core::sync::atomic::Ordering;
 use peerdma::block::{Bio, Data, Operation, Rejected, SubmitError, Ticket, VolumeError};
 use peerdma::device::{Function, Host, Mmio};
 use peerdma::dma::{Direction, DmaSegment, Locks, Mapping, MemoryKind};
@@ -22,7 +23,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if let Some(why) = refused_at(self.stage, self.failure(), self.doomed) {
             return Err(why);
         }
-        let full = self.pair.as_ref().is_none_or(|pair| pair.submission.is_full());
+        // The controller was stopped for somebody else: it does not know of the queue until a poll has made it anew.
+        let is_lost = self.shared.generation.load(Ordering::Acquire) != self.generation;
+        let full = is_lost || self.pair.as_ref().is_none_or(|pair| pair.submission.is_full());
         if full || self.fault.is_some() || self.slots.next().is_none() {
             return Err(SubmitError::QueueFull);
         }
@@ -64,6 +67,13 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
                 }
                 if mapping.list().len_bytes() != blocks_bytes {
                     return Err(wrong_length(blocks_bytes, mapping.list().len_bytes()));
+                }
+                let align_mask = u64::from(self.limits.constraints.align_bytes) - 1;
+                let is_odd =
+                    |segment: &DmaSegment| (segment.addr | u64::from(segment.len_bytes)) & align_mask != 0;
+                if mapping.list().segments().iter().any(is_odd) {
+                    let why = "it was mapped without the alignment that the controller needs";
+                    return Err(SubmitError::NotAddressable { why });
                 }
                 (self.point(mapping.list().segments(), what)?, None)
             }

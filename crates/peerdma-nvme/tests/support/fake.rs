@@ -31,6 +31,10 @@ impl Machine {
             good,
             refusals: RefCell::default(),
             queues: Default::default(),
+            looks_left: Cell::new(u64::MAX),
+            cap_high: Cell::new(0x20),
+            asked_bytes: Cell::new(0),
+            sgls: Cell::new(0),
         }))
     }
 
@@ -59,6 +63,26 @@ impl Machine {
         self.0.refusals.borrow().contains(&refusal)
     }
 
+    /// It breaks down (CSTS.CFS) for good once CSTS was looked at so often.
+    pub(crate) fn break_down_after(&self, looks: u64) {
+        self.0.looks_left.set(looks);
+    }
+
+    /// CAP.MPSMIN: the least page has so many bytes.
+    pub(crate) fn set_least_page(&self, bytes: u64) {
+        self.0.cap_high.set(0x20 | (bytes / 4096).trailing_zeros() << 16);
+    }
+
+    /// SGLS, bits 7:0.
+    pub(crate) fn set_sgl_support(&self, sgls: u8) {
+        self.0.sgls.set(sgls);
+    }
+
+    /// The most RAM that was asked for at once.
+    pub(crate) fn asked_bytes(&self) -> u64 {
+        self.0.asked_bytes.get()
+    }
+
     /// Is no RAM allocated?
     pub(crate) fn is_free(&self) -> bool {
         self.0.taken.borrow().is_empty()
@@ -76,6 +100,10 @@ struct Inside {
     good: u64,
     /// What it does not do.
     refusals: RefCell<Vec<Refusal>>,
+    looks_left: Cell<u64>,
+    cap_high: Cell<u32>,
+    asked_bytes: Cell<u64>,
+    sgls: Cell<u8>,
     /// The admin queues and one I/O pair.
     queues: [Cell<Pair>; 2],
 }
@@ -208,7 +236,12 @@ impl Inside {
                 bytes[128..132].copy_from_slice(&[0, 0, 9, 0]);
             }
             2 => bytes[..8].copy_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]),
-            _ => bytes[77] = 5,
+            _ => {
+                bytes[77] = 5;
+                if self.good == 16 {
+                    bytes[536] = self.sgls.get();
+                }
+            }
         }
         self.put(page, &bytes);
     }
@@ -222,10 +255,14 @@ impl Mmio for Machine {
     fn read32(&self, offset: u64) -> u32 {
         let sane = match offset {
             0x00 => 0x0201_003f,
-            0x04 => 0x20,
+            0x04 => self.0.cap_high.get(),
             0x08 => 0x0001_0400,
-            0x1c if self.refuses(Refusal::Stop) => 1,
-            0x1c => self.0.register(0x14) & 1,
+            0x1c => {
+                let left = self.0.looks_left.get().saturating_sub(1);
+                self.0.looks_left.set(left);
+                let fatal = u32::from(left == 0) << 1;
+                fatal | u32::from(self.refuses(Refusal::Stop)) | self.0.register(0x14) & 1
+            }
             _ => self.0.register(offset),
         };
         match self.0.behaves() {
@@ -302,6 +339,7 @@ impl Function for Machine {
 
 impl Host for Machine {
     fn allocate(&self, len_bytes: u64, _: u64) -> Result<PhysAddr, DeviceError> {
+        self.0.asked_bytes.set(self.0.asked_bytes.get().max(len_bytes));
         let mut taken = self.0.taken.borrow_mut();
         let end = taken.last_key_value().map_or(RAM_AT, |(at, len)| at + len);
         let len_bytes = len_bytes.next_multiple_of(4096);

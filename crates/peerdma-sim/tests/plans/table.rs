@@ -1,8 +1,11 @@
 use crate::rig::{ASK, Ask, Machine, demand, map_type};
 use peerdma::addr::Address;
+use peerdma::fact::Fact;
 use peerdma::memory::CpuView;
 use peerdma::plan::{CopyPlan, Demands, Force, Method, NoPlan, OwnData, Proof, RamUse, Reach, Reason, Shape};
 use peerdma::route::{Access, MapType};
+use peerdma::snapshot::Warnings;
+use peerdma::topology::Topology;
 
 const BUS: Option<MapType> = Some(MapType::BusAddr);
 const BRIDGE: Option<MapType> = Some(MapType::ThruHostBridge);
@@ -48,6 +51,48 @@ fn each_shipped_machine_copies_as_the_table_says() {
             }
         }
     }
+}
+
+#[test]
+fn a_device_that_does_not_reach_ram_is_copied_from_without_it_or_not_at_all() {
+    let deaf = |name| {
+        let machine = Machine::shipped(name);
+        let at = machine.bdf("nvme0");
+        let mut blueprint = machine.blueprint;
+        blueprint.snapshot.edit(|function| {
+            // A switch or root port above takes less than the device sends: what is written to the peer goes that way, too.
+            if function.bdf == at
+                && let Fact::Known(Some(express)) = &mut function.config.express
+                && let Fact::Known(payload) = &mut express.payload
+            {
+                payload.max_payload_bytes = 4096;
+            }
+        });
+        let topology = Topology::new(blueprint.snapshot.clone(), &mut Warnings::default());
+        Machine { blueprint, topology }
+    };
+    let refused = deaf("no-forward").plan("nvme0", "nvme1", &ASK).unwrap_err();
+    let NoPlan::NoWay(rejected) = &refused else {
+        panic!("{refused}");
+    };
+    let ram = rejected
+        .iter()
+        .find(|rejected| rejected.method == Method::ViaRam)
+        .unwrap();
+    assert!(
+        matches!(
+            ram.why,
+            Reason::NoRouteToRam {
+                access: Access::Write,
+                ..
+            }
+        ),
+        "{}",
+        ram.why
+    );
+    // The other device reads what lies in its own memory.
+    let plan = deaf("two-ssds").plan("nvme1", "nvme0", &ASK).unwrap();
+    assert_eq!(plan.method, Method::Store);
 }
 
 #[test]

@@ -51,6 +51,15 @@ pub enum MapError {
         /// Why not.
         refused: Refused,
     },
+    /// The initiator does not reach host RAM.
+    RamUnreachable {
+        /// The initiator.
+        initiator: Bdf,
+        /// What was to be done.
+        access: Access,
+        /// Why not.
+        refused: Refused,
+    },
     /// The region is being taken away, or was.
     Revoked(RegionId),
     /// The initiator cannot issue an address that is needed.
@@ -197,12 +206,14 @@ impl fmt::Display for MapError {
                 access,
                 refused,
             } => {
-                let what = match access {
-                    Access::Read => "read",
-                    Access::Write => "write",
-                };
+                let what = verb(*access);
                 write!(f, "{initiator} cannot {what} the memory of {provider}: {refused}")
             }
+            Self::RamUnreachable {
+                initiator,
+                access,
+                refused,
+            } => write!(f, "{initiator} cannot {} host RAM: {refused}", verb(*access)),
             Self::Revoked(region) => write!(f, "region {} was taken away", region.index()),
             Self::BeyondMask { addr, mask } => {
                 write!(
@@ -236,6 +247,13 @@ impl fmt::Display for MapError {
 }
 
 impl core::error::Error for MapError {}
+
+const fn verb(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::Write => "write",
+    }
+}
 
 impl fmt::Display for MapBarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,8 +32,9 @@ pub struct Ioas<L: Locks> {
 
 impl<L: Locks> Ioas<L> {
     /// A space without initiators. `reserved` is every range that an initiator may not issue unless it leads to exactly those bytes (invariant
-    /// 6): bus addresses in windows that an initiator could reach, the interrupt window, what firmware keeps. BARs in the map and what
-    /// initiators call their own are added by themselves.
+    /// 6): bus addresses in windows that an initiator could reach, the interrupt window, what firmware keeps. What initiators call their own
+    /// is added by itself; of the BARs in the map, all are where an IOMMU translates, and elsewhere those that the initiator reaches by their
+    /// bus address: where bus and physical addresses differ, the windows of BARs that it does not reach now must be given here.
     pub fn new(translation: Translation<L>, map: MemoryMap, reserved: &[Span<Iova>]) -> Arc<Self> {
         let translations = match translation {
             Translation::Direct => None,
@@ -67,7 +68,7 @@ impl<L: Locks> Ioas<L> {
         })
     }
 
-    /// Adds a function that uses the space; asks `routes` how it reaches the BARs of others.
+    /// Adds a function that uses the space; asks `routes` how it reaches host RAM and the BARs of others.
     ///
     /// # Errors
     /// [`IoasError::Duplicate`]; [`IoasError::Map`] where what is registered cannot be translated for it: it was not added.
@@ -133,7 +134,8 @@ impl<L: Locks> Ioas<L> {
     }
 
     /// Overrides the route of one initiator to one region; [`MapType::NotSupported`] ends the override. What is mapped by it says so
-    /// ([`Mapping::is_forced`](super::Mapping::is_forced)).
+    /// ([`Mapping::is_forced`](super::Mapping::is_forced)). RAM has one name for an initiator, whatever the map type and the form: an override
+    /// with a [`Form::HostAddress`] that goes [`MapType::ThruHostBridge`] is what its judge would say.
     pub fn force(&self, initiator: Bdf, region: RegionId, access: Access, map_type: MapType, form: Form) {
         self.change(|state| {
             let Some(place) = state.place(region) else { return };
@@ -337,12 +339,22 @@ fn fresh_regions<L: Locks>(state: &State<L>, map: &MemoryMap) -> Vec<RegionState
 }
 
 fn routes_of(initiator: Initiator, map: &MemoryMap, routes: &dyn Routes) -> Vec<Option<[PeerRoute; 2]>> {
+    const ALL: [Access; 2] = [Access::Read, Access::Write];
+    let ram = ALL.map(
+        |access| match routes.ram(initiator.bdf, access, initiator.class) {
+            Ok(()) => PeerRoute::Reached {
+                map_type: MapType::ThruHostBridge,
+                form: Form::HostAddress,
+            },
+            Err(refused) => PeerRoute::Refused(refused),
+        },
+    );
     let route = |region: &Region| match region.memory {
         Memory::Bar(bar) if bar.provider != initiator.bdf => Some(
-            [Access::Read, Access::Write]
-                .map(|access| routes.route(initiator.bdf, bar.provider, bar.bar, access, initiator.class)),
+            ALL.map(|access| routes.route(initiator.bdf, bar.provider, bar.bar, access, initiator.class)),
         ),
-        Memory::Bar(_) | Memory::Ram => None,
+        Memory::Bar(_) => None,
+        Memory::Ram => Some(ram),
     };
     map.regions().iter().map(route).collect()
 }

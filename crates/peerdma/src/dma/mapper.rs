@@ -146,8 +146,37 @@ impl<L: Locks> Mapper<L> {
         };
         let piece = PhysVec::new(at.ok_or(none)?, len_bytes, Origin::LookUp).map_err(|_| none)?;
         let located = self.look_up(&[piece]).map_err(MapBarError::LookUp)?;
+        if let Some(offset_bytes) = self.leaves_bar(&located, (provider, bar), offset_bytes) {
+            self.recycle(located.pieces);
+            return Err(MapBarError::NoSuchMemory {
+                provider,
+                bar,
+                offset_bytes,
+            });
+        }
         self.map(located, direction, constraints)
             .map_err(MapBarError::Map)
+    }
+
+    /// Where pieces that begin so far into a BAR go on into something else: what lies behind its end may be another BAR of the same function,
+    /// or a later part of the same.
+    fn leaves_bar(&self, located: &Located, of: (Bdf, u8), offset_bytes: u64) -> Option<u64> {
+        let mut expected = offset_bytes;
+        for piece in &located.pieces {
+            let region = self.view.map.get(piece.region).copied();
+            let found = region.and_then(|region| match region.memory {
+                Memory::Bar(memory) if (memory.provider, memory.bar) == of => {
+                    let into = piece.addr.checked_sub(region.span.first().to_u64())?;
+                    memory.offset_bytes.checked_add(into)
+                }
+                Memory::Bar(_) | Memory::Ram => None,
+            });
+            if found != Some(expected) {
+                return Some(expected);
+            }
+            expected = expected.wrapping_add(piece.len.into());
+        }
+        None
     }
 
     /// Ends a mapping: when it returns the device does not reach the memory by it.
@@ -260,7 +289,7 @@ impl<L: Locks> Mapper<L> {
                     shape.push_all(group, delta, reached)?;
                 }
                 Way::No(why) => return Err(entry.refusal(why, self.view.initiator, direction, first.addr)),
-                Way::ByRequest | Way::Held { .. } => return Ok(Readiness::ByRequest),
+                Way::ByRequest { .. } | Way::Held { .. } => return Ok(Readiness::ByRequest),
             }
         }
         shape.finish()?;

@@ -82,7 +82,7 @@ impl<L: Locks> Mapper<L> {
                     is_joined = false;
                     continue;
                 }
-                Way::ByRequest => {}
+                Way::ByRequest { .. } => {}
             }
             let last = piece.addr + u64::from(piece.len - 1);
             let (first_page, last_byte) = (piece.addr & !(page - 1), last | (page - 1));
@@ -137,7 +137,7 @@ impl<L: Locks> Mapper<L> {
                     let (_, delta) = delta.ok_or(MapError::Stale)?;
                     (*delta, reached.space, reached.kind, reached.is_forced)
                 }
-                Way::ByRequest => {
+                Way::ByRequest { is_forced } => {
                     // In the order of the pieces: an extent ends with the last of its pieces.
                     let extent = extents.peek().copied().ok_or(MapError::Stale)?;
                     if piece.addr + u64::from(piece.len - 1) == extent.end {
@@ -145,7 +145,7 @@ impl<L: Locks> Mapper<L> {
                     }
                     let at = iova.ok_or(MapError::Stale)?.wrapping_add(extent.at);
                     let kind = super::MemoryKind::Ram;
-                    (at.wrapping_sub(extent.phys), super::Space::Iova, kind, false)
+                    (at.wrapping_sub(extent.phys), super::Space::Iova, kind, is_forced)
                 }
                 Way::No(_) => return Err(MapError::Stale),
             };

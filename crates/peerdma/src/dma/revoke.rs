@@ -4,6 +4,7 @@ use super::mapping::Charge;
 use super::state::State;
 use super::sync::Locks;
 use super::{InUse, Ioas};
+use crate::addr::Address;
 use crate::iommu::{IommuError, Translations};
 use crate::memory::RegionId;
 use alloc::vec::Vec;
@@ -48,8 +49,10 @@ impl<L: Locks> Ioas<L> {
 
     /// Ends what [`Self::begin_revoke`] began, which it calls. When it returns `Ok` no mapping uses the region, and no translation leads there.
     ///
+    /// An IOMMU translates whole pages: while a region that begins or ends in one of this region's pages is translated, devices reach this one.
+    ///
     /// # Errors
-    /// [`InUse`]: call again when the users are done.
+    /// [`InUse`]: call again when the users are done, and regions in the same pages are neither registered nor used.
     pub fn finish_revoke(&self, region: RegionId) -> Result<(), InUse> {
         self.begin_revoke(region);
         self.change(|state| {
@@ -58,7 +61,13 @@ impl<L: Locks> Ioas<L> {
             if let Some(state) = of_region {
                 state.is_registered = false;
             }
-            Ok(())
+            match state.uses_of_pages(region) {
+                0 => Ok(()),
+                uses => {
+                    let iommu = None;
+                    Err(InUse { region, uses, iommu })
+                }
+            }
         })
     }
 }
@@ -78,6 +87,28 @@ impl<L: Locks> State<L> {
             uses => return Err(in_use(uses, None)),
         }
         (self.release_registration(place)).map_err(|error| in_use(0, Some(error)))
+    }
+
+    /// How many use, or hold translations of, other regions in the pages of a region.
+    fn uses_of_pages(&self, region: RegionId) -> usize {
+        let within = self.page_bytes() - 1;
+        let Some(of) = self.map.get(region).filter(|_| self.translations.is_some()) else {
+            return 0;
+        };
+        let (first, last) = (
+            of.span.first().to_u64() & !within,
+            of.span.last().to_u64() | within,
+        );
+        let others = self.map.regions().iter().zip(&self.regions);
+        others
+            .filter(|(other, _)| {
+                let span = other.span;
+                other.id != region && span.first().to_u64() <= last && first <= span.last().to_u64()
+            })
+            .fold(0, |sum: usize, (other, state)| {
+                sum.saturating_add(state.holds())
+                    .saturating_add(self.uses(other.id))
+            })
     }
 
     /// Tries again to unmap what could not be unmapped.

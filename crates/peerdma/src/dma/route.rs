@@ -1,4 +1,4 @@
-//! How an initiator reaches the memory of a BAR: asked once, when initiator and region meet.
+//! How an initiator reaches the memory of a BAR, and host RAM: asked once, when initiator and region meet.
 
 use crate::addr::{Address, Bdf, Iova, Span};
 use crate::route::spec::{Form, Judge, Missing, Outcome, Question, Refusal, Way};
@@ -51,7 +51,7 @@ pub enum PeerRoute {
     Refused(Refused),
 }
 
-/// Why a peer is not reached.
+/// Why a peer, or host RAM, is not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -73,6 +73,8 @@ pub enum Refused {
     NoSuchFunction(Bdf),
     /// The memory is the function's own, and it has no name for this part of it ([`OwnBase`]).
     NotNamed(Bdf),
+    /// Whoever judges says that the function is reached, by a map type that says that it is not.
+    NotSupported(Bdf),
     /// Parts of the function's BAR are reached in different ways: no window holds all of it, or other memory covers a part.
     InParts(Bdf),
 }
@@ -81,6 +83,15 @@ pub enum Refused {
 pub trait Routes {
     /// How `initiator` reaches BAR `bar` of `provider`; never asked where they are the same.
     fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute;
+
+    /// Does `initiator` reach host RAM, by an address that leads nowhere else? It is taken to where nobody judges it.
+    ///
+    /// # Errors
+    /// Why it does not, or why nobody can say.
+    fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
+        let _ = (initiator, access, class);
+        Ok(())
+    }
 }
 
 /// The judge of the specification.
@@ -118,7 +129,7 @@ impl Routes for SpecRoutes<'_, '_> {
         };
         let start = self.route_at(question, 0);
         let seams = self.judge.seams(provider, bar);
-        let mut parts = seams.into_iter().take(MOST_SEAMS + 1).enumerate();
+        let mut parts = seams.iter().copied().take(MOST_SEAMS + 1).enumerate();
         let at = topology.function(provider).bdf;
         parts
             .try_fold(start, |all, (number, offset_bytes)| {
@@ -130,7 +141,22 @@ impl Routes for SpecRoutes<'_, '_> {
                     _ => Ok(all),
                 }
             })
-            .unwrap_or_else(|refused| refused)
+            .unwrap_or_else(|refused| match refused {
+                PeerRoute::Refused(Refused::InParts(_)) => {
+                    self.in_one_form(question, &seams).unwrap_or(refused)
+                }
+                _ => refused,
+            })
+    }
+
+    fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
+        let client = self.judge.topology().find(initiator);
+        let client = client.ok_or(Refused::NoSuchFunction(initiator))?;
+        match self.judge.ram_fate(client, access, class).outcome {
+            Outcome::Delivered { .. } | Outcome::SameFunction => Ok(()),
+            Outcome::Refused { at, why } => Err(Refused::Stopped { at, why }),
+            Outcome::Unknown { at, missing } => Err(Refused::Unknown { at, missing }),
+        }
     }
 }
 
@@ -138,6 +164,35 @@ impl Routes for SpecRoutes<'_, '_> {
 const MOST_SEAMS: usize = 64;
 
 impl SpecRoutes<'_, '_> {
+    /// The route to all parts of a BAR by the form that reaches each of them, though it is not the best for each; the longest way gives the map
+    /// type.
+    fn in_one_form(&self, question: Question, seams: &[u64]) -> Option<PeerRoute> {
+        let starts = || core::iter::once(0).chain(seams.iter().copied());
+        let reached = |form| {
+            let question = Question { form, ..question };
+            starts().try_fold(MapType::BusAddr, |longest, offset_bytes| {
+                match self.judge.fate_at(question, offset_bytes).outcome {
+                    Outcome::Delivered {
+                        request: Way::Direct,
+                        completion: Way::Direct,
+                    } => Some(longest),
+                    Outcome::Delivered { .. } => Some(MapType::ThruHostBridge),
+                    _ => None,
+                }
+            })
+        };
+        if seams.len() > MOST_SEAMS {
+            return None;
+        }
+        let bus = reached(Form::BusAddress).map(|map_type| (map_type, Form::BusAddress));
+        let host = || {
+            let is_reached = !question.class.is_translated() && reached(Form::HostAddress).is_some();
+            is_reached.then_some((MapType::ThruHostBridge, Form::HostAddress))
+        };
+        let (map_type, form) = bus.or_else(host)?;
+        Some(PeerRoute::Reached { map_type, form })
+    }
+
     /// The route to what lies so far into the BAR.
     fn route_at(&self, question: Question, offset_bytes: u64) -> PeerRoute {
         let class = question.class;
@@ -183,6 +238,7 @@ impl fmt::Display for Refused {
             Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
+            Self::NotSupported(bdf) => write!(f, "the map type of the way to {bdf} says that there is none"),
             Self::InParts(bdf) => write!(f, "parts of the memory of {bdf} are reached in different ways"),
             Self::NotNamed(bdf) => write!(f, "{bdf} has no name for this part of its own memory"),
         }

@@ -42,7 +42,7 @@ pub(super) struct State<L: Locks> {
 pub(super) struct InitiatorState {
     pub(super) initiator: Initiator,
     pub(super) own: Option<OwnBase>,
-    /// For reads and writes of each region, in the order of the map; nothing for RAM and its own memory.
+    /// For reads and writes of each region, in the order of the map; nothing for its own memory.
     pub(super) routes: Vec<Option<[super::PeerRoute; 2]>>,
     /// Overrides, the last for each region and access.
     pub(super) forced: Vec<(RegionId, u32, Access, MapType, Form)>,
@@ -136,7 +136,8 @@ impl<L: Locks> State<L> {
         let near = bars(&|place, bar| bar.provider != bdf && initiator.is_on_bus(place));
         let doubled = doubled(&near);
         let mut reserved = Vec::new();
-        if self.translations.is_none() {
+        // What a translation agent answers is the host's own name for the bytes, as it is without an IOMMU.
+        if self.translations.is_none() || initiator.initiator.class.is_translated() {
             let given = self.reserved.iter().chain(&own).copied();
             reserved = joined(given.chain(near));
         }

@@ -37,7 +37,7 @@ impl Survey<'_> {
         let parts = |access| match region.memory {
             _ if state.is_revoked => whole(span, Way::No(Why::Revoked)),
             _ if state.is_leaving => whole(span, Way::No(Why::Leaving)),
-            Memory::Ram => self.ram(span, state),
+            Memory::Ram => self.ram(span, self.initiator.route(place, access), state),
             Memory::Bar(bar) if bar.provider == self.initiator.initiator.bdf => self.own_bar(span, bar),
             Memory::Bar(bar) => self.peer(span, bar, self.initiator.route(place, access), state),
         };
@@ -60,20 +60,28 @@ impl Survey<'_> {
         }
     }
 
-    fn ram(&self, span: (u64, u64), state: &RegionState) -> Vec<Part> {
+    fn ram(&self, span: (u64, u64), route: Routed, state: &RegionState) -> Vec<Part> {
+        let is_forced = match route {
+            Routed::Reached { is_forced, .. } => is_forced,
+            Routed::Refused(refused) => return whole(span, Way::No(Why::Route(refused))),
+        };
         let reached = Reached {
             space: Space::Iova,
             kind: MemoryKind::Ram,
-            is_forced: false,
+            is_forced,
         };
-        if self.is_translated {
-            let way = match state.registered_delta(Hold::Iova) {
-                Some(delta) => Way::Ready { delta, reached },
-                None => Way::ByRequest,
-            };
-            return whole(span, way);
+        if !self.is_translated {
+            return self.at_offset(span, self.to_host(), reached, self.reserved);
         }
-        self.at_offset(span, self.to_host(), reached, self.reserved)
+        let way = match state.registered_delta(Hold::Iova) {
+            Some(delta) => Way::Ready { delta, reached },
+            None => Way::ByRequest { is_forced },
+        };
+        match self.initiator.initiator.class.is_translated() {
+            // The requests carry what a translation agent answers.
+            true => self.but_where_named_twice(span, self.to_host(), way, self.reserved),
+            false => whole(span, way),
+        }
     }
 
     /// What is added to a physical address where no IOMMU translates.
@@ -119,7 +127,9 @@ impl Survey<'_> {
         let kind = match map_type {
             MapType::BusAddr => MemoryKind::PeerOnBus,
             MapType::ThruHostBridge => MemoryKind::PeerThroughHostBridge,
-            MapType::NotSupported => MemoryKind::Unreachable,
+            MapType::NotSupported => {
+                return whole(span, Way::No(Why::Route(Refused::NotSupported(bar.provider))));
+            }
         };
         let to_bus = i128::from(span.0.wrapping_add(bar.bus_offset)) - i128::from(span.0);
         let reached = |space| Reached {
@@ -180,7 +190,18 @@ impl Survey<'_> {
         reserved: &[Span<Iova>],
     ) -> Vec<Part> {
         let delta = offset as u64;
-        let mut parts = Parts::of(span, Way::Ready { delta, reached });
+        self.but_where_named_twice(span, offset, Way::Ready { delta, reached }, reserved)
+    }
+
+    /// In this way, but where `phys + offset` is reserved or is no address.
+    fn but_where_named_twice(
+        &self,
+        span: (u64, u64),
+        offset: i128,
+        way: Way,
+        reserved: &[Span<Iova>],
+    ) -> Vec<Part> {
+        let mut parts = Parts::of(span, way);
         for span in reserved {
             parts.two_things(*span, offset);
         }
@@ -189,7 +210,7 @@ impl Survey<'_> {
     }
 }
 
-/// How a peer is reached, or not, overrides included.
+/// How a peer, or RAM, is reached, or not, overrides included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Routed {
     Reached {

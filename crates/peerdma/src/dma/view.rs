@@ -48,7 +48,7 @@ pub(super) enum Way {
     /// At `phys + delta`, modulo 2^64.
     Ready { delta: u64, reached: Reached },
     /// RAM under translation that is not registered: mapped for each request.
-    ByRequest,
+    ByRequest { is_forced: bool },
     /// Once the region's translations are held.
     Held { hold: Hold, reached: Reached },
     /// Not.
@@ -124,11 +124,18 @@ impl Entry {
         };
         let phys = <PhysAddr as crate::addr::Address>::from_u64(addr);
         match why {
-            Why::Route(refused) => MapError::Unreachable {
-                initiator,
-                provider: self.provider.unwrap_or(initiator),
-                access,
-                refused,
+            Why::Route(refused) => match self.provider {
+                Some(provider) => MapError::Unreachable {
+                    initiator,
+                    provider,
+                    access,
+                    refused,
+                },
+                None => MapError::RamUnreachable {
+                    initiator,
+                    access,
+                    refused,
+                },
             },
             Why::Revoked => MapError::Revoked(self.region),
             Why::Leaving => MapError::Stale,
@@ -147,7 +154,9 @@ impl Way {
     fn and(self, writes: Self) -> Self {
         match (self, writes) {
             (Self::No(why), _) | (_, Self::No(why)) => Self::No(why),
-            (Self::ByRequest, Self::ByRequest) => Self::ByRequest,
+            (Self::ByRequest { is_forced }, Self::ByRequest { is_forced: other }) => Self::ByRequest {
+                is_forced: is_forced || other,
+            },
             (
                 Self::Ready { delta, reached },
                 Self::Ready {

@@ -17,7 +17,8 @@ pub(super) fn check_read(
     while done < len {
         done += word_to_read(at, done, len, widths, region)?.wanted;
         // The middle is as good as its first word.
-        let after = at.to_u64() + done as u64;
+        // Past the last byte of the space there is nothing left to skip.
+        let after = at.to_u64().wrapping_add(done as u64);
         let middle = (len - done) & !7;
         if after.is_multiple_of(8) && middle > 8 {
             done += middle - 8;
@@ -54,7 +55,8 @@ pub(super) fn check_write(at: PhysAddr, len: usize, widths: Widths) -> Result<()
     let mut done = 0;
     while done < len {
         done += usize::from(width_to_write(at, done, len, widths)?);
-        let after = at.to_u64() + done as u64;
+        // Past the last byte of the space there is nothing left to skip.
+        let after = at.to_u64().wrapping_add(done as u64);
         let middle = (len - done) & !7;
         if after.is_multiple_of(8) && middle > 8 {
             done += middle - 8;

@@ -91,6 +91,7 @@ pub(super) fn all(situation: &Situation<'_>, cut: Cut) -> Vec<Candidate> {
     all
 }
 
+/// That an end does not reach RAM is never overridden: there, its queues lie nowhere either.
 fn via_ram(situation: &Situation<'_>, cut: Cut) -> Result<Ready, Reason> {
     let ram = situation.ram.ok_or(Reason::NoRam)?;
     let crossing = |end: &End, operation, proof| Crossing {
@@ -105,6 +106,18 @@ fn via_ram(situation: &Situation<'_>, cut: Cut) -> Result<Ready, Reason> {
         crossing(&situation.source, Access::Write, Proof::DeviceOrder),
         crossing(&situation.destination, Access::Read, Proof::ReadReturned),
     ];
+    for (end, access) in [
+        (&situation.source, Access::Write),
+        (&situation.destination, Access::Read),
+    ] {
+        let initiator = end.limits.initiator;
+        let route = situation.routes.ram(initiator, access, end.class);
+        route.map_err(|refused| Reason::NoRouteToRam {
+            initiator,
+            access,
+            refused,
+        })?;
+    }
     ready(situation, crossings, Memory::Ram(ram), None, cut)
 }
 

@@ -128,11 +128,14 @@ pub(super) fn lay_out(
     let room = room.len_bytes().unwrap_or(u64::MAX);
     let depth = u64::from(situation.shape.depth.min(MOST_SLOTS));
     let mut chunk = u64::from(chunk_bytes);
-    while room / stride(chunk) < depth.min(FEW_SLOTS) && chunk > multiple_bytes {
+    // A smaller chunk makes more room as long as its slot becomes smaller with it, which none does below the alignment.
+    while room / stride(chunk) < depth.min(FEW_SLOTS) && stride(chunk) > stride(multiple_bytes) {
         chunk = (chunk / 2)
             .next_multiple_of(multiple_bytes)
             .min(chunk - multiple_bytes);
     }
+    let fills_slot = stride(chunk) / multiple_bytes * multiple_bytes;
+    let chunk = fills_slot.min(u64::from(chunk_bytes)).max(chunk);
     let slots = (room / stride(chunk)).min(depth);
     let slots = u32::try_from(slots).ok().filter(|slots| *slots > 0);
     Ok(Layout {

@@ -31,6 +31,15 @@ pub enum Reason {
         /// Why not.
         refused: Refused,
     },
+    /// A device does not reach RAM, or nobody can say.
+    NoRouteToRam {
+        /// Who would read or write it.
+        initiator: Bdf,
+        /// What would be done.
+        access: Access,
+        /// Why not.
+        refused: Refused,
+    },
     /// A device has no memory that may be used.
     NoMemory {
         /// Which.
@@ -160,12 +169,14 @@ impl fmt::Display for Reason {
                 access,
                 refused,
             } => {
-                let what = match access {
-                    Access::Read => "read",
-                    Access::Write => "write",
-                };
+                let what = verb(*access);
                 write!(f, "{initiator} cannot {what} the memory of {provider}: {refused}")
             }
+            Self::NoRouteToRam {
+                initiator,
+                access,
+                refused,
+            } => write!(f, "{initiator} cannot {} RAM: {refused}", verb(*access)),
             Self::NoMemory { of } => write!(f, "{of} has no memory that can be used"),
             Self::NoRam => f.write_str("there is no RAM that can be used"),
             Self::TooSmall {
@@ -203,10 +214,17 @@ impl fmt::Display for Reason {
             ),
             Self::NotVia { via } => write!(f, "the memory of {via} was asked for"),
             Self::RamForbidden => f.write_str("the data must not pass RAM"),
-            Self::NeedsRam { cost } => write!(f, "it needs RAM, and a way without was found ({cost})"),
+            Self::NeedsRam { cost } => write!(f, "it needs RAM, and a way without was chosen ({cost})"),
             Self::Slower { cost } => write!(f, "the links let less through: {cost}"),
             Self::NoFaster { cost } => write!(f, "it is no faster than what was chosen ({cost})"),
         }
+    }
+}
+
+const fn verb(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::Write => "write",
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Situation<'a> {
     pub thirds: &'a [DeviceMemory],
     /// RAM that may be used, and that both ends can be told of.
     pub ram: Option<Span<PhysAddr>>,
-    /// Who reaches whose memory.
+    /// Who reaches whose memory, and RAM.
     pub routes: &'a dyn Routes,
     /// What the links let through.
     pub links: &'a Estimator<'a>,

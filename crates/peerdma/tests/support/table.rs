@@ -21,7 +21,7 @@ pub(crate) struct Row {
     pub(crate) provider: Bdf,
     pub(crate) access: Access,
     pub(crate) class: TlpClass,
-    /// `bus` or `host`.
+    /// `bus` or `host`; `ram` where RAM is asked for.
     pub(crate) form: String,
     /// `direct`, `refused 02:00.0 unclaimed`, ...
     pub(crate) expected: String,
@@ -45,11 +45,29 @@ struct Fabric {
     parts: Vec<Part>,
 }
 
-/// All rows of the table.
+/// All rows of the table that are about the memory of a function.
 ///
 /// # Panics
 /// With the line's number where a line makes no sense.
 pub(crate) fn rows(text: &str) -> Vec<Row> {
+    let mut rows = all_rows(text);
+    rows.retain(|row| row.form != RAM);
+    rows
+}
+
+/// All rows that are about host RAM; whose memory it is has no meaning.
+///
+/// # Panics
+/// As [`rows`].
+pub(crate) fn ram_rows(text: &str) -> Vec<Row> {
+    let mut rows = all_rows(text);
+    rows.retain(|row| row.form == RAM);
+    rows
+}
+
+const RAM: &str = "ram";
+
+fn all_rows(text: &str) -> Vec<Row> {
     let mut fabrics: BTreeMap<String, Fabric> = BTreeMap::new();
     let mut present: Option<String> = None;
     let mut rows = Vec::new();
@@ -93,8 +111,12 @@ pub(crate) fn rows(text: &str) -> Vec<Row> {
 
 fn row(fabric: &Fabric, question: &str, expected: &str, source: &str, line: usize) -> Row {
     let words: Vec<&str> = question.split_whitespace().collect();
-    let [client, access, provider, class, form] = words[..] else {
-        panic!("line {line}: CLIENT reads|writes PROVIDER CLASS bus|host");
+    let (client, access, provider, class, form) = match words[..] {
+        [client, access, RAM, class] => (client, access, client, class, RAM),
+        [client, access, provider, class, form] => (client, access, provider, class, form),
+        _ => panic!(
+            "line {line}: CLIENT reads|writes PROVIDER CLASS bus|host, or CLIENT reads|writes ram CLASS"
+        ),
     };
     Row {
         line,

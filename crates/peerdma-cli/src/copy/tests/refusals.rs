@@ -90,7 +90,7 @@ fn each_unmapping_that_is_refused_leaves_all_as_it_was() {
 #[test]
 fn each_reset_that_is_refused_leaves_all_as_it_was() {
     within_time(|log| {
-        let few = if tries_everything() { 200 } else { 3 };
+        let few = if tries_everything() { 40 } else { 3 };
         for case in cases(&FEW) {
             let whole_ns = case.switch_on(Vec::new(), 0).run().at_ns;
             for device in ["nvme0", "nvme1"].map(|name| case.find(name).expect("it is there")) {

@@ -202,6 +202,7 @@ impl Case {
                 force: Force::Never,
             },
             pattern: Some(TRUTH),
+            files: [None, None],
         };
         let all = 0..2 * OFFSET + LEN_BYTES;
         for (end, pattern) in [(&request.source, TRUTH), (&request.destination, OLD)] {

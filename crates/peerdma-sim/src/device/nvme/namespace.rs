@@ -1,5 +1,6 @@
 //! Namespaces: blocks in a bank, and in a file if there is one. The file is read piece by piece when a command first touches
-//! it, and written through: what a completed write wrote is in the file.
+//! it, and written through: what a completed write wrote is in the file. So pieces that no command is at can be forgotten, and are where
+//! many were read: a file may be larger than the memory.
 
 use super::traits::NvmeError;
 use crate::blueprint::{NamespaceKind, Protection};
@@ -27,7 +28,12 @@ struct Backing {
     bytes: u64,
     /// Pieces that are in the bank, by their number; of all others the file knows more.
     fetched: HashSet<u64>,
+    /// How many of them there may be before those that nobody is at are forgotten.
+    most_fetched: usize,
 }
+
+/// Pieces of a file that are kept: 128 MiB.
+const MOST_FETCHED: usize = 2048;
 
 /// Bytes that are moved between bank and file at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -92,6 +98,24 @@ impl Namespace {
         match &mut self.file {
             Some(backing) => backing.fetch(span, self.bank, banks),
             None => Ok(()),
+        }
+    }
+
+    /// Forgets pieces that the file knows as well, where there are many; but for those that commands are at, whose data may be in
+    /// the bank alone.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub(super) fn make_room(
+        &mut self,
+        used: impl FnOnce() -> Vec<Range<u64>>,
+        banks: &mut Banks,
+    ) -> Result<(), Fault> {
+        match &mut self.file {
+            Some(backing) if backing.fetched.len() > backing.most_fetched => {
+                backing.forget(&used(), self.bank, banks)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -199,7 +223,28 @@ impl Backing {
             file,
             bytes,
             fetched: HashSet::new(),
+            most_fetched: MOST_FETCHED,
         })
+    }
+
+    fn forget(&mut self, used: &[Range<u64>], bank: BankId, banks: &mut Banks) -> Result<(), Fault> {
+        let piece_bytes = PIECE_BYTES as u64;
+        let mut kept: HashSet<u64> = HashSet::new();
+        for span in used {
+            kept.extend(span.start / piece_bytes..span.end.div_ceil(piece_bytes));
+        }
+        // In order, whatever that of the set is: the same run leaves the same trace.
+        let mut forgotten: Vec<u64> = self.fetched.difference(&kept).copied().collect();
+        forgotten.sort_unstable();
+        for piece in forgotten {
+            let offset = piece * piece_bytes;
+            let count = self.bytes.saturating_sub(offset).min(piece_bytes);
+            banks.clear(Place { bank, offset }, count)?;
+            self.fetched.remove(&piece);
+        }
+        // Where many are in use there is no sense in looking again at once.
+        self.most_fetched = MOST_FETCHED.max(self.fetched.len().saturating_mul(2));
+        Ok(())
     }
 
     fn fetch(&mut self, span: Range<u64>, bank: BankId, banks: &mut Banks) -> Result<(), Fault> {
@@ -213,12 +258,58 @@ impl Backing {
             let mut bytes = vec![0; count as usize];
             self.file.seek(SeekFrom::Start(offset)).map_err(|_| Fault)?;
             self.file.read_exact(&mut bytes).map_err(|_| Fault)?;
-            // Zeros cost nothing where they are not written.
-            if bytes.iter().any(|&byte| byte != 0) {
-                banks.write(Place { bank, offset }, &bytes)?;
+            // Zeros cost nothing where they are not written; data that came too late for its command may lie there.
+            match bytes.iter().any(|&byte| byte != 0) {
+                true => banks.write(Place { bank, offset }, &bytes)?,
+                false => banks.clear(Place { bank, offset }, count)?,
             }
             self.fetched.insert(piece);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_larger_than_memory_and_what_commands_are_at_stays() {
+        let pieces = 16;
+        let bytes: Vec<u8> = (0..pieces * PIECE_BYTES)
+            .map(|at| (at / PIECE_BYTES + 1) as u8)
+            .collect();
+        let path = std::env::temp_dir().join(format!("peerdma-namespace-{}", std::process::id()));
+        std::fs::write(&path, &bytes).unwrap();
+        let kind = NamespaceKind {
+            block_bytes: 512,
+            blocks: bytes.len() as u64 / 512,
+            file: Some(path.clone()),
+            ..NamespaceKind::default()
+        };
+        // Memory for half of it.
+        let mut banks = Banks::new((pieces * PIECE_BYTES / 2) as u64);
+        let mut namespace = Namespace::new(1, &kind, &mut banks).unwrap();
+        namespace.file.as_mut().unwrap().most_fetched = 4;
+        let span = |piece: usize| (piece * PIECE_BYTES) as u64..((piece + 1) * PIECE_BYTES) as u64;
+        // A command has brought data that is not in the file yet.
+        namespace.fetch(span(0), &mut banks).unwrap();
+        banks.write(namespace.place(0), &[0xee; 512]).unwrap();
+        for piece in 1..pieces {
+            if let Some(file) = &mut namespace.file {
+                file.most_fetched = file.most_fetched.min(4);
+            }
+            namespace.make_room(|| vec![0..512], &mut banks).unwrap();
+            namespace.fetch(span(piece), &mut banks).unwrap();
+            let mut found = vec![0; PIECE_BYTES];
+            banks
+                .read(namespace.place(span(piece).start), &mut found)
+                .unwrap();
+            assert!(found == bytes[piece * PIECE_BYTES..][..PIECE_BYTES], "{piece}");
+        }
+        let mut found = [0; 512];
+        banks.read(namespace.place(0), &mut found).unwrap();
+        assert_eq!(found, [0xee; 512]);
+        std::fs::remove_file(path).unwrap();
     }
 }

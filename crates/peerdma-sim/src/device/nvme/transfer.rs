@@ -163,7 +163,10 @@ impl Controller {
         let is_compared_or_moved = matches!(job.effect, Effect::Nothing | Effect::Wrote | Effect::Compare);
         if let Some(touch) = job.touches.clone().filter(|_| is_compared_or_moved)
             && let Some(namespace) = self.namespaces.get_mut(touch.namespace)
-            && namespace.fetch(touch.span, wire.banks()).is_err()
+            && namespace
+                .make_room(|| self.works.touched(touch.namespace), wire.banks())
+                .and_then(|()| namespace.fetch(touch.span, wire.banks()))
+                .is_err()
         {
             self.counts.media_errors += 1;
             return self.complete(slot, Status::UNRECOVERED_READ_ERROR, 0, wire);

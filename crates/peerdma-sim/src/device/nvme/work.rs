@@ -215,6 +215,15 @@ impl Works {
         self.slots.get_mut(slot)?.as_mut()
     }
 
+    /// The bytes of a namespace that commands are at.
+    pub(super) fn touched(&self, namespace: usize) -> Vec<Range<u64>> {
+        let jobs = self.slots.iter().flatten().filter_map(|work| work.job.as_ref());
+        jobs.filter_map(|job| job.touches.as_ref())
+            .filter(|touch| touch.namespace == namespace)
+            .map(|touch| touch.span.clone())
+            .collect()
+    }
+
     /// Frees a slot.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Work> {
         let work = self.slots.get_mut(slot)?.take()?;

@@ -3,7 +3,7 @@
 
 use super::facts::{Bus, BusKind};
 use super::request::{Arrival, Reply};
-use super::walk::{Entry, Leg, Walk};
+use super::walk::{Entry, Goal, Leg, Walk};
 use super::{Deed, Missing, Refusal, Way};
 use crate::fact::Fact;
 use crate::pci::AcsFlags;
@@ -15,6 +15,9 @@ impl Walk<'_, '_> {
     pub(super) fn completion(&mut self, arrival: &Arrival) -> Leg<Way> {
         if arrival.reply == Reply::SameTransaction {
             return Ok(Way::Direct);
+        }
+        if self.goal == Goal::Ram {
+            return self.completion_from_ram(arrival.requester);
         }
         let completer = self.completer();
         let requester = arrival.requester;
@@ -146,7 +149,7 @@ impl Walk<'_, '_> {
     }
 
     /// Down to the requester: by bus number, whether bridges decode memory or not.
-    fn complete_down(&mut self, first: NodeId, completer: NodeId, requester: NodeId) -> Leg<()> {
+    pub(super) fn complete_down(&mut self, first: NodeId, completer: NodeId, requester: NodeId) -> Leg<()> {
         let mut node = first;
         while node != requester {
             self.note(node, Deed::PassesDown);

@@ -65,6 +65,16 @@ pub struct Fate {
 }
 
 impl Fate {
+    /// What is said without a walk.
+    pub(super) const fn without_way(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            other_refusals: Vec::new(),
+            request: Vec::new(),
+            completion: Vec::new(),
+        }
+    }
+
     /// The same way with another end.
     pub(super) fn unknown(mut self, at: Bdf, missing: Missing) -> Self {
         self.outcome = Outcome::Unknown { at, missing };

@@ -3,7 +3,7 @@
 use super::doubts::{Doubts, Next};
 use super::facts::Machine;
 use super::memory::Memory;
-use super::walk::{Leg, Recording, Stop, Walk};
+use super::walk::{Goal, Leg, Recording, Stop, Walk};
 use super::{Fate, Form, Missing, Outcome, Question, Refusal, Way};
 use crate::addr::Bdf;
 use crate::route::{Access, Answer, MapType, TlpClass, Verdict};
@@ -57,16 +57,35 @@ impl<'t> Judge<'t> {
 
     /// What becomes of one request for what lies `offset_bytes` into the BAR. That is the same from one of [`Self::seams`] to the next.
     pub fn fate_at(&self, question: Question, offset_bytes: u64) -> Fate {
-        let mut fate = Fate {
-            outcome: Outcome::SameFunction,
-            other_refusals: Vec::new(),
-            request: Vec::new(),
-            completion: Vec::new(),
+        match self.memory(question.provider, question.client, question.bar) {
+            Ok(memory) => self.fate_of(question, memory.from(offset_bytes)),
+            Err(outcome) => Fate::without_way(outcome),
+        }
+    }
+
+    /// What becomes of one request of `client` for host RAM, with every function on its way; that of [`Fate::request`] ends at the root
+    /// complex, where that of [`Fate::completion`] begins.
+    ///
+    /// Meant is RAM that has a name for the client which means nothing else: an address that the IOMMU maps to it where that translates,
+    /// otherwise the physical address less the inbound offset of its host bridge; in no window and no BAR.
+    pub fn ram_fate(&self, client: NodeId, access: Access, class: TlpClass) -> Fate {
+        if self.topology().root(client).is_none() {
+            let (at, missing) = (self.machine.bdf(client), Missing::Place);
+            return Fate::without_way(Outcome::Unknown { at, missing });
+        }
+        let question = Question {
+            provider: client,
+            client,
+            bar: None,
+            access,
+            class,
+            form: Form::HostAddress,
         };
-        let memory = match self.memory(question.provider, question.client, question.bar) {
-            Ok(memory) => memory.from(offset_bytes),
-            Err(outcome) => return Fate { outcome, ..fate },
-        };
+        self.fate_of(question, Placed::RAM)
+    }
+
+    fn fate_of(&self, question: Question, memory: Placed) -> Fate {
+        let mut fate = Fate::without_way(Outcome::SameFunction);
         let mut doubts = Doubts::new();
         let mut walk = Walk {
             recording: Recording::On,
@@ -172,6 +191,7 @@ impl<'t> Judge<'t> {
         Walk {
             machine: &self.machine,
             doubts,
+            goal: memory.goal,
             provider: question.provider,
             client: question.client,
             bus_address: memory.bus_address,
@@ -214,6 +234,7 @@ impl<'t> Judge<'t> {
                     }
                 }
                 Ok(Placed {
+                    goal: Goal::Bar,
                     bus_address: bus,
                     phys,
                     size_bytes,
@@ -263,14 +284,23 @@ impl<'t> Judge<'t> {
 /// Where the memory lies.
 #[derive(Debug, Clone, Copy)]
 struct Placed {
+    goal: Goal,
     bus_address: u64,
     phys: Option<u64>,
     size_bytes: Option<u64>,
 }
 
 impl Placed {
+    const RAM: Self = Self {
+        goal: Goal::Ram,
+        bus_address: 0,
+        phys: None,
+        size_bytes: None,
+    };
+
     fn from(self, offset_bytes: u64) -> Self {
         Self {
+            goal: self.goal,
             bus_address: self.bus_address.saturating_add(offset_bytes),
             phys: self.phys.map(|phys| phys.saturating_add(offset_bytes)),
             size_bytes: self.size_bytes.map(|size| size.saturating_sub(offset_bytes)),

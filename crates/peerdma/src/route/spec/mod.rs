@@ -18,6 +18,7 @@ mod judge;
 mod memory;
 mod payload;
 mod port;
+mod ram;
 mod reasons;
 mod request;
 mod root_complex;

@@ -2,7 +2,7 @@
 
 use super::facts::Bus;
 use super::request::Arrival;
-use super::walk::{Entry, Leg, Packet, Stop, Target, Walk};
+use super::walk::{Entry, Goal, Leg, Packet, Stop, Target, Walk};
 use super::{Deed, Form, Missing, Refusal, Way};
 use crate::addr::{Address, BusAddr, PhysAddr};
 use crate::fact::Fact;
@@ -17,6 +17,9 @@ pub(super) const INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfe
 impl Walk<'_, '_> {
     /// The address that the client puts into its request.
     pub(super) fn first_target(&mut self) -> Leg<Target> {
+        if self.goal == Goal::Ram {
+            return Ok(Target::OutsideWindows);
+        }
         if self.class.is_translated() || self.form == Form::BusAddress {
             return Ok(Target::At(self.bus_address));
         }
@@ -73,7 +76,7 @@ impl Walk<'_, '_> {
     }
 
     /// What the IOMMU does, this time.
-    fn iommu(&mut self) -> Leg<IommuMode> {
+    pub(super) fn iommu(&mut self) -> Leg<IommuMode> {
         match self.machine.topology.snapshot().host.iommu {
             Fact::Known(mode) => Ok(mode),
             Fact::Unknown(_) => {
@@ -96,6 +99,9 @@ impl Walk<'_, '_> {
         entry: Entry,
         mut packet: Packet,
     ) -> Leg<Arrival> {
+        if self.goal == Goal::Ram {
+            return self.ram(root, from, packet);
+        }
         if from == self.client && self.is_of_one_device(from, self.provider) {
             return self.unknown(from, Missing::InsideDevice);
         }
@@ -157,22 +163,7 @@ impl Walk<'_, '_> {
     fn translate(&mut self, root: RootId, from: NodeId, packet: &Packet) -> Leg<u64> {
         let mode = self.iommu()?;
         if self.class.is_translated() {
-            let passes = match mode {
-                IommuMode::Off => {
-                    let missing = Missing::TranslatedWithoutIommu;
-                    self.ask(Fact::NOT_IN_SOURCE, true, from, missing, from)?
-                }
-                IommuMode::Passthrough | IommuMode::Translating => {
-                    packet.requester == self.client && self.has_ats()?
-                }
-            };
-            if !passes {
-                let why = match mode {
-                    IommuMode::Off => Refusal::Unclaimed,
-                    IommuMode::Passthrough | IommuMode::Translating => Refusal::IommuFault,
-                };
-                return self.refuse(from, why);
-            }
+            self.pass_translated(mode, from, packet)?;
         } else if mode == IommuMode::Translating {
             return match (self.form, self.phys) {
                 // Interrupts are told apart before anything is translated.
@@ -197,6 +188,27 @@ impl Walk<'_, '_> {
         match u64::try_from(i128::from(address) + i128::from(offset)) {
             Ok(phys) => Ok(phys),
             Err(_) => self.refuse(from, Refusal::Unclaimed),
+        }
+    }
+
+    /// A translated request comes to the IOMMU.
+    pub(super) fn pass_translated(&mut self, mode: IommuMode, from: NodeId, packet: &Packet) -> Leg<()> {
+        let passes = match mode {
+            IommuMode::Off => {
+                let missing = Missing::TranslatedWithoutIommu;
+                self.ask(Fact::NOT_IN_SOURCE, true, from, missing, from)?
+            }
+            IommuMode::Passthrough | IommuMode::Translating => {
+                packet.requester == self.client && self.has_ats()?
+            }
+        };
+        let why = match mode {
+            IommuMode::Off => Refusal::Unclaimed,
+            IommuMode::Passthrough | IommuMode::Translating => Refusal::IommuFault,
+        };
+        match passes {
+            true => Ok(()),
+            false => self.refuse(from, why),
         }
     }
 

@@ -52,6 +52,15 @@ pub(super) enum Entry {
     Redirected,
 }
 
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Memory behind a BAR of the provider.
+    Bar,
+    /// Host RAM, by an address that lies in no window and no BAR.
+    Ram,
+}
+
 /// Are steps wanted?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recording {
@@ -63,6 +72,8 @@ pub(super) enum Recording {
 pub(super) struct Walk<'w, 't> {
     pub(super) machine: &'w Machine<'t>,
     pub(super) doubts: &'w mut Doubts,
+    pub(super) goal: Goal,
+    /// Whose memory it is; the client itself where it is RAM, whose addresses lead to no function.
     pub(super) provider: NodeId,
     pub(super) client: NodeId,
     /// Where the memory lies on the provider's bus.
