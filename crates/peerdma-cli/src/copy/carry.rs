@@ -1,113 +1,24 @@
 //! Plans a copy and carries it out on a machine, from switching on its drivers to reading the destination back.
 
-use super::end::End;
-use super::rig::{Ram, Rig, Volume};
+use super::account::{Account, Ended, SlotAddress};
+use super::read_back::{check, proving_ram};
+use super::request::{MemoryWanted, Request, job};
+use super::rig::{Rig, Volume};
 use crate::error::Problem;
 use peerdma::addr::Bdf;
 use peerdma::block::Volume as _;
 use peerdma::device::Host;
-use peerdma::dma::{Mapper, SingleThread, Space, SpecRoutes};
-use peerdma::engine::{
-    Check, Copy, Counts, Failure, Job, Outcome, Progress, SlotError, SlotMappings, Truth, Verify,
-};
+use peerdma::dma::{Mapper, SingleThread, SpecRoutes};
+use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
 use peerdma::plan::{
-    self, CopyPlan, Demands, DeviceMemory, Force, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
+    self, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
 use peerdma::route::spec;
 use peerdma_nvme::{QueueOptions, QueuePlace};
-use peerdma_sim::host::{Computer, Pattern, Traffic};
+use peerdma_sim::host::{Computer, Pattern};
 use std::time::{Duration, Instant};
-
-/// What is copied, and how.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) source: End,
-    pub(super) destination: End,
-    /// From the first byte of the source, and of the destination.
-    pub(super) source_offset: u64,
-    pub(super) destination_offset: u64,
-    pub(super) len_bytes: u64,
-    /// Done by an earlier run.
-    pub(super) resume_bytes: u64,
-    pub(super) queue_depth: u16,
-    pub(super) chunk_bytes: u32,
-    pub(super) way: WayWanted,
-    /// What the source was filled with, where it was.
-    pub(super) pattern: Option<Pattern>,
-    /// The files in the place of the two media, as they were named.
-    pub(super) files: [Option<String>; 2],
-}
-
-/// Which ways are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WayWanted {
-    pub(super) via: Option<Bdf>,
-    pub(super) memory: MemoryWanted,
-    pub(super) force: Force,
-}
-
-/// Whose memory may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemoryWanted {
-    Any,
-    /// Of devices alone.
-    Devices,
-    /// RAM alone.
-    Ram,
-}
-
-/// A copy that was begun, and how it ended.
-#[derive(Debug)]
-pub(super) struct Account {
-    pub(super) plan: CopyPlan,
-    /// What each of the two devices is told of the first slot.
-    pub(super) addresses: [Option<SlotAddress>; 2],
-    pub(super) counts: Counts,
-    pub(super) ended: Ended,
-    /// The destination read back: nothing where nobody asked, or it was interrupted.
-    pub(super) check: Option<Check>,
-    pub(super) traffic: Traffic,
-    pub(super) simulated: Duration,
-    pub(super) host: Duration,
-}
-
-/// An address as a device is told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SlotAddress {
-    pub(super) addr: u64,
-    pub(super) space: Space,
-}
-
-impl SlotAddress {
-    fn of(slot: &SlotMappings) -> [Option<Self>; 2] {
-        [&slot.source, &slot.destination].map(|mapping| {
-            let first = mapping.list().segments().first();
-            first.map(|segment| Self {
-                addr: segment.addr,
-                space: segment.space,
-            })
-        })
-    }
-
-    /// What kind of address it is, in output.
-    pub(super) const fn space_name(self) -> &'static str {
-        match self.space {
-            Space::Iova => "host",
-            Space::Bus => "bus",
-            Space::Own => "own",
-        }
-    }
-}
-
-/// How a copy ended.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Ended {
-    Whole,
-    Interrupted,
-    Failed(Failure),
-}
 
 /// Why no copy was begun.
 #[derive(Debug)]
@@ -152,7 +63,8 @@ pub(super) enum ReadBack {
 const POISON: Pattern = Pattern::Poison(0xa5);
 /// Bytes of a completion entry.
 const ENTRY_BYTES: u32 = 16;
-const PAGE_BYTES: u32 = 4096;
+/// What memory for devices is a multiple of.
+pub(super) const PAGE_BYTES: u32 = 4096;
 
 /// Plans a copy and carries it out.
 ///
@@ -256,15 +168,6 @@ fn late(problem: Problem) -> Problem {
 /// RAM that slots take at most.
 const MOST_STAGING_BYTES: u64 = 256 << 20;
 
-/// RAM to read the destination back by way of, and perhaps the source: for 16 pieces, or fewer where there is little.
-fn proving_ram(rig: &Rig, request: &Request, ends: [&Volume; 2]) -> Result<Ram, Problem> {
-    let [source, destination] = ends.map(|volume| volume.limits().max_transfer_bytes);
-    // No plan takes larger pieces.
-    let piece = request.chunk_bytes.min(source).min(destination);
-    let piece = u64::from(piece).next_multiple_of(PAGE_BYTES.into());
-    rig.ram(16 * piece, 2 * piece)
-}
-
 /// Lets nothing that lies in memory of the ends be taken for data that was moved there.
 fn poison(rig: &Rig, controllers: &[Bdf]) {
     for bdf in controllers {
@@ -314,15 +217,6 @@ fn thirds(rig: &Rig, request: &Request) -> Vec<DeviceMemory> {
             .map(|(memory, _)| memory),
     );
     thirds
-}
-
-fn job(request: &Request, source: &Volume, destination: &Volume) -> Job {
-    Job {
-        source_lba: request.source_offset / u64::from(source.limits().block_bytes.max(1)),
-        destination_lba: request.destination_offset / u64::from(destination.limits().block_bytes.max(1)),
-        len_bytes: request.len_bytes,
-        resume_bytes: request.resume_bytes,
-    }
 }
 
 fn move_all(
@@ -434,59 +328,6 @@ fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>
             error,
             "this is a defect; report it",
         )),
-    }
-}
-
-/// Reads the destination back through its driver.
-fn check(
-    rig: &Rig,
-    request: &Request,
-    (plan, ram): (&CopyPlan, &Ram),
-    (source, destination): (&mut Volume, &mut Volume),
-    watcher: &mut dyn Watcher,
-) -> Result<Check, Problem> {
-    let whole = job(request, source, destination);
-    // What an earlier run has done is read back too.
-    let whole = Job {
-        resume_bytes: 0,
-        ..whole
-    };
-    let chunk_bytes = plan.layout.chunk_bytes;
-    let read_again = request
-        .pattern
-        .is_none()
-        .then_some(&*source as &dyn peerdma::block::Volume);
-    let verify = Verify::new(whole, destination, read_again, ram.span, chunk_bytes);
-    let mut verify = verify.map_err(|error| {
-        Problem::new(
-            "the destination could not be read back",
-            error,
-            "take smaller pieces (--chunk)",
-        )
-    })?;
-    let pattern = request.pattern;
-    let offset = request.source_offset;
-    let mut given = move |at: u64, into: &mut [u8]| {
-        if let Some(pattern) = pattern {
-            pattern.fill(offset + at, into);
-        }
-    };
-    let mut truth = match pattern {
-        Some(_) => Truth::Given(&mut given),
-        None => Truth::Source(source),
-    };
-    let mut last = u64::MAX;
-    loop {
-        match verify.poll(destination, &mut truth, &rig.computer) {
-            Check::UnderWay { checked_bytes } if checked_bytes != last => {
-                last = checked_bytes;
-                if watcher.checked(checked_bytes) == Verdict::Stop {
-                    verify.cancel();
-                }
-            }
-            Check::UnderWay { .. } => rig.computer.relax(),
-            ended => return Ok(ended),
-        }
     }
 }
 

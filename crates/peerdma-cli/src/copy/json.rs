@@ -1,6 +1,6 @@
 //! A copy as data, schema `peerdma.copy/1` (docs/json.md).
 
-use super::carry::{Account, Ended, SlotAddress};
+use super::account::{Account, Ended, SlotAddress};
 use super::{Report, text};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;

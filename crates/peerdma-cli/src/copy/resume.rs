@@ -1,6 +1,11 @@
 //! The file of `--resume`: how far an interrupted copy got.
 
+use super::account::{Account, Ended};
+use super::request::Request;
+use crate::args::CopyArgs;
 use crate::error::Problem;
+use peerdma::engine::Check;
+use peerdma_sim::host::Pattern;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs;
@@ -148,4 +153,53 @@ fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(MOST_BYTES).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// What makes it the same copy.
+pub(super) fn same<'a>(args: &'a CopyArgs, request: &'a Request) -> Same<'a> {
+    Same {
+        machine: args.machine.to_string_lossy(),
+        source_file: request.files[0].as_deref(),
+        destination_file: request.files[1].as_deref(),
+        source: &request.source.name,
+        destination: &request.destination.name,
+        source_offset: request.source_offset,
+        destination_offset: request.destination_offset,
+        bytes: request.len_bytes,
+        seed: match request.pattern {
+            Some(Pattern::Seeded(seed)) => Some(seed),
+            _ => None,
+        },
+    }
+}
+
+/// Keeps what an interrupted copy has done, and removes the file of one that is whole.
+///
+/// # Errors
+/// A sentence: the copy itself is as it is, and what became of it is still to be told.
+pub(super) fn keep_state(args: &CopyArgs, request: &Request, account: &Account) -> Result<(), String> {
+    let Some(path) = &args.resume else {
+        return Ok(());
+    };
+    // All of it may be written and not yet read back: the next run does that.
+    let is_done = account.ended == Ended::Whole && account.check != Some(Check::Cancelled);
+    let written = match is_done {
+        true => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        false => {
+            // What was read back and found wrong is copied again.
+            let good_bytes = match &account.check {
+                Some(Check::Differs(mismatch)) => mismatch.offset_bytes,
+                _ => u64::MAX,
+            };
+            let done_bytes = account.counts.durable_bytes.min(good_bytes);
+            State::new(same(args, request), done_bytes).write(path)
+        }
+    };
+    written.map_err(|error| match is_done {
+        true => format!("{} could not be removed: {error}", path.display()),
+        false => format!("{} could not be written: {error}", path.display()),
+    })
 }

@@ -1,7 +1,8 @@
 //! What is said of a copy: the plan before anything moves, and afterwards what became of it.
 
 use super::Report;
-use super::carry::{Account, Ended, Request, SlotAddress};
+use super::account::{Account, Ended, SlotAddress};
+use super::request::Request;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
 use crate::layout::{bytes, wrapped};

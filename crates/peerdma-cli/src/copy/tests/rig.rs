@@ -1,9 +1,9 @@
 //! A machine, what is copied on it, and what must hold afterwards.
 
-use super::super::carry::{
-    self, Account, Ended, Halt, MemoryWanted, ReadBack, Request, Verdict, Watcher, WayWanted,
-};
+use super::super::account::{Account, Ended};
+use super::super::carry::{self, Halt, ReadBack, Verdict, Watcher};
 use super::super::end::End;
+use super::super::request::{MemoryWanted, Request, WayWanted};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::{Check, Counts};
 use peerdma::plan::{CopyPlan, Force, Method};

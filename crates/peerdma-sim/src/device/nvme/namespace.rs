@@ -299,7 +299,9 @@ mod tests {
             if let Some(file) = &mut namespace.file {
                 file.most_fetched = file.most_fetched.min(4);
             }
-            namespace.make_room(|| vec![0..512], &mut banks).unwrap();
+            namespace
+                .make_room(|| Vec::from([0..512_u64]), &mut banks)
+                .unwrap();
             namespace.fetch(span(piece), &mut banks).unwrap();
             let mut found = vec![0; PIECE_BYTES];
             banks

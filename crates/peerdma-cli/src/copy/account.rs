@@ -1,0 +1,58 @@
+//! What became of a copy that was begun.
+
+use peerdma::dma::Space;
+use peerdma::engine::{Check, Counts, Failure, SlotMappings};
+use peerdma::plan::CopyPlan;
+use peerdma_sim::host::Traffic;
+use std::time::Duration;
+
+/// A copy that was begun, and how it ended.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) plan: CopyPlan,
+    /// What each of the two devices is told of the first slot.
+    pub(super) addresses: [Option<SlotAddress>; 2],
+    pub(super) counts: Counts,
+    pub(super) ended: Ended,
+    /// The destination read back: nothing where nobody asked, or it was interrupted.
+    pub(super) check: Option<Check>,
+    pub(super) traffic: Traffic,
+    pub(super) simulated: Duration,
+    pub(super) host: Duration,
+}
+
+/// An address as a device is told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SlotAddress {
+    pub(super) addr: u64,
+    pub(super) space: Space,
+}
+
+impl SlotAddress {
+    pub(super) fn of(slot: &SlotMappings) -> [Option<Self>; 2] {
+        [&slot.source, &slot.destination].map(|mapping| {
+            let first = mapping.list().segments().first();
+            first.map(|segment| Self {
+                addr: segment.addr,
+                space: segment.space,
+            })
+        })
+    }
+
+    /// What kind of address it is, in output.
+    pub(super) const fn space_name(self) -> &'static str {
+        match self.space {
+            Space::Iova => "host",
+            Space::Bus => "bus",
+            Space::Own => "own",
+        }
+    }
+}
+
+/// How a copy ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ended {
+    Whole,
+    Interrupted,
+    Failed(Failure),
+}
