@@ -300,7 +300,7 @@ mod tests {
                 file.most_fetched = file.most_fetched.min(4);
             }
             namespace
-                .make_room(|| Vec::from([0..512_u64]), &mut banks)
+                .make_room(|| std::iter::once(0..512).collect(), &mut banks)
                 .unwrap();
             namespace.fetch(span(piece), &mut banks).unwrap();
             let mut found = vec![0; PIECE_BYTES];
