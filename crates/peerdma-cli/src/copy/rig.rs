@@ -240,7 +240,7 @@ fn not_driven(bdf: Bdf, why: &dyn Display) -> Problem {
     Problem::new(
         format_args!("the controller {bdf} cannot be driven"),
         why,
-        "look at it with `peerdma topo -v`: memory and bus mastering must be on, and its link up",
+        "look at it with `peerdma topo -v`: memory and bus mastering must be on, its link up, its payload no larger than the ports above take",
     )
 }
 
