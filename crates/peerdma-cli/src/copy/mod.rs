@@ -70,9 +70,7 @@ impl Report<'_> {
     fn is_verified(&self) -> bool {
         self.account.ended == Ended::Whole && self.account.check == Some(Check::Equal)
     }
-}
 
-impl Report<'_> {
     /// Did whoever runs it end it early?
     fn is_interrupted(&self) -> bool {
         self.account.ended == Ended::Interrupted || self.account.check == Some(Check::Cancelled)
@@ -82,7 +80,7 @@ impl Report<'_> {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Failure`] for bad input: nothing was written.
+/// [`Failure`]: for bad input (nothing was written), and for what goes wrong after data has moved, which has an exit code of its own.
 pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
     let out = Out::new(args.output);
     let mut blueprint = machine_file::load(&args.machine)?.blueprint;

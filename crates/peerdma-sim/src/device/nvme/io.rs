@@ -47,11 +47,7 @@ impl Controller {
                 self.counts.read_bytes += span.end - span.start;
                 let local = self.media(namespace, span.start)?;
                 let job = Job::staged(Direction::Out, local, moved(&span)?, Effect::Nothing);
-                let touches = Some(Touch {
-                    namespace,
-                    span,
-                    how: Use::Read,
-                });
+                let touches = Some(Touch::new(namespace, span, Use::Read));
                 let before_ps = self.traits.read_media_ps;
                 Ok(Answer::Job(Job {
                     before_ps,
@@ -66,11 +62,7 @@ impl Controller {
                 self.counts.written_bytes += span.end - span.start;
                 let local = self.media(namespace, span.start)?;
                 let job = Job::staged(Direction::In, local, moved(&span)?, Effect::Wrote);
-                let touches = Some(Touch {
-                    namespace,
-                    span,
-                    how: Use::Write,
-                });
+                let touches = Some(Touch::new(namespace, span, Use::Write));
                 Ok(Answer::Job(Job {
                     after_ps: write_media_ps,
                     touches,
@@ -81,11 +73,7 @@ impl Controller {
             COMPARE => {
                 let (namespace, span) = self.blocks(command)?;
                 let job = Job::staged(Direction::In, stage, moved(&span)?, Effect::Compare);
-                let touches = Some(Touch {
-                    namespace,
-                    span,
-                    how: Use::Read,
-                });
+                let touches = Some(Touch::new(namespace, span, Use::Read));
                 Ok(Answer::Job(Job {
                     after_ps: self.traits.read_media_ps,
                     touches,
@@ -95,11 +83,7 @@ impl Controller {
             WRITE_ZEROES => {
                 let (namespace, span) = self.writable(command)?;
                 let job = Job::staged(Direction::Out, stage, 0, Effect::Clear);
-                let touches = Some(Touch {
-                    namespace,
-                    span,
-                    how: Use::Write,
-                });
+                let touches = Some(Touch::new(namespace, span, Use::Write));
                 Ok(Answer::Job(Job {
                     after_ps: write_media_ps,
                     touches,
@@ -176,11 +160,7 @@ impl Controller {
             .namespaces
             .get(namespace)
             .and_then(|namespace| namespace.span(0, namespace.blocks));
-        let touches = every_block.map(|span| Touch {
-            namespace,
-            span,
-            how: Use::Write,
-        });
+        let touches = every_block.map(|span| Touch::new(namespace, span, Use::Write));
         Ok(Answer::Job(Job {
             after_ps: self.traits.write_media_ps,
             touches,

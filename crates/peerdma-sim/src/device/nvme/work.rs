@@ -119,6 +119,12 @@ pub(super) struct Touch {
     pub(super) how: Use,
 }
 
+impl Touch {
+    pub(super) const fn new(namespace: usize, span: Range<u64>, how: Use) -> Self {
+        Self { namespace, span, how }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Read,
