@@ -20,9 +20,13 @@ fn refuse_each(case: Case, step: Step, begin: &dyn Fn(u64)) -> (u64, u64) {
         let trial = case.switch_on(Vec::new(), 0);
         let computer = trial.computer.clone();
         computer.refuse(step, nth);
-        let Ending { result, .. } = trial.run();
+        let Ending { result, method, .. } = trial.run();
         if computer.attempts(step) < nth {
-            assert_eq!(result, Ok(()), "{case:?}: nothing was refused");
+            // Some machines have no such way: all steps up to the plan were refused in turn then.
+            assert!(
+                result.is_ok() || method.is_none(),
+                "{case:?}: nothing was refused: {result:?}"
+            );
             return (nth - 1, ended);
         }
         ended += u64::from(result.is_err());
