@@ -69,7 +69,7 @@ pub(super) const PAGE_BYTES: u32 = 4096;
 /// Plans a copy and carries it out.
 ///
 /// # Errors
-/// [`Halt`]: nothing was written.
+/// [`Halt`]: nothing was written, unless its exit code says that data has moved ([`late`]).
 pub(super) fn carry(
     computer: &Computer,
     request: &Request,

@@ -244,10 +244,9 @@ impl RamLine {
 
 /// The ways that are not possible, where there is no plan.
 pub(super) fn rejected_of(why: &NoPlan) -> Option<Value> {
-    let rejected = match why {
-        NoPlan::OnlyRam(rejected) | NoPlan::NoWay(rejected) | NoPlan::NotVia { rejected, .. } => rejected,
-        _ => return None,
-    };
-    let lines: Vec<RejectedLine> = rejected.iter().map(RejectedLine::new).collect();
+    let lines: Vec<RejectedLine> = why.rejected().iter().map(RejectedLine::new).collect();
+    if lines.is_empty() {
+        return None;
+    }
     serde_json::to_value(lines).ok()
 }

@@ -2,7 +2,7 @@
 
 use super::{Cost, Method};
 use crate::addr::Bdf;
-use crate::dma::Refused;
+use crate::dma::{MapError, Refused};
 use crate::route::Access;
 use alloc::vec::Vec;
 use core::fmt;
@@ -162,21 +162,30 @@ impl NoPlan {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
+            // What `map` would say of the same.
             Self::NoRoute {
                 initiator,
                 provider,
                 access,
                 refused,
-            } => {
-                let what = verb(*access);
-                write!(f, "{initiator} cannot {what} the memory of {provider}: {refused}")
+            } => MapError::Unreachable {
+                initiator,
+                provider,
+                access,
+                refused,
             }
+            .fmt(f),
             Self::NoRouteToRam {
                 initiator,
                 access,
                 refused,
-            } => write!(f, "{initiator} cannot {} RAM: {refused}", verb(*access)),
+            } => MapError::RamUnreachable {
+                initiator,
+                access,
+                refused,
+            }
+            .fmt(f),
             Self::NoMemory { of } => write!(f, "{of} has no memory that can be used"),
             Self::NoRam => f.write_str("there is no RAM that can be used"),
             Self::TooSmall {
@@ -218,13 +227,6 @@ impl fmt::Display for Reason {
             Self::Slower { cost } => write!(f, "the links let less through: {cost}"),
             Self::NoFaster { cost } => write!(f, "it is no faster than what was chosen ({cost})"),
         }
-    }
-}
-
-const fn verb(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
     }
 }
 
