@@ -3,7 +3,7 @@
 use super::arena::{Arena, PAGE_BYTES};
 use super::devices::Devices;
 use super::place::{Ground, Windows, both, place};
-use super::registry::{NotRegistered, Registry, Resolved};
+use super::registry::{NAMES, NotRegistered, Registry, Resolved};
 use super::spaces::{Spaces, is_same};
 use super::sync::{Mutex, lock};
 use super::{IoSpace, IoSpaceError, ProcessError, reserved};
@@ -121,7 +121,8 @@ impl Process {
         self.shared.reserved.clone()
     }
 
-    /// What an address space must know of a function that issues requests. No register tells how many bits of an address it has; all do 64.
+    /// What an address space must know of a function that issues requests. No register tells how many bits of an address it has: those of all
+    /// memory that there is, which leaves out the names of memory whose address nobody knows.
     pub fn initiator(&self, bdf: Bdf) -> Option<Initiator> {
         let topology = &self.shared.topology;
         topology.find(bdf)?;
@@ -129,7 +130,7 @@ impl Process {
         let offset = bridge.and_then(|bridge| bridge.inbound_offset.known());
         Some(Initiator {
             bdf,
-            address_mask: u64::MAX,
+            address_mask: NAMES - 1,
             class: TlpClass::Strict,
             inbound_offset: offset.unwrap_or(0).cast_unsigned(),
         })
