@@ -22,6 +22,7 @@ use peerdma_linux::{KeepConfig, source};
 use peerdma_nvme::{Controller, Forms, Options, Queue, QueueOptions, SglSupport};
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 type Nvme = Controller<Function, Process, Threads>;
@@ -40,7 +41,17 @@ impl Routes for Vouched {
     }
 }
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
     let (mut api, mut route, mut functions) = (None, through_root_complex(), Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -115,7 +126,11 @@ fn space(process: &Process, bdf: Bdf, route: PeerRoute) -> Outcome<Arc<Ioas<Thre
     let initiator = process.initiator(bdf).ok_or("no such function")?;
     ioas.add_initiator(initiator, &Vouched(route))?;
     for region in map.regions().iter().filter(|region| region.memory == Memory::Ram) {
-        ioas.register(region.id)?;
+        ioas.register(region.id)
+            .map_err(|error| match process.refused() {
+                Some(why) => format!("{error}: {why}"),
+                None => error.to_string(),
+            })?;
     }
     Ok(ioas)
 }

@@ -8,7 +8,7 @@ use super::spaces::{Spaces, is_same};
 use super::sync::{Mutex, lock};
 use super::{IoSpace, IoSpaceError, ProcessError, reserved};
 use crate::sys::Memory;
-use crate::vfio::{Api, Backend};
+use crate::vfio::{Api, Backend, VfioError};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};
 use peerdma::dma::Initiator;
 use peerdma::fact::Fact;
@@ -188,6 +188,12 @@ impl Process {
             true => Err(IoSpaceError::NoAperture),
             false => Ok(Some(space)),
         }
+    }
+
+    /// What the kernel refused last when memory was to be mapped for devices: an [`peerdma::iommu::IommuError`] has its number alone, this says what to
+    /// do.
+    pub fn refused(&self) -> Option<VfioError> {
+        self.shared.spaces.refused()
     }
 
     /// RAM that was allocated and not freed.
