@@ -23,7 +23,7 @@ pub struct BlockDevice {
     len_bytes: u64,
     transfers: Transfers,
     is_block_device: bool,
-    takes_peer_memory: bool,
+    pub(super) takes_peer_memory: bool,
     is_polled: bool,
     holders: Vec<Holder>,
 }
