@@ -107,9 +107,9 @@ impl Kernel for Faulty {
         self.inner.abandon(ids);
     }
 
-    fn reap(&mut self, completed: &mut Vec<Completed>) {
-        completed.append(&mut self.ended);
-        completed.append(&mut self.script.lock().unwrap().foreign);
+    fn reap(&mut self, completed: &mut VecDeque<Completed>) {
+        completed.extend(self.ended.drain(..));
+        completed.extend(self.script.lock().unwrap().foreign.drain(..));
         self.inner.reap(completed);
     }
 }

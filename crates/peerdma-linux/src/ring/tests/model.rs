@@ -1,6 +1,6 @@
 //! Random bios against a vector of bytes.
 
-use super::rig::{RAM, Ram, bio, pattern, settle, volume};
+use super::rig::{RAM, Ram, bio, open, pattern, settle, volume, volume_of};
 use crate::ring::{BlockDevice, OpenError, OpenOptions, Transfers, Write};
 use peerdma::block::{Operation, SubmitError, Volume};
 use proptest::prelude::*;
@@ -38,9 +38,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// Pieces of all the bytes, each a multiple of 512, with gaps between.
-fn pieces(step: &Step, bytes: u32, first: u64) -> Vec<(u64, u32)> {
-    let each = (bytes / step.pieces) / 512 * 512;
+/// Pieces of all the bytes, each a multiple of what the volume needs, with gaps between.
+fn pieces(step: &Step, bytes: u32, first: u64, grain: u32) -> Vec<(u64, u32)> {
+    let each = (bytes / step.pieces) / grain * grain;
     let mut at = first;
     let mut left = bytes;
     let mut pieces = Vec::new();
@@ -57,9 +57,10 @@ fn pieces(step: &Step, bytes: u32, first: u64) -> Vec<(u64, u32)> {
 }
 
 /// Carries the steps out, several at a time, and compares file and memory with the model.
-fn run(path: &Path, steps: &[Step]) {
+fn run(path: &Path, device: BlockDevice, steps: &[Step]) {
     let ram = Ram::new();
-    let mut volume = volume(path, &ram, 8);
+    let mut volume = volume_of(device, &ram, 8);
+    let grain = volume.limits().constraints.align_bytes.max(512);
     let block_bytes = volume.limits().block_bytes;
     let size = |blocks: u64| (blocks * u64::from(block_bytes)) as usize;
     assert!(volume.limits().blocks >= BLOCKS);
@@ -86,7 +87,7 @@ fn run(path: &Path, steps: &[Step]) {
             continue;
         }
         let bytes = step.blocks * block_bytes;
-        let vector = pieces(step, bytes, room);
+        let vector = pieces(step, bytes, room, grain);
         room = vector.last().map_or(room, |(at, len)| at + u64::from(*len) + 4096) / 4096 * 4096;
         let mut at = size(lba);
         for (piece, len) in &vector {
@@ -130,7 +131,8 @@ proptest! {
     #[test]
     fn a_file_holds_what_was_written_and_memory_what_was_read(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
-        run(&file(folder.path()), &steps);
+        let path = file(folder.path());
+        run(&path, open(&path), &steps);
     }
 }
 
@@ -177,7 +179,7 @@ fn a_loop_device_holds_what_was_written_and_is_ours_alone_meanwhile() {
         drop((first, found));
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(6));
         let tried = runner.run(&steps(), |steps| {
-            run(&device.0, &steps);
+            run(&device.0, open(&device.0), &steps);
             Ok(())
         });
         tried.unwrap();
@@ -185,7 +187,22 @@ fn a_loop_device_holds_what_was_written_and_is_ours_alone_meanwhile() {
 }
 
 #[test]
-fn a_file_system_without_direct_transfers_is_used_by_way_of_its_cache() {
+fn a_file_that_is_not_moved_directly_holds_the_same_by_way_of_the_page_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(12));
+    let tried = runner.run(&steps(), |steps| {
+        let buffered = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let device = BlockDevice::of_file(&path, buffered.into(), Transfers::Buffered).unwrap();
+        assert_eq!((device.block_bytes(), device.align_bytes()), (512, 1));
+        run(&path, device, &steps);
+        Ok(())
+    });
+    tried.unwrap();
+}
+
+#[test]
+fn a_file_in_memory_is_a_volume_too() {
     let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
         eprintln!("no /dev/shm: not tried");
         return;
@@ -193,7 +210,7 @@ fn a_file_system_without_direct_transfers_is_used_by_way_of_its_cache() {
     let path = file(folder.path());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(12));
     let tried = runner.run(&steps(), |steps| {
-        run(&path, &steps);
+        run(&path, open(&path), &steps);
         Ok(())
     });
     tried.unwrap();

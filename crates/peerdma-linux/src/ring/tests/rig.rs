@@ -76,7 +76,10 @@ pub(super) fn options(depth: u16) -> RingOptions {
 }
 
 pub(super) fn volume(path: &Path, ram: &Ram, depth: u16) -> RingVolume<SingleThread, Ram> {
-    let device = open(path);
+    volume_of(open(path), ram, depth)
+}
+
+pub(super) fn volume_of(device: BlockDevice, ram: &Ram, depth: u16) -> RingVolume<SingleThread, Ram> {
     let ioas = space(device.initiator());
     RingVolume::new(device, ram.clone(), &ioas, options(depth)).unwrap()
 }
