@@ -15,7 +15,7 @@ mod number;
 mod path;
 mod place;
 mod port;
-mod resource;
+pub(crate) mod resource;
 mod survey;
 
 use crate::keep::KeepConfig;

@@ -59,6 +59,27 @@ pub enum Source<'a> {
     },
 }
 
+/// Where `len_bytes` of a memory from an offset on are in this process.
+///
+/// # Errors
+/// `EFAULT` where they are not all in it.
+pub(super) fn address_within(memory: &Memory, offset_bytes: u64, len_bytes: u64) -> Result<u64, Errno> {
+    let end = offset_bytes.checked_add(len_bytes).ok_or(Errno::FAULT)?;
+    match end <= memory.len_bytes() {
+        true => memory.address().checked_add(offset_bytes).ok_or(Errno::FAULT),
+        false => Err(Errno::FAULT),
+    }
+}
+
+/// Was as much unmapped as should have been?
+pub(super) fn whole(unmapped_bytes: u64, len_bytes: u64) -> Result<(), Errno> {
+    match unmapped_bytes {
+        0 => Err(Errno::NOENT),
+        bytes if bytes == len_bytes => Ok(()),
+        _ => Err(Errno::IO),
+    }
+}
+
 impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
