@@ -238,7 +238,9 @@ impl BlockDevice {
             .map_err(system)
             .and_then(|()| Self::file(path, OFlags::RDWR))
             .and_then(|mut device| {
-                let whole = len_bytes.max(1).checked_next_multiple_of(device.block_bytes.into());
+                let whole = len_bytes
+                    .max(1)
+                    .checked_next_multiple_of(device.block_bytes.into());
                 let whole = whole.ok_or(Errno::FBIG).map_err(system)?;
                 rustix::fs::ftruncate(&fd, whole).map_err(system)?;
                 device.len_bytes = whole;
@@ -342,7 +344,13 @@ fn direct_alignment(fd: &OwnedFd) -> Option<(u32, u32)> {
     let found = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
     let found = found.or_else(|| {
         // Older kernels want the path of the descriptor itself.
-        rustix::fs::statx(CWD, format!("/proc/self/fd/{}", raw(fd)), AtFlags::empty(), StatxFlags::DIOALIGN).ok()
+        rustix::fs::statx(
+            CWD,
+            format!("/proc/self/fd/{}", raw(fd)),
+            AtFlags::empty(),
+            StatxFlags::DIOALIGN,
+        )
+        .ok()
     })?;
     let is_told = found.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
     let pair = (found.stx_dio_mem_align, found.stx_dio_offset_align);
