@@ -5,6 +5,7 @@
 //! p2pmem_copy SOURCE PROVIDER DESTINATION [MIB]     one copy; DESTINATION is overwritten, and must hold nothing
 //! p2pmem_copy --all [MIB]                           every drive to every other by way of every provider
 //! p2pmem_copy --force [MIB]                         the same, and what is judged to be refused is tried nevertheless: the kernel decides
+//! p2pmem_copy --polled [MIB]                        as --all, by polling: the kernel's driver needs nvme.poll_queues=1
 //! p2pmem_copy --pool PROVIDER                       takes more than the pool has
 //! p2pmem_copy --unbind SOURCE PROVIDER              unbinds the provider while its memory is in use
 //! ```
@@ -41,6 +42,7 @@ enum Refusals {
 struct Machine<'t> {
     process: Process,
     refusals: Refusals,
+    mode: Mode,
     kernel: linux::Judge<'t>,
     hardware: spec::Judge<'t>,
 }
@@ -65,8 +67,13 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         true => Refusals::Overridden,
         false => Refusals::Kept,
     };
+    let mode = match arguments.first().is_some_and(|first| first == "--polled") {
+        true => Mode::Polled,
+        false => Mode::Interrupts,
+    };
     let machine = Machine {
         refusals,
+        mode,
         process: Process::new(
             topology.clone(),
             ProcessOptions {
@@ -80,14 +87,14 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mib = |text: Option<&&str>| text.map_or(Ok(4), |text| text.parse::<u64>());
     match arguments.as_slice() {
-        ["--all" | "--force", rest @ ..] => machine.all(mib(rest.first())? << 20),
+        ["--all" | "--force" | "--polled", rest @ ..] => machine.all(mib(rest.first())? << 20),
         ["--pool", provider] => machine.pool(provider.parse()?),
         ["--unbind", source, provider] => machine.unbind(Path::new(source), provider.parse()?),
         [source, provider, destination, rest @ ..] => {
             let (source, destination) = (Path::new(source), Path::new(destination));
             machine.one(source, provider.parse()?, destination, mib(rest.first())? << 20)
         }
-        _ => Err("p2pmem_copy SOURCE PROVIDER DESTINATION [MIB] | --all [MIB] | --force [MIB] | --pool BDF | --unbind SOURCE BDF".into()),
+        _ => Err("p2pmem_copy SOURCE PROVIDER DESTINATION [MIB] | --all [MIB] | --force [MIB] | --polled [MIB] | --pool BDF | --unbind SOURCE BDF".into()),
     }
 }
 
@@ -179,6 +186,14 @@ impl Machine<'_> {
                 });
             at += u64::from(chunk);
         }
+        let flush = Bio {
+            operation: Operation::Flush,
+            lba: 0,
+            blocks: 0,
+            data: Data::None,
+        };
+        let outcome =
+            outcome.and_then(|()| carry_out(&mut to, flush).map_err(|error| format!("flushing: {error}")));
         let word = match &outcome {
             Ok(()) => match self.first_difference(&mut from, &mut to, len_bytes)? {
                 None => "same".to_owned(),
@@ -214,7 +229,7 @@ impl Machine<'_> {
         }
         let options = RingOptions {
             depth: 4,
-            mode: Mode::Interrupts,
+            mode: self.mode,
         };
         Ok(RingVolume::new(device, self.process.clone(), &space, options)?)
     }
@@ -326,6 +341,11 @@ fn transfer(
         blocks: len_bytes / block_bytes,
         data: Data::Vector(vec![piece]),
     };
+    carry_out(drive, bio)
+}
+
+/// Begins an operation, and waits for it.
+fn carry_out(drive: &mut Drive, bio: Bio) -> Result<(), String> {
     drive
         .submit(bio)
         .map_err(|rejected| format!("refused: {}", rejected.why))?;

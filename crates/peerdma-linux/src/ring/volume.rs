@@ -184,7 +184,8 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         &mut self.mapper
     }
 
-    /// Waits for an operation to end, or for so long; then as [`Volume::poll`]. With nothing under way it returns at once.
+    /// Waits for an operation to end, or for so long; then as [`Volume::poll`]. With nothing under way, and where the device is polled, it returns
+    /// at once.
     ///
     /// # Errors
     /// As [`Volume::poll`].
