@@ -297,9 +297,9 @@ fn a_copy_whose_destination_fails_says_where() {
 
     let (result, _) = copy(&mut from, &mut to, FILE_BYTES as u64);
 
+    // Reads may overtake each other: which chunk came second is open.
     let shown = result.unwrap_err();
-    assert!(
-        shown.contains("offset_bytes: 65536") && shown.contains("no space"),
-        "{shown}"
-    );
+    for words in ["no space", "step: Write", "Destination"] {
+        assert!(shown.contains(words), "{shown}");
+    }
 }
