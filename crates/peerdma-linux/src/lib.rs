@@ -11,6 +11,7 @@ pub mod json;
 mod keep;
 pub mod lspci;
 pub mod process;
+pub mod ring;
 mod shown;
 pub mod source;
 pub mod sys;
