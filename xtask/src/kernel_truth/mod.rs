@@ -6,7 +6,8 @@
 mod compare;
 
 use crate::chore::{self, Failure};
-use compare::{Comparison, compare};
+use compare::Comparison;
+pub(crate) use compare::compare;
 use flate2::read::MultiGzDecoder;
 use std::fs::{self, File};
 use std::io::Read;

@@ -1,0 +1,30 @@
+//! `lab-guest`: the part of the lab's checks that runs inside a guest, as root of a system that is made for it alone.
+//!
+//! One command a check, one file a command; `cargo xtask lab` puts it into the guest and reads what it says
+//! ([`say`]) and sends ([`outbox`]). What it changes on a machine it does not put back: never run it anywhere else.
+
+use std::process::ExitCode;
+
+mod outbox;
+mod pci;
+mod replay;
+mod say;
+mod verdicts;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["send", name, file] => outbox::send_file(name, file),
+        ["verdicts", settings] => verdicts::run(settings),
+        ["replay", images @ ..] => replay::run(images),
+        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | replay IMAGE...".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("lab-guest {}: {why}", words.first().unwrap_or(&""));
+            ExitCode::FAILURE
+        }
+    }
+}
