@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod kernel_path;
 mod outbox;
 mod pci;
 mod replay;
@@ -17,8 +18,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
+        ["kernel-path", setting] => kernel_path::run(setting),
         ["replay", images @ ..] => replay::run(images),
-        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | replay IMAGE...".into()),
+        _ => Err(
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | replay IMAGE... | kernel-path SETTING"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

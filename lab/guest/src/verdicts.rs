@@ -33,11 +33,7 @@ pub(crate) fn run(settings: &str) -> Result<(), String> {
         set_all(&set, control)?;
         take(&format!("root-ports-{control:02x}"))?;
     }
-    for port in own.iter().filter(|one| one.is_switch_port() && !one.has_acs()) {
-        let line = format!("{} {CAPABLE:x}", port.address);
-        fs::write(format!("{JUDGE}/acs"), line)
-            .map_err(|error| format!("ACS for {}: {error}", port.address))?;
-    }
+    give_acs_to_switches(&own)?;
     let all = with_acs(&pci::functions()?);
     if all.len() > set.len() {
         set = all;
@@ -63,6 +59,19 @@ pub(crate) fn run(settings: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Gives ACS to ports of switches that lack it, which are all of QEMU's; nothing is switched on.
+pub(crate) fn give_acs_to_switches(functions: &[Function]) -> Result<(), String> {
+    for port in functions
+        .iter()
+        .filter(|one| one.is_switch_port() && !one.has_acs())
+    {
+        let line = format!("{} {CAPABLE:x}", port.address);
+        fs::write(format!("{JUDGE}/acs"), line)
+            .map_err(|error| format!("ACS for {}: {error}", port.address))?;
+    }
+    Ok(())
+}
+
 fn set_all(functions: &[Function], control: u16) -> Result<(), String> {
     functions.iter().try_for_each(|one| one.set_acs(control))
 }
@@ -78,7 +87,8 @@ fn take(name: &str) -> Result<(), String> {
     outbox::send(&format!("{name}.snapshot"), &snapshot)
 }
 
-fn peerdma(arguments: &[&str]) -> Result<Vec<u8>, String> {
+/// What the command line under test prints.
+pub(crate) fn peerdma(arguments: &[&str]) -> Result<Vec<u8>, String> {
     let output = Command::new("peerdma")
         .args(arguments)
         .output()

@@ -6,6 +6,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+/// Disks are files without content: what is not written takes no room.
+const DISK_BYTES: u64 = 64 << 20;
+
 /// What QEMU is asked to emulate.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
@@ -68,7 +71,6 @@ pub(crate) struct Topology {
     objects: Vec<String>,
     /// Identifiers of disks, each a file of its own in the folder of a boot.
     disks: Vec<String>,
-    disk_mib: u64,
     ports: u32,
     next_device: u32,
     /// Host bridges that pass the IOMMU by need one that leaves interrupts alone.
@@ -82,7 +84,6 @@ impl Topology {
             devices: Vec::new(),
             objects: Vec::new(),
             disks: Vec::new(),
-            disk_mib: 64,
             ports: 0,
             next_device: 2,
             has_bypass: false,
@@ -204,10 +205,9 @@ impl Topology {
         self.devices.push(format!("edu,bus={}{options}", below.0));
     }
 
-    /// How large the disks are.
-    pub(crate) fn disks_of_mib(mut self, mib: u64) -> Self {
-        self.disk_mib = mib;
-        self
+    /// How many NVMe controllers it has.
+    pub(crate) fn controllers(&self) -> usize {
+        self.disks.len()
     }
 
     fn port(&mut self, kind: &str) -> (String, String) {
@@ -270,7 +270,7 @@ impl Machine {
         }
         for disk in &topology.disks {
             let path = folder.join(format!("{disk}.img"));
-            File::create(&path)?.set_len(topology.disk_mib << 20)?;
+            File::create(&path)?.set_len(DISK_BYTES)?;
             // A comma in a file name would begin another option.
             let file = path.display().to_string().replace(',', ",,");
             add(

@@ -2,8 +2,10 @@
 //!
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
+mod kernel_path;
 mod replayed;
 mod verdicts;
+mod vfio_ready;
 
 use super::boot::Boot;
 use super::parts::Parts;
@@ -11,7 +13,12 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 2] = [verdicts::CHECK, replayed::CHECK];
+pub(crate) const ALL: [Check; 4] = [
+    verdicts::CHECK,
+    replayed::CHECK,
+    kernel_path::CHECK,
+    vfio_ready::CHECK,
+];
 
 /// Something that a real kernel is asked.
 pub(crate) struct Check {

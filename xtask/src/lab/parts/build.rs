@@ -73,50 +73,46 @@ fn has_target(target: &str) -> bool {
     output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// Compiles every `lab/modules/*.c` for the kernel; the files by the modules' names.
+/// Compiles `lab/modules` for the kernel; the files by the modules' names. What is compiled of the same sources stays.
 pub(super) fn modules(root: &Root, version: &Version) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let sources = chore::repository().join("lab/modules");
-    let inside = "build/modules";
-    let folder = root.path(inside);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(Failure::io(folder.display()))?;
-    }
-    fs::create_dir_all(&folder).map_err(Failure::io(folder.display()))?;
-    let mut objects = String::new();
-    let mut has_list = false;
-    for entry in fs::read_dir(&sources)
-        .map_err(Failure::io(sources.display()))?
-        .flatten()
-    {
-        let path = entry.path();
-        if !path.is_file() {
-            continue;
-        }
-        let name = entry.file_name().to_string_lossy().into_owned();
-        has_list |= name == "Kbuild" || name == "Makefile";
-        if let Some(stem) = name.strip_suffix(".c") {
-            objects.push_str(&format!("obj-m += {stem}.o\n"));
-        }
-        fs::copy(&path, folder.join(&name)).map_err(Failure::io(path.display()))?;
-    }
-    if objects.is_empty() {
-        return Err(Failure::Missing(format!("{} has no modules", sources.display())));
-    }
-    if !has_list {
-        let list = folder.join("Kbuild");
-        fs::write(&list, objects).map_err(Failure::io(list.display()))?;
+    let from = chore::repository().join("lab/modules");
+    let sources = sources(&from)?;
+    if sources.is_empty() {
+        return Err(Failure::Missing(format!("{} has no modules", from.display())));
     }
     let version = version.name();
-    let output = root.shell(&format!(
-        "make -s -C /usr/src/linux-headers-{version} M=/{inside} modules 2>&1"
-    ))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::Bad(format!(
-            "compiling lab/modules: {said}{}",
-            errors.trim_end()
-        )));
+    let inside = "build/modules";
+    let folder = root.path(inside);
+    let done = folder.join(".done");
+    let is_compiled = |(name, content): (&String, &Vec<u8>)| {
+        let kept = fs::read(folder.join(name));
+        kept.is_ok_and(|kept| kept == *content)
+    };
+    let of_this_kernel = fs::read_to_string(&done).is_ok_and(|of| of == version);
+    if !(of_this_kernel && sources.iter().all(is_compiled)) {
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(Failure::io(folder.display()))?;
+        }
+        fs::create_dir_all(&folder).map_err(Failure::io(folder.display()))?;
+        for (name, content) in &sources {
+            let path = folder.join(name);
+            fs::write(&path, content).map_err(Failure::io(path.display()))?;
+        }
+        let output = root.shell(&format!(
+            "make -s -C /usr/src/linux-headers-{version} M=/{inside} modules 2>&1"
+        ))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let text = format!("{said}{errors}");
+            let from = text.lines().count().saturating_sub(12);
+            let last: Vec<&str> = text.lines().skip(from).collect();
+            return Err(Failure::Bad(format!(
+                "compiling lab/modules: {}",
+                last.join(" / ")
+            )));
+        }
+        fs::write(&done, version).map_err(Failure::io(done.display()))?;
     }
     let mut built = BTreeMap::new();
     for entry in fs::read_dir(&folder)
@@ -129,4 +125,22 @@ pub(super) fn modules(root: &Root, version: &Version) -> Result<BTreeMap<String,
         }
     }
     Ok(built)
+}
+
+/// The files that a compilation is of.
+fn sources(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut sources = BTreeMap::new();
+    for entry in fs::read_dir(folder)
+        .map_err(Failure::io(folder.display()))?
+        .flatten()
+    {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_source =
+            name == "Makefile" || name == "Kbuild" || name.ends_with(".c") || name.ends_with(".h");
+        if is_source {
+            sources.insert(name, fs::read(&path).map_err(Failure::io(path.display()))?);
+        }
+    }
+    Ok(sources)
 }
