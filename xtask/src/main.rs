@@ -12,6 +12,7 @@ mod chore;
 mod generate;
 mod kernel_truth;
 mod machine;
+mod replay;
 mod transfers;
 
 #[derive(Parser)]
@@ -29,6 +30,8 @@ enum Chore {
     Agree(agree::Arguments),
     /// Maps and moves random vectors on random machines, and compares every byte
     Transfers(transfers::Arguments),
+    /// Lets a running Linux judge random machines, and compares its answers pair by pair
+    Replay(replay::Arguments),
     /// Prints a random, plausible machine, the same one for the same seed
     GenerateMachine(generate::Arguments),
     /// Times peerdma against lspci and lstopo and prints a table in Markdown
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Chore::KernelTruth(arguments) => kernel_truth::run(&arguments),
         Chore::Agree(arguments) => agree::run(&arguments),
         Chore::Transfers(arguments) => transfers::run(&arguments),
+        Chore::Replay(arguments) => replay::run(&arguments),
         Chore::GenerateMachine(arguments) => generate::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };
