@@ -19,14 +19,20 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<&str, Answer<'_>>, String> {
     let mut answers = BTreeMap::new();
     let mut rest = text;
     loop {
-        let (line, after) = rest.split_once('\n').ok_or("it is cut off: there is no line `end`")?;
+        let (line, after) = rest
+            .split_once('\n')
+            .ok_or("it is cut off: there is no line `end`")?;
         if line == "end" {
             return Ok(answers);
         }
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let (name, found) = match words[..] {
             ["machine", name, "functions", _, "found", found] => (name, found.parse().ok()),
-            _ => return Err(format!("expected `machine NAME functions N found M`, found `{line}`")),
+            _ => {
+                return Err(format!(
+                    "expected `machine NAME functions N found M`, found `{line}`"
+                ));
+            }
         };
         let found = found.ok_or_else(|| format!("`{line}` ends with no number"))?;
         let end = heading(after).ok_or_else(|| format!("the matrix of {name} is cut off"))?;

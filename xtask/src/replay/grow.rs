@@ -40,7 +40,12 @@ const PORTS: [(u16, u16); 5] = [
 /// What is behind a bridge that leads to the first 256 bytes of each space, and behind one that leads to all.
 const PLAIN: &[Nature] = &[Nature::Conventional];
 const WITH_EXTENDED: &[Nature] = &[Nature::Conventional, Nature::Conventional, Nature::PciX];
-const DEVICES: [(u16, u16); 4] = [(0x144d, 0xa808), (0x10de, 0x2330), (0x15b3, 0x101b), (0x1b36, 0x0010)];
+const DEVICES: [(u16, u16); 4] = [
+    (0x144d, 0xa808),
+    (0x10de, 0x2330),
+    (0x15b3, 0x101b),
+    (0x1b36, 0x0010),
+];
 
 /// A machine of about as many functions as asked for, sorted by address; the same for the same seed.
 pub(super) fn grow(functions: usize, seed: u64) -> Vec<Generated> {
@@ -217,7 +222,13 @@ impl Tree<'_> {
         match self.random.between(0, 19) {
             0..=6 if level < DEEPEST => self.port(at, id, Nature::Express(5), Kind::Switch, level + 1),
             7 | 8 if level < DEEPEST => {
-                self.port(at, id, Nature::TO_CONVENTIONAL, Kind::Conventional(PLAIN), level + 1);
+                self.port(
+                    at,
+                    id,
+                    Nature::TO_CONVENTIONAL,
+                    Kind::Conventional(PLAIN),
+                    level + 1,
+                );
             }
             9 => {}
             _ => self.endpoints(at, &DEVICES, Nature::ENDPOINT),
@@ -227,7 +238,11 @@ impl Tree<'_> {
     /// A device, or a bridge to more of its kind.
     fn conventional_function(&mut self, at: Place, natures: &'static [Nature], level: u8) {
         let (id, nature) = (self.random.one_of(&PORTS), self.random.one_of(natures));
-        let below = if nature == Nature::PciX { WITH_EXTENDED } else { PLAIN };
+        let below = if nature == Nature::PciX {
+            WITH_EXTENDED
+        } else {
+            PLAIN
+        };
         match self.random.between(0, 9) {
             0 | 1 if level < DEEPEST => self.port(at, id, nature, Kind::Conventional(below), level + 1),
             _ => self.endpoints(at, &DEVICES, nature),
@@ -288,7 +303,11 @@ mod tests {
                 .map(|one| (one.domain, one.bus, one.device, one.function))
                 .collect();
             assert_eq!(addresses.len(), machine.len(), "seed {seed}");
-            assert!(machine.iter().all(|one| one.domain >= FIRST_DOMAIN && one.device < 32));
+            assert!(
+                machine
+                    .iter()
+                    .all(|one| one.domain >= FIRST_DOMAIN && one.device < 32)
+            );
         }
     }
 }

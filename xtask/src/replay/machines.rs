@@ -70,7 +70,11 @@ fn shipped() -> Result<Vec<Named>, Failure> {
         let wrong = |error: &dyn std::fmt::Display| Failure::Bad(format!("{}: {error}", path.display()));
         let text = fs::read_to_string(&path).map_err(Failure::io(path.display()))?;
         let blueprint = file::load(&text).map_err(|error| wrong(&error))?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         machines.push(named(name, emitted(&blueprint.snapshot)?));
     }
     Ok(machines)
@@ -100,7 +104,11 @@ fn emitted(snapshot: &Snapshot) -> Result<Vec<Generated>, Failure> {
 /// Says of functions of one device that there are several: a snapshot does not tell it, but enumeration needs it.
 fn marked(mut machine: Vec<Generated>) -> Vec<Generated> {
     let device = |one: &Generated| (one.domain, one.bus, one.device);
-    let many: HashSet<_> = machine.iter().filter(|one| one.function > 0).map(device).collect();
+    let many: HashSet<_> = machine
+        .iter()
+        .filter(|one| one.function > 0)
+        .map(device)
+        .collect();
     for one in &mut machine {
         if many.contains(&device(one)) {
             one.config[0x0e] |= 0x80;

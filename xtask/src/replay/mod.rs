@@ -29,7 +29,12 @@ const SHOWN: usize = 5;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Writes machines here
-    #[arg(long, value_name = "DIR", conflicts_with = "compare", required_unless_present = "compare")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "compare",
+        required_unless_present = "compare"
+    )]
     out: Option<PathBuf>,
     /// At least so many ordered pairs in all
     #[arg(long, default_value_t = 50_000, requires = "out")]
@@ -82,7 +87,10 @@ impl fmt::Display for Tally {
             functions,
             pairs,
         } = self;
-        write!(f, "{machines} machines, {functions} functions, {pairs} ordered pairs")
+        write!(
+            f,
+            "{machines} machines, {functions} functions, {pairs} ordered pairs"
+        )
     }
 }
 
@@ -91,7 +99,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let written = write(arguments.pairs, arguments.seed, folder)?;
         println!("{written} in {}", folder.display());
     }
-    if let (Some(folder), Some(answers), Some(cpu)) = (&arguments.compare, &arguments.answers, arguments.cpu) {
+    if let (Some(folder), Some(answers), Some(cpu)) = (&arguments.compare, &arguments.answers, arguments.cpu)
+    {
         let compared = compare(folder, answers, cpu)?;
         println!("{compared}: every answer is the kernel's");
     }
@@ -151,7 +160,8 @@ pub(crate) fn compare(folder: &Path, answers: &Path, cpu: Processor) -> Result<T
         };
         let listing = folder.join(format!("{name}{LISTING}"));
         let said = answer(&peerdma, &listing, &cpu.options())?;
-        let compared = matrices::compare(truth.matrix, &said, SHOWN).map_err(|why| wrong(format!("{name}: {why}")))?;
+        let compared =
+            matrices::compare(truth.matrix, &said, SHOWN).map_err(|why| wrong(format!("{name}: {why}")))?;
         if compared.differing > 0 {
             bad.push(differences(&name, &compared));
         } else if let Some(misplaced) = &compared.misplaced {
@@ -161,7 +171,11 @@ pub(crate) fn compare(folder: &Path, answers: &Path, cpu: Processor) -> Result<T
         tally.functions += truth.found;
         tally.pairs += compared.pairs;
     }
-    bad.extend(answers.keys().map(|name| format!("{name}: not among the machines")));
+    bad.extend(
+        answers
+            .keys()
+            .map(|name| format!("{name}: not among the machines")),
+    );
     match bad.is_empty() {
         true if tally.machines > 0 => Ok(tally),
         true => Err(Failure::Missing(format!("{} holds no machine", folder.display()))),

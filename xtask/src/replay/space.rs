@@ -68,14 +68,19 @@ fn extend(space: &mut Space, random: &mut Random) {
     space[usize::from(EXTENDED)..].fill(0);
     let mut places = vec![EXTENDED];
     for _ in 0..random.between(0, 5) {
-        let place = EXTENDED + 0x40 * u16::from(random.between(1, 0x3b)) + 4 * u16::from(random.between(0, 3));
+        let place =
+            EXTENDED + 0x40 * u16::from(random.between(1, 0x3b)) + 4 * u16::from(random.between(0, 3));
         if places.iter().all(|&other| other.abs_diff(place) >= 0x20) {
             places.push(place);
         }
     }
     let count = places.len();
-    let acs_at = random.chance(60).then(|| usize::from(random.between(0, 31)) % count);
-    let again_at = random.chance(8).then(|| usize::from(random.between(0, 31)) % count);
+    let acs_at = random
+        .chance(60)
+        .then(|| usize::from(random.between(0, 31)) % count);
+    let again_at = random
+        .chance(8)
+        .then(|| usize::from(random.between(0, 31)) % count);
     for (index, &place) in places.iter().enumerate() {
         let is_acs = acs_at == Some(index) || again_at == Some(index);
         let id = if is_acs { ACS } else { random.one_of(&OTHERS) };
@@ -108,7 +113,8 @@ fn end(places: &[u16], acs_at: Option<usize>, random: &mut Random) -> u16 {
 }
 
 fn acs(space: &mut Space, at: u16, random: &mut Random) {
-    let capable = random.one_of(&[0x1f, 0x5f, 0x5d, 0x0c, 0x7f, 0x00]) | u16::from(random.between(0, 16)) << 8;
+    let capable =
+        random.one_of(&[0x1f, 0x5f, 0x5d, 0x0c, 0x7f, 0x00]) | u16::from(random.between(0, 16)) << 8;
     let control = match random.between(0, 6) {
         0..=3 => 0,
         4 => 0x1d,
