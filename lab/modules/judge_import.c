@@ -125,8 +125,8 @@ static int import_show(struct seq_file *file, void *unused)
 		dma_resv_lock(import->buffer->resv, NULL);
 		if (import->table)
 			for_each_sgtable_dma_sg(import->table, piece, index)
-				seq_printf(file, "piece %pad bytes %u %s\n", &sg_dma_address(piece), sg_dma_len(piece),
-					   sg_dma_is_bus_address(piece) ? "bus_address" : "mapped");
+				seq_printf(file, "piece %pad bytes %u%s\n", &sg_dma_address(piece), sg_dma_len(piece),
+					   sg_dma_is_bus_address(piece) ? " bus_address" : "");
 		if (import->is_revoked)
 			seq_puts(file, "revoked\n");
 		dma_resv_unlock(import->buffer->resv);

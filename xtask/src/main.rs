@@ -13,6 +13,7 @@ mod generate;
 mod kernel_truth;
 mod lab;
 mod machine;
+mod replay;
 mod transfers;
 
 #[derive(Parser)]
@@ -32,6 +33,8 @@ enum Chore {
     Transfers(transfers::Arguments),
     /// Boots a real Linux in QEMU and asks it what peerdma says of the same machine
     Lab(lab::Arguments),
+    /// Lets a running Linux judge random machines, and compares its answers pair by pair
+    Replay(replay::Arguments),
     /// Prints a random, plausible machine, the same one for the same seed
     GenerateMachine(generate::Arguments),
     /// Times peerdma against lspci and lstopo and prints a table in Markdown
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Chore::Agree(arguments) => agree::run(&arguments),
         Chore::Transfers(arguments) => transfers::run(&arguments),
         Chore::Lab(arguments) => lab::run(&arguments),
+        Chore::Replay(arguments) => replay::run(&arguments),
         Chore::GenerateMachine(arguments) => generate::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };

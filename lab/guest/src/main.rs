@@ -8,7 +8,6 @@ use std::process::ExitCode;
 mod kernel_path;
 mod outbox;
 mod pci;
-mod replay;
 mod say;
 mod verdicts;
 
@@ -19,16 +18,12 @@ fn main() -> ExitCode {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
         ["kernel-path", setting] => kernel_path::run(setting),
-        ["replay", images @ ..] => replay::run(images),
-        _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | replay IMAGE... | kernel-path SETTING"
-                .into(),
-        ),
+        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("lab-guest {}: {why}", words.first().unwrap_or(&""));
+            say::failed(words.first().unwrap_or(&"lab-guest"), &why);
             ExitCode::FAILURE
         }
     }

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ pub(crate) struct Boot {
     /// After so long it has failed; emulated, things take their time.
     pub(crate) limit: Duration,
     /// Looks at what the guest sent and adds lines to those that it said.
-    pub(crate) judge: fn(&Taken, &Parts) -> Vec<Line>,
+    pub(crate) judge: Box<Judge>,
 }
 
 impl Boot {
@@ -43,10 +44,13 @@ impl Boot {
             script: script.into(),
             payload: Vec::new(),
             limit: Duration::from_secs(300),
-            judge: |_, _| Vec::new(),
+            judge: Box::new(|_, _| Vec::new()),
         }
     }
 }
+
+/// The host's part of a check.
+pub(crate) type Judge = dyn Fn(&Taken, &Parts) -> Vec<Line> + Send + Sync;
 
 /// What came out of a guest.
 pub(crate) struct Taken {
@@ -64,12 +68,17 @@ pub(crate) struct Ground<'a> {
     /// Each boot gets a folder in it.
     pub(crate) folder: &'a Path,
     pub(crate) keep: super::Keep,
+    /// Set once the run is to end.
+    pub(crate) stopped: &'a AtomicBool,
 }
 
 /// How many lines of the console a failure shows.
 const SHOWN: usize = 12;
 /// A guest that says more than this is not listened to any longer.
 const MOST_LINES: usize = 200_000;
+
+/// How often a silent guest's limit and the run's end are looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How a boot ended.
 enum Ended {
@@ -97,7 +106,7 @@ pub(crate) fn run(
             .map_err(Failure::io(ground.folder.display()))?;
         let mut said = Said::default();
         let ended = once(ground, boot, folder.path(), &mut said)?;
-        if let (Ended::Crashed(_), 0) = (&ended, crashes) {
+        if let (Ended::Crashed(_), 0, false) = (&ended, crashes, ground.stopped.load(Ordering::Relaxed)) {
             crashes += 1;
             continue;
         }
@@ -207,7 +216,7 @@ fn once(ground: &Ground<'_>, boot: &Boot, folder: &Path, said: &mut Said) -> Res
             }
         }
     });
-    let code = follow(&lines, Instant::now() + boot.limit, &socket, said);
+    let code = follow(&lines, Instant::now() + boot.limit, &socket, ground.stopped, said);
     let ended = match code {
         Err(RecvTimeoutError::Timeout) => Ended::Late,
         Err(RecvTimeoutError::Disconnected) => {
@@ -236,10 +245,16 @@ fn follow(
     lines: &Receiver<String>,
     until: Instant,
     socket: &Path,
+    stopped: &AtomicBool,
     said: &mut Said,
 ) -> Result<i32, RecvTimeoutError> {
     loop {
-        let line = lines.recv_timeout(until.saturating_duration_since(Instant::now()))?;
+        let left = until.saturating_duration_since(Instant::now());
+        let line = match lines.recv_timeout(left.min(LOOK)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) if left > LOOK && !stopped.load(Ordering::Relaxed) => continue,
+            Err(ended) => return Err(ended),
+        };
         match serial::message(&line) {
             Some(Message::End(code)) => return Ok(code),
             Some(Message::Line(line)) => said.lines.push(line),

@@ -19,7 +19,8 @@ use checks::{Check, Plan, Scope};
 use parts::Parts;
 use report::{Line, Report};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -156,6 +157,7 @@ fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Repor
     };
     let base = folder.join("base");
     initramfs::write_base(parts, &base)?;
+    let stopped = stop_on_signals();
     let keep = if arguments.keep {
         Keep::Folders
     } else {
@@ -168,11 +170,17 @@ fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Repor
         acceleration: arguments.accel,
         folder,
         keep,
+        stopped: &stopped,
     };
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some((check, boot)) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
-            report.add(boot::run(&ground, check.name, boot, parts)?);
+            let lines = boot::run(&ground, check.name, boot, parts)?;
+            // The terminal sends the signal to QEMU as well: what that boot came to is no finding.
+            if stopped.load(Ordering::Relaxed) {
+                return Err(Failure::Bad("stopped by a signal".into()));
+            }
+            report.add(lines);
         }
         Ok(())
     };
@@ -183,6 +191,15 @@ fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Repor
             worker.join().unwrap_or_else(panicked)
         })
     })
+}
+
+/// Set once someone wants the run to end, so that it can clear away its folders.
+fn stop_on_signals() -> Arc<AtomicBool> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stopped);
+    // Where no handler can be set, a signal ends the run as any program.
+    let _ = ctrlc::set_handler(move || seen.store(true, Ordering::Relaxed));
+    stopped
 }
 
 fn jobs(arguments: &Arguments) -> usize {

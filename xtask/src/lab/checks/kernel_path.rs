@@ -52,10 +52,7 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
             boot.name = format!("{}/{setting}", boot.name);
             boot.kernel_line = "ibt=off".into();
             boot.limit = Duration::from_secs(900);
-            boot.judge = match iommu {
-                Iommu::On => |taken, _| judge(taken, Iommu::On),
-                _ => |taken, _| judge(taken, Iommu::Off),
-            };
+            boot.judge = Box::new(move |taken, _| judge(taken, iommu));
             boots.push(boot);
         }
     }

@@ -4,7 +4,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::kernel_truth::compare;
+use crate::kernel_truth::matrices::compare;
 use crate::lab::boot::{Boot, Taken};
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::parts::Parts;
@@ -61,7 +61,7 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
             // The kernel's function is called through a pointer, for which it was not built.
             boot.kernel_line = "ibt=off".into();
             boot.limit = Duration::from_secs(600);
-            boot.judge = judge;
+            boot.judge = Box::new(judge);
             boots.push(boot);
         }
     }
@@ -122,7 +122,7 @@ impl Sum {
         same(&kernel, &text("live")?, "live")?;
         let snapshot = taken.folder.join("snapshot.json");
         fs::write(&snapshot, text("snapshot")?).map_err(|error| error.to_string())?;
-        same(&kernel, &matrix(peerdma, &snapshot, &[])?, "from the snapshot")?;
+        same(&kernel, &matrix(peerdma, &snapshot)?, "from the snapshot")?;
         self.pairs += kernel.lines().count();
         for line in kernel.lines() {
             match line.split(' ').nth(3) {
@@ -136,7 +136,7 @@ impl Sum {
 }
 
 /// Fails unless both say the same of the same pairs; how many there are.
-pub(super) fn same(kernel: &str, said: &str, how: &str) -> Result<usize, String> {
+fn same(kernel: &str, said: &str, how: &str) -> Result<usize, String> {
     let compared = compare(kernel, said, 3).map_err(|why| format!("{how}: {why}"))?;
     if compared.differing == 0 {
         return Ok(compared.pairs);
@@ -151,11 +151,10 @@ pub(super) fn same(kernel: &str, said: &str, how: &str) -> Result<usize, String>
 }
 
 /// What peerdma says of a captured machine, on the host.
-pub(super) fn matrix(peerdma: &Path, machine: &Path, options: &[&str]) -> Result<String, String> {
+fn matrix(peerdma: &Path, machine: &Path) -> Result<String, String> {
     let output = Command::new(peerdma)
         .args(["matrix", "--policy", "linux", "--format", "tsv", "--from"])
         .arg(machine)
-        .args(options)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("peerdma: {error}"))?;
