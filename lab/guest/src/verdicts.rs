@@ -5,7 +5,6 @@
 
 use crate::outbox;
 use crate::pci::{self, Function};
-use crate::say;
 use std::fs;
 use std::process::Command;
 
@@ -52,10 +51,6 @@ pub(crate) fn run(settings: &str) -> Result<(), String> {
         }
         take(&format!("random-{turn}"))?;
     }
-    say::held(
-        "guest",
-        &format!("{} functions, {} with ACS", own.len(), set.len()),
-    );
     Ok(())
 }
 
