@@ -67,9 +67,13 @@ pub(crate) fn build_peerdma() -> Result<PathBuf, Failure> {
     if !status.success() {
         return Err(Failure::Bad(format!("cargo build of peerdma-cli: {status}")));
     }
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+    Ok(target().join("release/peerdma"))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => repository().join(folder),
         None => repository().join("target"),
-    };
-    Ok(target.join("release/peerdma"))
+    }
 }

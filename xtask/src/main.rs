@@ -11,7 +11,9 @@ mod bench;
 mod chore;
 mod generate;
 mod kernel_truth;
+mod lab;
 mod machine;
+mod replay;
 mod transfers;
 
 #[derive(Parser)]
@@ -29,6 +31,10 @@ enum Chore {
     Agree(agree::Arguments),
     /// Maps and moves random vectors on random machines, and compares every byte
     Transfers(transfers::Arguments),
+    /// Boots a real Linux in QEMU and asks it what peerdma says of the same machine
+    Lab(lab::Arguments),
+    /// Lets a running Linux judge random machines, and compares its answers pair by pair
+    Replay(replay::Arguments),
     /// Prints a random, plausible machine, the same one for the same seed
     GenerateMachine(generate::Arguments),
     /// Times peerdma against lspci and lstopo and prints a table in Markdown
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Chore::KernelTruth(arguments) => kernel_truth::run(&arguments),
         Chore::Agree(arguments) => agree::run(&arguments),
         Chore::Transfers(arguments) => transfers::run(&arguments),
+        Chore::Lab(arguments) => lab::run(&arguments),
+        Chore::Replay(arguments) => replay::run(&arguments),
         Chore::GenerateMachine(arguments) => generate::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
     };

@@ -3,11 +3,11 @@
 //! A folder holds machines as `NAME.lspci.gz` (or `NAME.tar.gz`) and, beside each, the kernel's
 //! answer for every ordered pair as `NAME.matrix.gz`.
 
-mod compare;
+pub(crate) mod matrices;
 
 use crate::chore::{self, Failure};
-use compare::{Comparison, compare};
 use flate2::read::MultiGzDecoder;
+use matrices::{Comparison, compare};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -130,7 +130,7 @@ fn unzip(path: &Path) -> Result<String, Failure> {
 }
 
 /// What `peerdma matrix` prints for a machine.
-fn answer(peerdma: &Path, machine: &Path, options: &[&str]) -> Result<String, Failure> {
+pub(crate) fn answer(peerdma: &Path, machine: &Path, options: &[&str]) -> Result<String, Failure> {
     let output = Command::new(peerdma)
         .arg("matrix")
         .arg("--from")
@@ -152,7 +152,7 @@ fn answer(peerdma: &Path, machine: &Path, options: &[&str]) -> Result<String, Fa
         .map_err(|_| Failure::Bad(format!("{}: the answer is not UTF-8", machine.display())))
 }
 
-fn differences(machine: &str, compared: &Comparison) -> String {
+pub(crate) fn differences(machine: &str, compared: &Comparison) -> String {
     let mut text = format!(
         "DIFFERS\t{machine}\t{} of {} pairs",
         compared.differing, compared.pairs

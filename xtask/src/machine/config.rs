@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// Bridges by where they stand; the number is the Device/Port Type.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Port {
+pub(crate) enum Port {
     Root = 4,
     Upstream = 5,
     Downstream = 6,
@@ -21,23 +21,23 @@ const ADVANCED_ERROR_REPORTING: u16 = 0x100;
 const ACS_OFFSETS: [u16; 6] = [0x148, 0x154, 0x1d8, 0x220, 0x2a0, 0xf24];
 
 /// One configuration space in the making.
-pub(super) struct Config {
+pub(crate) struct Config {
     bytes: Box<[u8; 4096]>,
 }
 
 impl Config {
     /// A function that is no bridge.
-    pub(super) fn endpoint(vendor: u16, device: u16, class: u32) -> Self {
+    pub(crate) fn endpoint(vendor: u16, device: u16, class: u32) -> Self {
         Self::new(vendor, device, class, 0)
     }
 
     /// A host bridge: an endpoint that is part of the root complex and has no link.
-    pub(super) fn host_bridge(vendor: u16, device: u16) -> Self {
+    pub(crate) fn host_bridge(vendor: u16, device: u16) -> Self {
         Self::new(vendor, device, CLASS_HOST_BRIDGE, 9)
     }
 
     /// A bridge with nothing behind it yet, and closed windows.
-    pub(super) fn port(vendor: u16, device: u16, kind: Port) -> Self {
+    pub(crate) fn port(vendor: u16, device: u16, kind: Port) -> Self {
         let mut config = Self::new(vendor, device, CLASS_PCI_BRIDGE, kind as u16);
         config.bytes[0x0e] = 1;
         // Base above limit: I/O, memory, prefetchable memory.
@@ -70,7 +70,7 @@ impl Config {
     }
 
     /// Gives it a link of random rate and width, now and then trained below what it can.
-    pub(super) fn link(&mut self, random: &mut Random) {
+    pub(crate) fn link(&mut self, random: &mut Random) {
         let (rate, width) = (random.between(3, 5), random.one_of(&[4, 8, 16]));
         let rate_now = if random.chance(10) { 1 } else { rate };
         let width_now = if random.chance(5) { width / 2 } else { width };
@@ -82,14 +82,14 @@ impl Config {
     }
 
     /// Gives it a 64-bit prefetchable BAR.
-    pub(super) fn bar(&mut self, address: u64) {
+    pub(crate) fn bar(&mut self, address: u64) {
         self.u32(0x10, address as u32 & !0xf | 0xc);
         self.u32(0x14, (address >> 32) as u32);
     }
 
     /// Gives it an ACS capability somewhere, with what Linux switches on for an IOMMU, nothing, or
     /// anything switched on.
-    pub(super) fn acs(&mut self, random: &mut Random) {
+    pub(crate) fn acs(&mut self, random: &mut Random) {
         let at = random.one_of(&ACS_OFFSETS);
         let capable = random.one_of(&[0x1f, 0x5f, 0x5d, 0x0c]);
         let control = match random.between(0, 3) {
@@ -104,11 +104,11 @@ impl Config {
     }
 
     /// Says that the device has several functions.
-    pub(super) fn mark_multifunction(&mut self) {
+    pub(crate) fn mark_multifunction(&mut self) {
         self.bytes[0x0e] |= 0x80;
     }
 
-    pub(super) fn finish(self) -> Box<[u8; 4096]> {
+    pub(crate) fn finish(self) -> Box<[u8; 4096]> {
         self.bytes
     }
 
@@ -128,12 +128,12 @@ impl Config {
 }
 
 /// Sets primary, secondary and subordinate bus of a bridge.
-pub(super) fn set_buses(bridge: &mut [u8; 4096], buses: [u8; 3]) {
+pub(crate) fn set_buses(bridge: &mut [u8; 4096], buses: [u8; 3]) {
     bridge[0x18..0x1b].copy_from_slice(&buses);
 }
 
 /// Opens the prefetchable window of a bridge (whole MiB), unless `window` is empty.
-pub(super) fn set_window(bridge: &mut [u8; 4096], window: Range<u64>) {
+pub(crate) fn set_window(bridge: &mut [u8; 4096], window: Range<u64>) {
     let Some(last) = window.end.checked_sub(1).filter(|_| !window.is_empty()) else {
         return;
     };

@@ -3,8 +3,8 @@
 //! The benchmarks of `peerdma-linux` include this module too. It knows configuration space by
 //! itself: a generator that asked the reader how to write would prove nothing about reading.
 
-mod config;
-mod random;
+pub(crate) mod config;
+pub(crate) mod random;
 mod tree;
 
 use std::io::{self, Write};

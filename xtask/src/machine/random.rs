@@ -2,10 +2,10 @@
 
 /// The state of the generator (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom
 /// number generators", OOPSLA 2014).
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,18 +17,18 @@ impl Random {
     }
 
     /// A number from `least` to `most`, both possible.
-    pub(super) fn between(&mut self, least: u8, most: u8) -> u8 {
+    pub(crate) fn between(&mut self, least: u8, most: u8) -> u8 {
         let choices = u64::from(most.saturating_sub(least)) + 1;
         least + (self.next() % choices) as u8
     }
 
     /// One of `choices`, which must not be empty.
-    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[(self.next() % choices.len() as u64) as usize]
     }
 
     /// True in `percent` of 100 cases.
-    pub(super) fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
 }

@@ -1,0 +1,30 @@
+//! `lab-guest`: the part of the lab's checks that runs inside a guest, as root of a system that is made for it alone.
+//!
+//! One command a check, one file a command; `cargo xtask lab` puts it into the guest and reads what it says
+//! ([`say`]) and sends ([`outbox`]). What it changes on a machine it does not put back: never run it anywhere else.
+
+use std::process::ExitCode;
+
+mod kernel_path;
+mod outbox;
+mod pci;
+mod say;
+mod verdicts;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["send", name, file] => outbox::send_file(name, file),
+        ["verdicts", settings] => verdicts::run(settings),
+        ["kernel-path", setting] => kernel_path::run(setting),
+        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say::failed(words.first().unwrap_or(&"lab-guest"), &why);
+            ExitCode::FAILURE
+        }
+    }
+}
