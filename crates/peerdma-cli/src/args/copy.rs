@@ -2,6 +2,7 @@
 
 use super::OutputArgs;
 use clap::ValueHint;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,13 @@ pub(crate) struct CopyArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+impl CopyArgs {
+    /// The machine, as it was named.
+    pub(crate) fn machine_name(&self) -> Cow<'_, str> {
+        self.machine.to_string_lossy()
+    }
 }
 
 /// What is copied.

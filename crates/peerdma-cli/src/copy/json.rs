@@ -2,11 +2,11 @@
 
 use super::account::{Account, Ended, SlotAddress};
 use super::{Report, text};
+use crate::ground::LinkTraffic;
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
 use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
 use peerdma::route::Access;
-use peerdma_sim::host::LinkTraffic;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) struct Answer<'r> {
     copied_bytes: u64,
     done_bytes: u64,
     host_ram_bytes: u64,
-    queue_bytes: u64,
+    queue_bytes: Option<u64>,
     verified: bool,
     interrupted: bool,
     forced: bool,
@@ -131,9 +131,9 @@ impl<'r> Answer<'r> {
             interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
             plan: PlanLine::new(plan, account.addresses),
-            links: traffic.links.iter().map(LinkLine::new).collect(),
-            simulated_seconds: account.simulated.as_secs_f64(),
-            bytes_per_second: text::rate(counts.written_bytes, account.simulated),
+            links: traffic.links.iter().flatten().map(LinkLine::new).collect(),
+            simulated_seconds: account.took.as_secs_f64(),
+            bytes_per_second: text::rate(counts.written_bytes, account.took),
             host_seconds: account.host.as_secs_f64(),
             via_ram: report.by_ram.map(RamLine::new),
             failure: match (&account.ended, &account.check) {
@@ -235,8 +235,8 @@ impl RamLine {
         Self {
             copied_bytes: copied,
             host_ram_bytes: account.traffic.ram_payload_bytes,
-            simulated_seconds: seconds(&account.simulated),
-            bytes_per_second: text::rate(copied, account.simulated),
+            simulated_seconds: seconds(&account.took),
+            bytes_per_second: text::rate(copied, account.took),
             host_seconds: seconds(&account.host),
         }
     }

@@ -5,14 +5,13 @@ use crate::args::CopyArgs;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peerdma::engine::Counts;
 use peerdma::plan::CopyPlan;
-use peerdma_sim::host::Computer;
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Told of a plan before anything moves.
-type Planned<'p> = &'p mut dyn FnMut(&Computer, &CopyPlan);
+type Planned<'p> = &'p mut dyn FnMut(&CopyPlan);
 
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Progress<'p> {
@@ -93,9 +92,9 @@ impl<'p> Progress<'p> {
 }
 
 impl Watcher for Progress<'_> {
-    fn planned(&mut self, computer: &Computer, plan: &CopyPlan) {
+    fn planned(&mut self, plan: &CopyPlan) {
         if let Some(planned) = &mut self.planned {
-            planned(computer, plan);
+            planned(plan);
         }
     }
 

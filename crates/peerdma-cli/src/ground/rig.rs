@@ -1,50 +1,49 @@
-//! A simulated machine that is switched on, and the drivers of the controllers that a copy needs.
+//! Drivers on a ground: an address space for every initiator, a driver for every controller, RAM, and volumes on them.
 
-use super::end::End;
+use super::meter::Meter;
+use super::volume::Inner;
+use super::{End, EndVolume, Ground, Place};
 use crate::error::Problem;
 use peerdma::addr::{Address, Bdf, PhysAddr, Span};
-use peerdma::device::Host;
-use peerdma::dma::{Ioas, Mapper, SingleThread, SpecRoutes, Translation};
+use peerdma::dma::{Ioas, Mapper, Routes, SingleThread};
 use peerdma::memory::{BarMemory, Memory, MemoryMap, RegionId};
 use peerdma::plan::{Crossing, DeviceMemory, Reach};
-use peerdma::route::spec;
-use peerdma_nvme::{Buffer, Controller, Options, Queue, QueueOptions};
-use peerdma_sim::host::{Computer, PciFunction};
+use peerdma_nvme::{Buffer, Controller, Options, QueueOptions};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-/// A queue to a namespace.
-pub(super) type Volume = Queue<PciFunction, Computer, SingleThread>;
-type Driver = Controller<PciFunction, Computer, SingleThread>;
+type Driver<G> = Controller<<G as Ground>::Function, G, SingleThread>;
 
 /// A machine with drivers.
-pub(super) struct Rig {
+pub(crate) struct Rig<G: Ground> {
     // In the order in which they go: controllers stop before their address spaces go.
-    drivers: BTreeMap<Bdf, Driver>,
+    drivers: BTreeMap<Bdf, Driver<G>>,
     spaces: BTreeMap<Bdf, Arc<Ioas<SingleThread>>>,
-    pub(super) map: MemoryMap,
-    pub(super) computer: Computer,
+    map: MemoryMap,
+    ground: G,
 }
 
-impl Rig {
-    /// Takes these controllers into use, each in an I/O address space of its own, or of its IOMMU group.
+impl<G: Ground> Rig<G> {
+    /// Takes all that is used into use: every initiator has an I/O address space of its own, or of its IOMMU group, and controllers are
+    /// started.
     ///
     /// # Errors
     /// A [`Problem`] where one does not work.
-    pub(super) fn new(
-        computer: &Computer,
-        judge: &spec::Judge<'_>,
+    pub(crate) fn new(
+        ground: &G,
+        routes: &dyn Routes,
+        initiators: &[Bdf],
         controllers: &[Bdf],
     ) -> Result<Self, Problem> {
         let mut rig = Self {
             drivers: BTreeMap::new(),
             spaces: BTreeMap::new(),
-            map: computer.memory_map(),
-            computer: computer.clone(),
+            map: ground.memory_map(),
+            ground: ground.clone(),
         };
-        for bdf in controllers {
-            rig.add_space(*bdf, controllers, judge)?;
+        for bdf in initiators {
+            rig.add_space(*bdf, initiators, routes)?;
         }
         for bdf in controllers {
             if !rig.drivers.contains_key(bdf) {
@@ -54,25 +53,23 @@ impl Rig {
         Ok(rig)
     }
 
-    fn add_space(&mut self, bdf: Bdf, all: &[Bdf], judge: &spec::Judge<'_>) -> Result<(), Problem> {
+    /// The machine.
+    pub(crate) fn ground(&self) -> &G {
+        &self.ground
+    }
+
+    fn add_space(&mut self, bdf: Bdf, all: &[Bdf], routes: &dyn Routes) -> Result<(), Problem> {
         if self.spaces.contains_key(&bdf) {
             return Ok(());
         }
         let bad = |why: &dyn Display| not_driven(bdf, why);
-        let space = self.computer.io_space(&[bdf]).map_err(|error| bad(&error))?;
-        let (translation, members) = match space {
-            None => (Translation::Direct, vec![bdf]),
-            Some(space) => {
-                let members = space.requesters().filter(|one| all.contains(one)).collect();
-                (Translation::Translated(Box::new(space) as _), members)
-            }
-        };
-        let ioas = Ioas::<SingleThread>::new(translation, self.map.clone(), &self.computer.reserved());
-        for member in members {
-            let Some(initiator) = self.computer.initiator(member) else {
+        let space = self.ground.address_space(bdf).map_err(|why| bad(&why))?;
+        let ioas = Ioas::<SingleThread>::new(space.translation, self.map.clone(), &self.ground.reserved());
+        for member in space.members.into_iter().filter(|one| all.contains(one)) {
+            let Some(initiator) = self.ground.initiator(member) else {
                 return Err(bad(&"the machine has no such function"));
             };
-            (ioas.add_initiator(initiator, &SpecRoutes::new(judge))).map_err(|error| bad(&error))?;
+            (ioas.add_initiator(initiator, routes)).map_err(|error| bad(&error))?;
             self.spaces.insert(member, ioas.clone());
         }
         Ok(())
@@ -80,11 +77,9 @@ impl Rig {
 
     fn open(&mut self, bdf: Bdf) -> Result<(), Problem> {
         let bad = |why: &dyn Display| not_driven(bdf, why);
-        let Some(function) = self.computer.function(bdf) else {
-            return Err(bad(&"the machine has no such function"));
-        };
+        let function = self.ground.function(bdf).map_err(|why| bad(&why))?;
         let options = Options::default();
-        let driver = Driver::open(function, self.computer.clone(), self.mapper(bdf)?, &options);
+        let driver = Driver::<G>::open(function, self.ground.clone(), self.mapper(bdf)?, &options);
         let driver = driver.map_err(|error| bad(&error))?;
         if let Some(buffer) = driver.buffer() {
             let base = self.space(bdf)?.set_own_base(bdf, Some(buffer.own_base));
@@ -94,58 +89,62 @@ impl Rig {
         Ok(())
     }
 
-    fn space(&self, bdf: Bdf) -> Result<&Arc<Ioas<SingleThread>>, Problem> {
+    /// The address space of an initiator.
+    ///
+    /// # Errors
+    /// A [`Problem`] where it was not taken into use.
+    pub(crate) fn space(&self, bdf: Bdf) -> Result<&Arc<Ioas<SingleThread>>, Problem> {
         let space = self.spaces.get(&bdf);
         space.ok_or_else(|| not_driven(bdf, &"it was not taken into use"))
+    }
+
+    /// A controller's driver, where it has one.
+    pub(crate) fn driver(&self, bdf: Bdf) -> Option<&Driver<G>> {
+        self.drivers.get(&bdf)
     }
 
     /// A handle to map memory for a controller.
     ///
     /// # Errors
     /// A [`Problem`] where there can be none.
-    pub(super) fn mapper(&self, bdf: Bdf) -> Result<Mapper<SingleThread>, Problem> {
+    pub(crate) fn mapper(&self, bdf: Bdf) -> Result<Mapper<SingleThread>, Problem> {
         let mapper = self.space(bdf)?.mapper(bdf);
         mapper.map_err(|error| not_driven(bdf, &error))
     }
 
-    /// A queue to a namespace.
+    /// A volume of an end.
     ///
     /// # Errors
-    /// A [`Problem`] where the controller gives none.
-    pub(super) fn volume(&self, end: &End, options: &QueueOptions) -> Result<Volume, Problem> {
-        let driver = self.drivers.get(&end.controller);
-        let driver = driver.ok_or_else(|| not_driven(end.controller, &"it was not taken into use"))?;
-        let volume = driver.volume(end.namespace, self.mapper(end.controller)?, options);
-        volume.map_err(|error| {
-            Problem::new(
-                format_args!("{} cannot be used", end.name),
-                error,
-                "look at the namespace in the machine file",
-            )
-        })
+    /// A [`Problem`] where the controller gives none, or it cannot be opened.
+    pub(crate) fn volume(&self, end: &End, options: &QueueOptions) -> Result<EndVolume<G>, Problem> {
+        let space = self.space(end.initiator)?;
+        let inner = match end.place {
+            Place::Own(_) => Inner::Own(self.ground.open(end, space, options.depth)?),
+            Place::Namespace(namespace) => {
+                let driver = self.drivers.get(&end.initiator);
+                let driver = driver.ok_or_else(|| not_driven(end.initiator, &"it was not taken into use"))?;
+                let volume = driver.volume(namespace, self.mapper(end.initiator)?, options);
+                let volume = volume.map_err(|error| {
+                    Problem::new(
+                        format_args!("{} cannot be used", end.name),
+                        error,
+                        G::SORT.mend_namespace(),
+                    )
+                })?;
+                Inner::Queue(Box::new(volume))
+            }
+        };
+        let moved = self.ground.moved();
+        let meter = moved.map(|moved| Meter::new(moved, space.clone(), end.initiator));
+        Ok(EndVolume::new(inner, meter))
     }
 
     /// The memory of a controller that others may use as well.
-    pub(super) fn buffer(&self, bdf: Bdf) -> Option<(DeviceMemory, Buffer)> {
+    pub(crate) fn buffer(&self, bdf: Bdf) -> Option<(DeviceMemory, Buffer)> {
         let buffer = *self.drivers.get(&bdf)?.buffer()?;
         let memory = self.device_memory(buffer.span.first())?;
         let free = Span::new(buffer.span.first(), buffer.span.last().min(memory.free.last())).ok()?;
         Some((DeviceMemory { free, ..memory }, buffer))
-    }
-
-    /// Memory of devices that need no driver. Controllers that are not driven may not have enabled theirs.
-    pub(super) fn others(&self) -> Vec<DeviceMemory> {
-        let others = self
-            .map
-            .regions()
-            .iter()
-            .filter_map(|region| match region.memory {
-                Memory::Bar(bar) if self.computer.namespaces(bar.provider).is_empty() => {
-                    Some(of_region(&bar, region.span))
-                }
-                Memory::Bar(_) | Memory::Ram => None,
-            });
-        others.collect()
     }
 
     fn device_memory(&self, at: PhysAddr) -> Option<DeviceMemory> {
@@ -160,7 +159,7 @@ impl Rig {
     ///
     /// # Errors
     /// A [`Problem`] where a device is not driven.
-    pub(super) fn force(&self, crossings: &[Crossing], slots_at: PhysAddr) -> Result<(), Problem> {
+    pub(crate) fn force(&self, crossings: &[Crossing], slots_at: PhysAddr) -> Result<(), Problem> {
         let region: Option<RegionId> = self.map.find(slots_at).map(|region| region.id);
         for crossing in crossings.iter().filter(|crossing| crossing.forced.is_some()) {
             if let (Some(region), Reach::Peer { map_type, form, .. }) = (region, crossing.reach) {
@@ -180,26 +179,26 @@ impl Rig {
     ///
     /// # Errors
     /// A [`Problem`] where the machine has not so much.
-    pub(super) fn ram(&self, most_bytes: u64, least_bytes: u64) -> Result<Ram, Problem> {
+    pub(crate) fn ram(&self, most_bytes: u64, least_bytes: u64) -> Result<Ram<G>, Problem> {
         const PAGE_BYTES: u64 = 4096;
         let mut len_bytes = most_bytes.max(least_bytes);
-        let mut first = self.computer.allocate(len_bytes, PAGE_BYTES);
+        let mut first = self.ground.allocate(len_bytes, PAGE_BYTES);
         while first.is_err() && len_bytes > least_bytes {
             len_bytes = (len_bytes / 2).max(least_bytes);
-            first = self.computer.allocate(len_bytes, PAGE_BYTES);
+            first = self.ground.allocate(len_bytes, PAGE_BYTES);
         }
         let first = first.map_err(|error| {
             Problem::new(
                 "the machine has too little RAM for this copy",
                 error,
-                "take smaller pieces (--chunk) or fewer (--queue-depth), or give the machine more RAM",
+                G::SORT.mend_ram(),
             )
         })?;
         let last = first.checked_add(len_bytes.saturating_sub(1)).unwrap_or(first);
         let span = Span::new(first, last);
         Ok(Ram {
-            span: span.map_err(|error| not_driven_ram(&error))?,
-            computer: self.computer.clone(),
+            span: span.map_err(|error| no_ram(&error))?,
+            ground: self.ground.clone(),
         })
     }
 
@@ -207,7 +206,7 @@ impl Rig {
     ///
     /// # Errors
     /// A [`Problem`] where one leaves something mapped.
-    pub(super) fn close(mut self) -> Result<(), Problem> {
+    pub(crate) fn close(mut self) -> Result<(), Problem> {
         while let Some((bdf, driver)) = self.drivers.pop_first() {
             driver.close().map_err(|error| not_driven(bdf, &error))?;
         }
@@ -216,14 +215,14 @@ impl Rig {
 }
 
 /// RAM that goes back when it is dropped.
-pub(super) struct Ram {
-    pub(super) span: Span<PhysAddr>,
-    computer: Computer,
+pub(crate) struct Ram<G: Ground> {
+    pub(crate) span: Span<PhysAddr>,
+    ground: G,
 }
 
-impl Drop for Ram {
+impl<G: Ground> Drop for Ram<G> {
     fn drop(&mut self) {
-        self.computer.free(self.span.first());
+        self.ground.free(self.span.first());
     }
 }
 
@@ -244,6 +243,6 @@ fn not_driven(bdf: Bdf, why: &dyn Display) -> Problem {
     )
 }
 
-fn not_driven_ram(why: &dyn Display) -> Problem {
+fn no_ram(why: &dyn Display) -> Problem {
     Problem::new("the machine gave no RAM", why, "give it more RAM")
 }
