@@ -10,7 +10,7 @@ use peerdma::block::Volume;
 use peerdma::dma::{Mapper, SingleThread};
 use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
 use peerdma::plan::{
-    self, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
+    self, Arrival, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
@@ -150,6 +150,8 @@ pub(super) fn carry_on<G: Ground>(
                 MemoryWanted::Any | MemoryWanted::Ram => RamUse::Allowed,
             },
             force: request.way.force,
+            // The destination is read back in any case.
+            arrival: Arrival::ReadBack,
         },
     };
     let plan = plan::choose(&situation).map_err(|why| Halt::NoPlan(Box::new(why)))?;
