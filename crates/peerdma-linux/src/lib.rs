@@ -10,7 +10,9 @@ mod keep;
 pub mod lspci;
 mod shown;
 pub mod source;
+pub mod sys;
 pub mod sysfs;
 pub mod tree;
+pub mod vfio;
 
 pub use keep::KeepConfig;
