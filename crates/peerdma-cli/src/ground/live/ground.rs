@@ -1,6 +1,7 @@
 //! [`Ground`] for the machine that runs us.
 
 use super::Live;
+use super::pages::ProcessPages;
 use super::routes::LiveRoutes;
 use crate::error::Problem;
 use crate::ground::{AddressSpace, End, Ground, Moved, Names, Place, Sort, Traffic};
@@ -63,7 +64,7 @@ impl Host for Live {
 
 impl Ground for Live {
     type Function = vfio::Function;
-    type Volume = RingVolume<SingleThread>;
+    type Volume = RingVolume<SingleThread, ProcessPages>;
     type Mark = u64;
 
     const SORT: Sort = Sort::Live;
@@ -157,7 +158,8 @@ impl Ground for Live {
             depth,
             ..RingOptions::default()
         };
-        let volume = RingVolume::new(device, Arc::new(self.process.clone()), space.clone(), options);
+        let pages = ProcessPages(self.process.clone());
+        let volume = RingVolume::new(device, pages, space, options);
         volume.map_err(|error| bad(&error))
     }
 

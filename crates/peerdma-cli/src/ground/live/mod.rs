@@ -9,6 +9,7 @@
 //! other devices the one BAR that somebody named. Never another.
 
 mod ground;
+mod pages;
 mod routes;
 mod word;
 
@@ -19,13 +20,13 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
-use peerdma::memory::{BarMemory, Memory, Region};
+use peerdma::memory::{BarMemory, CpuView, Memory, Region};
 use peerdma::plan::DeviceMemory;
 use peerdma::route::linux::{Kernel, believed};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
-use peerdma_linux::ring::BlockDevice;
+use peerdma_linux::ring::{BlockDevice, P2pmem, P2pmemError};
 use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -170,39 +171,49 @@ impl End {
     }
 }
 
-/// Takes memory of a pool: half as much where there is not so much.
+/// Takes memory of a pool: half as much where there is not so much in one piece.
 fn take_pool(process: &Process, pool: Pool) -> Result<DeviceMemory, Problem> {
+    let bad = |why: &dyn std::fmt::Display| {
+        Problem::new(
+            format_args!("no memory of {} can be had from the kernel", pool.provider),
+            why,
+            "name a device whose driver publishes p2pmem (`ls -d /sys/bus/pci/devices/*/p2pmem`), or leave out --via",
+        )
+    };
     let mut len_bytes = pool.most_bytes;
-    loop {
-        let span = match process.p2pmem(pool.provider, len_bytes) {
-            Ok(span) => span,
-            Err(_) if len_bytes / 2 >= pool.least_bytes => {
+    let taken = loop {
+        match P2pmem::allocate(pool.provider, len_bytes) {
+            Err(P2pmemError::Exhausted { .. }) if len_bytes / 2 >= pool.least_bytes => {
                 len_bytes = (len_bytes / 2).next_multiple_of(pool.least_bytes.max(1));
-                continue;
             }
-            Err(error) => {
-                return Err(Problem::new(
-                    format_args!("no memory of {} can be had from the kernel", pool.provider),
-                    error,
-                    "name a device whose driver publishes p2pmem (`ls /sys/bus/pci/devices/*/p2pmem`), or leave out --via",
-                ));
-            }
-        };
-        let map = process.memory_map();
-        return match map.find(span.first()).map(|region| region.memory) {
-            Some(Memory::Bar(bar)) => Ok(DeviceMemory {
-                provider: bar.provider,
-                bar: bar.bar,
-                free: span,
-                cpu: bar.cpu,
-            }),
-            _ => Err(Problem::new(
-                format_args!("memory of {} cannot be used", pool.provider),
-                "it is no region of this process",
-                "this is a defect; report it",
-            )),
-        };
-    }
+            taken => break taken.map_err(|error| bad(&error))?,
+        }
+    };
+    let bar = taken.place().map(|place| place.bar);
+    let bar = bar.or_else(|| largest_bar(process.topology(), pool.provider)).unwrap_or(0);
+    let at = taken.place().map(|place| place.phys);
+    let span = process.add_p2pmem(pool.provider, bar, at, taken.memory().clone());
+    let span = span.map_err(|error| bad(&error))?;
+    let map = process.memory_map();
+    let region = map.find(span.first()).map(|region| region.memory);
+    let cpu = match region {
+        Some(Memory::Bar(bar)) => bar.cpu,
+        _ => CpuView::None,
+    };
+    Ok(DeviceMemory {
+        provider: pool.provider,
+        bar,
+        free: span,
+        cpu,
+    })
+}
+
+/// The number of a function's largest memory BAR: where its p2pmem lies, as far as can be said.
+fn largest_bar(topology: &Topology, bdf: Bdf) -> Option<u8> {
+    let bars = topology.function(topology.find(bdf)?).bars().known()?;
+    let memory = bars.into_iter().filter(|bar| bar.kind.is_memory());
+    let largest = memory.max_by_key(|bar| bar.size_bytes.known());
+    largest.map(|bar| bar.index)
 }
 
 /// The BAR that somebody named, or the largest that is memory.
