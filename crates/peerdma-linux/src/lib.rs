@@ -9,6 +9,7 @@ pub mod json;
 mod keep;
 pub mod lspci;
 mod shown;
+pub mod process;
 pub mod ring;
 pub mod source;
 pub mod sys;
