@@ -16,7 +16,9 @@
 mod device;
 mod error;
 mod failure;
+mod guarded;
 mod holder;
+mod p2pmem;
 mod pages;
 mod place;
 mod reap;
@@ -28,7 +30,9 @@ mod volume;
 
 pub use device::{BlockDevice, OpenError, OpenOptions, Transfers, Write};
 pub use error::RingError;
+pub use guarded::GuardedError;
 pub use holder::Holder;
+pub use p2pmem::{BarPlace, P2pmem, P2pmemError};
 pub use pages::{PageKind, Pages, Resolved};
 pub use space::{NOBODY, kernel_space};
 pub use volume::{Mode, RingOptions, RingVolume};
