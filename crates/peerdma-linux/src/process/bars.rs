@@ -1,11 +1,14 @@
 //! Memory behind BARs as regions of the memory map: of functions that were taken, by dma-bufs of others, and of the kernel's pools.
 
-use super::registry::{Kind, Pages};
+use super::registry::{DmaBuf, Kind, Pages};
+use super::sync::lock;
 use super::{Process, ProcessError};
 use crate::sys::Memory;
+use crate::vfio::{BarInfo, Device, VfioError};
 use peerdma::addr::{Address, Bdf, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::memory::{BarMemory, CpuView, MapError, RegionId, Widths};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -54,11 +57,40 @@ impl Process {
             bus_offset: part.bus_offset,
             pages: Pages {
                 memory: memory.map(|memory| (Arc::new(memory), 0)),
-                dma_buf: Some((Arc::new(fd), 0)),
+                dma_buf: Some(DmaBuf::Given(Arc::new(fd), 0)),
             },
         };
         self.expose(provider, face)?;
         Ok(part.span)
+    }
+
+    /// Adds a part of a BAR of a function that was taken: one that is memory though its register does not say so (it is not prefetchable). What
+    /// cannot be mapped, around the MSI-X table, is left out; so are parts of pages.
+    ///
+    /// # Errors
+    /// [`ProcessError::NoSuchMemory`], [`ProcessError::Vfio`], [`ProcessError::Map`]
+    pub fn add_bar(
+        &self,
+        provider: Bdf,
+        bar: u8,
+        offset_bytes: u64,
+        len_bytes: u64,
+    ) -> Result<Vec<Span<PhysAddr>>, ProcessError> {
+        let none = ProcessError::NoSuchMemory {
+            provider,
+            bar,
+            offset_bytes,
+            len_bytes,
+        };
+        let device = lock(&self.shared.devices).device(provider).ok_or(none.clone())?;
+        let end = offset_bytes.checked_add(len_bytes).ok_or(none.clone())?;
+        let info = device.bar(bar).ok_or(none.clone())?;
+        let faces = self.faces(&device, info, offset_bytes..end)?;
+        let spans: Vec<_> = faces.iter().map(|face| face.span).collect();
+        match spans.is_empty() {
+            true => Err(none),
+            false => self.expose_all(provider, faces).map(|_| spans),
+        }
     }
 
     /// Adds memory that the kernel has given out of a BAR, at its address where that is known; elsewhere at one that names it alone.
@@ -115,8 +147,78 @@ impl Process {
         self.shared.registry.remove(region)
     }
 
+    /// What can be mapped of a part of a BAR: whole pages. Nothing of one whose address on the bus nobody knows.
+    pub(super) fn faces(
+        &self,
+        device: &Device,
+        info: &BarInfo,
+        part: Range<u64>,
+    ) -> Result<Vec<Face>, ProcessError> {
+        let Some(bus_offset) = self.bus_offset(device.bdf(), info) else {
+            return Ok(Vec::new());
+        };
+        let mapping = match device.map_bar(info.bar) {
+            Ok(mapping) => mapping,
+            Err(VfioError::NotMappable { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let page = rustix::param::page_size() as u64;
+        let face = |(start, memory): &(u64, Arc<Memory>)| {
+            let first = part.start.max(*start).checked_next_multiple_of(page)?;
+            let end = part.end.min(start.checked_add(memory.len_bytes())?) / page * page;
+            let len_bytes = end.checked_sub(first).filter(|len_bytes| *len_bytes > 0)?;
+            let at = info.phys.first().checked_add(first)?;
+            Some(Face {
+                bar: info.bar,
+                offset_bytes: first,
+                span: Span::new(at, at.checked_add(len_bytes - 1)?).ok()?,
+                bus_offset,
+                pages: Pages {
+                    memory: Some((memory.clone(), first - start)),
+                    dma_buf: Some(DmaBuf::ByDevice(device.clone(), info.bar, first)),
+                },
+            })
+        };
+        Ok(mapping.areas.iter().filter_map(face).collect())
+    }
+
+    /// What a function's bridge adds to the address of a BAR: by the BAR's own register, else by the window that it lies in; on x86 nothing.
+    fn bus_offset(&self, bdf: Bdf, info: &BarInfo) -> Option<u64> {
+        let first = info.phys.first();
+        let windows = || {
+            let bridge = self.shared.topology.host_bridge(bdf)?;
+            bridge
+                .windows()
+                .iter()
+                .find_map(|window| window.bus_address(first))
+        };
+        let is_x86 = matches!(&self.shared.topology.snapshot().host.cpu, Fact::Known(cpu) if cpu.is_x86());
+        match info.bus.or_else(windows) {
+            Some(bus) => Some(bus.to_u64().wrapping_sub(first.to_u64())),
+            None => is_x86.then_some(0),
+        }
+    }
+
+    /// Adds parts of BARs to the memory map; on an error none.
+    pub(super) fn expose_all(&self, provider: Bdf, faces: Vec<Face>) -> Result<Vec<RegionId>, ProcessError> {
+        let mut regions = Vec::new();
+        for face in faces {
+            match self.expose(provider, face) {
+                Ok(region) => regions.push(region),
+                Err(error) => {
+                    for region in regions {
+                        // They were added here, and nobody else knows them.
+                        let _ = self.shared.registry.remove(region);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(regions)
+    }
+
     /// Adds a part of a BAR to the memory map.
-    pub(super) fn expose(&self, provider: Bdf, face: Face) -> Result<RegionId, ProcessError> {
+    fn expose(&self, provider: Bdf, face: Face) -> Result<RegionId, ProcessError> {
         let memory = BarMemory {
             provider,
             bar: face.bar,

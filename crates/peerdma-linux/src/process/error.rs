@@ -1,5 +1,6 @@
 //! What can go wrong when the process takes memory or devices into use.
 
+use crate::vfio::VfioError;
 use peerdma::addr::Bdf;
 use peerdma::memory::MapError;
 use rustix::io::Errno;
@@ -43,7 +44,10 @@ pub enum ProcessError {
         /// How many bytes.
         len_bytes: u64,
     },
-    /// The memory map takes it not.
+    /// A device was not opened, or its memory not mapped.
+    #[error(transparent)]
+    Vfio(#[from] VfioError),
+    /// It cannot be in the memory map.
     #[error(transparent)]
     Map(#[from] MapError),
 }

@@ -49,6 +49,8 @@ impl Default for ProcessOptions {
 pub(super) struct Shared {
     // In the order in which they go: devices, what they may still reach, memory.
     pub(super) devices: Mutex<Devices>,
+    /// Held while devices are opened.
+    pub(super) opening: Mutex<()>,
     pub(super) spaces: Arc<Spaces>,
     pub(super) registry: Arc<Registry>,
     ram: OnceLock<Option<Ram>>,
@@ -91,6 +93,7 @@ impl Process {
         let process = Self {
             shared: Arc::new(Shared {
                 devices: Mutex::new(Devices::default()),
+                opening: Mutex::new(()),
                 spaces: Spaces::new(),
                 registry: Arc::new(Registry::new()),
                 ram: OnceLock::new(),

@@ -3,6 +3,7 @@
 use super::Process;
 use super::registry::Kind;
 use super::sync::lock;
+use crate::sys::barrier;
 use peerdma::addr::{Address, PhysAddr};
 use peerdma::device::{DeviceError, Host};
 use std::cell::Cell;
@@ -93,27 +94,31 @@ impl Host for Process {
         let found = self.into_ram(at, 4);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let loaded = ram.memory.load_acquire(offset_bytes);
-        loaded.ok_or(DeviceError::NoSuchMemory { at })
+        // What lies in memory of devices is little-endian.
+        loaded.map(u32::from_le).ok_or(DeviceError::NoSuchMemory { at })
     }
 
     /// [`DeviceError::NoAccess`] too for memory that was imported and cannot be mapped into the process.
     fn load_bar(&self, at: PhysAddr, width_bytes: u8) -> Result<u64, DeviceError> {
-        self.on_bar(at, width_bytes, |memory, offset_bytes| match width_bytes {
+        let value = self.on_bar(at, width_bytes, |memory, offset_bytes| match width_bytes {
             1 => memory.load_u8(offset_bytes).map(u64::from),
-            2 => memory.load_u16(offset_bytes).map(u64::from),
-            4 => memory.load_u32(offset_bytes).map(u64::from),
-            _ => memory.load_u64(offset_bytes),
-        })
+            2 => memory.load_u16(offset_bytes).map(u16::from_le).map(u64::from),
+            4 => memory.load_u32(offset_bytes).map(u32::from_le).map(u64::from),
+            _ => memory.load_u64(offset_bytes).map(u64::from_le),
+        });
+        barrier::after_register_load();
+        value
     }
 
     /// [`DeviceError::NoAccess`] too for memory that was imported and cannot be mapped into the process. Of a value that is wider than the
     /// store, the low bytes are stored.
     fn store_bar(&self, at: PhysAddr, width_bytes: u8, value: u64) -> Result<(), DeviceError> {
+        barrier::before_register_store();
         self.on_bar(at, width_bytes, |memory, offset_bytes| match width_bytes {
             1 => memory.store_u8(offset_bytes, value as u8),
-            2 => memory.store_u16(offset_bytes, value as u16),
-            4 => memory.store_u32(offset_bytes, value as u32),
-            _ => memory.store_u64(offset_bytes, value),
+            2 => memory.store_u16(offset_bytes, (value as u16).to_le()),
+            4 => memory.store_u32(offset_bytes, (value as u32).to_le()),
+            _ => memory.store_u64(offset_bytes, value.to_le()),
         })
     }
 

@@ -1,9 +1,9 @@
 //! One I/O address space for devices of the process, behind [`Translations`]: addresses of the memory map go in, pages of the process (or
 //! dma-bufs of BARs) go to the kernel.
 
-use super::registry::{Piece, Registry};
+use super::registry::{DmaBuf, Kind, Piece, Registry};
 use super::spaces::Claim;
-use crate::vfio::{Api, Backend, Source};
+use crate::vfio::{Api, Backend, Source, VfioError};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};
 use peerdma::iommu::{IommuError, Rights, Target, Translations};
 use rustix::fd::AsFd;
@@ -87,8 +87,7 @@ impl IoSpace {
     /// Maps in all address spaces, one by one; on an error those that have mapped it are noted.
     fn map_in_all(&self, iova: Iova, mapped: &mut Mapped, rights: Rights) -> Result<(), Errno> {
         for (place, backend) in self.backends.iter().enumerate() {
-            let from = source(mapped, backend.api()).ok_or(Errno::OPNOTSUPP)?;
-            backend.map(iova, from, mapped.len_bytes, rights)?;
+            map_in(&**backend, iova, mapped, rights)?;
             mapped.mapped_in.push(place);
         }
         Ok(())
@@ -115,25 +114,35 @@ impl IoSpace {
     }
 }
 
-/// What the kernel is given for a part of a region.
-fn source(mapped: &Mapped, api: Api) -> Option<Source<'_>> {
-    let Piece { pages, span, .. } = &*mapped.piece;
-    let into = mapped.phys.to_u64().checked_sub(span.first().to_u64())?;
-    let of_memory = || {
-        let (memory, start) = pages.memory.as_ref()?;
-        let offset_bytes = start.checked_add(into)?;
-        Some(Source::Memory { memory, offset_bytes })
-    };
-    let of_dma_buf = || {
-        let (fd, start) = pages.dma_buf.as_ref()?;
-        let offset_bytes = start.checked_add(into)?;
-        let fd = fd.as_fd();
-        Some(Source::DmaBuf { fd, offset_bytes })
-    };
-    match (mapped.piece.kind, api) {
-        (super::Kind::Ram, _) | (_, Api::Type1) => of_memory(),
-        // It pins no memory of devices by the process's pages.
-        (super::Kind::Bar | super::Kind::P2pmem, Api::Iommufd) => of_dma_buf(),
+/// Gives the kernel a part of a region: as pages of the process, or as a dma-buf where it takes no others of devices.
+fn map_in(backend: &dyn Backend, iova: Iova, mapped: &Mapped, rights: Rights) -> Result<(), Errno> {
+    let Piece {
+        pages, span, kind, ..
+    } = &*mapped.piece;
+    let into = mapped.phys.to_u64().wrapping_sub(span.first().to_u64());
+    let map = |from| backend.map(iova, from, mapped.len_bytes, rights);
+    if *kind == Kind::Ram || backend.api() == Api::Type1 {
+        let (memory, start) = pages.memory.as_ref().ok_or(Errno::OPNOTSUPP)?;
+        let offset_bytes = start + into;
+        return map(Source::Memory { memory, offset_bytes });
+    }
+    match pages.dma_buf.as_ref().ok_or(Errno::OPNOTSUPP)? {
+        DmaBuf::Given(fd, start) => map(Source::DmaBuf {
+            fd: fd.as_fd(),
+            offset_bytes: start + into,
+        }),
+        DmaBuf::ByDevice(device, bar, start) => {
+            let fd = device.dma_buf(*bar, start + into, mapped.len_bytes);
+            let fd = fd.map_err(|error| match error {
+                VfioError::System { errno, .. } => errno,
+                _ => Errno::OPNOTSUPP,
+            })?;
+            // The mapping holds what it maps.
+            map(Source::DmaBuf {
+                fd: fd.as_fd(),
+                offset_bytes: 0,
+            })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::sync::{RwLock, change, value};
 use crate::sys::Memory;
+use crate::vfio::Device;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
 use peerdma::memory::{BarMemory, CpuView, MapError, MemoryMap, RegionId};
 use std::os::fd::OwnedFd;
@@ -38,8 +39,17 @@ pub(super) struct Piece {
 pub(super) struct Pages {
     /// Its pages in the process, and where in them it begins; nothing where the process cannot see it.
     pub(super) memory: Option<(Arc<Memory>, u64)>,
-    /// A dma-buf of it, and where in that it begins.
-    pub(super) dma_buf: Option<(Arc<OwnedFd>, u64)>,
+    /// Where a dma-buf of it comes from.
+    pub(super) dma_buf: Option<DmaBuf>,
+}
+
+/// Where a dma-buf of a region comes from.
+#[derive(Debug)]
+pub(super) enum DmaBuf {
+    /// There is one; where in it the region begins.
+    Given(Arc<OwnedFd>, u64),
+    /// Its device exports one for each mapping, since a reset takes all back that there are; where in the BAR the region begins.
+    ByDevice(Device, u8, u64),
 }
 
 /// What memory is to the process.

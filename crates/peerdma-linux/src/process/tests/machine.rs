@@ -87,7 +87,9 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
     let process = Process::with_groups(topology(), options, folder.path()).unwrap();
     let nvme = Fake::new(Api::Type1, apertures);
     let backend = nvme.clone();
-    process.adopt(NVME, Member::of(backend), Vec::new()).unwrap();
+    process
+        .adopt(NVME, Member::of(None, backend), Vec::new())
+        .unwrap();
     let vram = Arc::new(Memory::anonymous(VRAM_BYTES).unwrap());
     let face = Face {
         bar: 2,
@@ -100,7 +102,7 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
         },
     };
     let gpu = Fake::new(Api::Type1, apertures);
-    process.adopt(GPU, Member::of(gpu), vec![face]).unwrap();
+    process.adopt(GPU, Member::of(None, gpu), vec![face]).unwrap();
     Rig { process, nvme, vram }
 }
 
@@ -190,7 +192,7 @@ fn members_of_a_group_share_one_address_space_that_has_one_owner() {
     );
     assert!(process.io_space(&[]).unwrap().is_none());
     process
-        .adopt(SAME_GROUP, Member::of(rig.nvme.clone()), Vec::new())
+        .adopt(SAME_GROUP, Member::of(None, rig.nvme.clone()), Vec::new())
         .unwrap();
     let space = process.io_space(&[NVME]).unwrap().unwrap();
     assert_eq!(space.requesters().collect::<Vec<_>>(), [NVME, SAME_GROUP]);

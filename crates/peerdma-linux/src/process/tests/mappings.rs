@@ -2,7 +2,7 @@
 
 use super::fake::*;
 use crate::process::io_space::IoSpace;
-use crate::process::registry::{Pages, Registry};
+use crate::process::registry::{DmaBuf, Pages, Registry};
 use crate::process::spaces::Spaces;
 use crate::sys::Memory;
 use crate::vfio::{Api, Backend};
@@ -229,7 +229,7 @@ fn a_bar_goes_to_iommufd_as_a_dma_buf_and_not_at_all_without_one() {
     let number = file.as_raw_fd();
     let with = Pages {
         memory: Some((memory.clone(), 0)),
-        dma_buf: Some((file, PAGE)),
+        dma_buf: Some(DmaBuf::Given(file, PAGE)),
     };
     registry
         .add_bar(span(BARS[0], 4 * PAGE), bar(0), BAR, with)
