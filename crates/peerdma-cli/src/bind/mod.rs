@@ -66,7 +66,7 @@ pub(crate) fn run(args: &BindArgs, way: Way) -> Result<ExitCode, Failure> {
     let plan = planned()?;
     let report = |plan: &Plan, is_done: bool| match out.is_json() {
         true => out.print_json(&json::Answer::new(plan, way, is_done)),
-        false => out.print(&text::answer(plan, way, is_done, &topology, &out)),
+        false => out.print(&text::answer(plan, way, &topology, &out)),
     };
     if args.dry_run || plan.taken.is_empty() {
         report(&plan, false)?;

@@ -10,7 +10,7 @@ use peerdma_linux::bind::{DEFAULT_STATE, Plan, Taken};
 use std::path::Path;
 
 /// What is to be done, step by step.
-pub(super) fn answer(plan: &Plan, way: Way, is_done: bool, topology: &Topology, out: &Out) -> String {
+pub(super) fn answer(plan: &Plan, way: Way, topology: &Topology, out: &Out) -> String {
     let mut text = String::new();
     for taken in &plan.taken {
         let function = topology.find(taken.bdf).map(|node| topology.function(node));
@@ -39,8 +39,6 @@ pub(super) fn answer(plan: &Plan, way: Way, is_done: bool, topology: &Topology, 
             Way::Bind => "Nothing to do.\n",
             Way::Unbind => "Nothing to put back.\n",
         });
-    } else if !is_done {
-        text.push('\n');
     }
     text
 }

@@ -129,9 +129,12 @@ fn opened(system: &System, nodes: &[Node], uses: &mut Vec<Obstacle>) {
     if nodes.is_empty() {
         return;
     }
+    // What we were started with is open in whoever started us, too.
+    let own = system.link_name("proc/self");
     let processes = system
         .names("proc")
         .into_iter()
+        .filter(|name| own.as_ref() != Some(name))
         .filter_map(|name| name.parse::<u32>().ok());
     for process in processes {
         let folder = format!("proc/{process}/fd");

@@ -244,10 +244,10 @@ fn meant(system: &System, named: &[Bdf], wish: GroupWish) -> (Vec<Present>, Vec<
 
 /// What makes a function one that is not lent, whoever uses it.
 fn unfit(system: &System, function: &Present, chosen: &BTreeSet<Bdf>) -> Vec<Obstacle> {
-    let mut obstacles = Vec::new();
     if function.is_bridge() {
-        obstacles.push(Obstacle::Bridge);
+        return vec![Obstacle::Bridge];
     }
+    let mut obstacles = Vec::new();
     if function.is_boot_vga {
         obstacles.push(Obstacle::BootDisplay);
     }
@@ -324,6 +324,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keep { path, .. } => write!(f, "keep what is there now in {}", path.display()),
+            Self::Write { path, text } if text.is_empty() => {
+                write!(f, "write an empty line to {}", path.display())
+            }
             Self::Write { path, text } => write!(f, "write \"{text}\" to {}", path.display()),
             Self::Forget { path, .. } => write!(f, "remove {}", path.display()),
         }
