@@ -92,7 +92,10 @@ fn describe(device: &Device, backend: &dyn Backend) {
             bar.phys.first()
         );
         for area in &bar.areas {
-            println!("    can be mapped from {:#x} to {:#x}", area.start, area.end);
+            println!(
+                "    can be mapped from {:#x} on: {:#x} bytes",
+                area.offset_bytes, area.len_bytes
+            );
         }
     }
 }
@@ -126,12 +129,12 @@ fn map_peer(backend: &dyn Backend, device: &Device, peer: &Device) -> Result<(),
         let Some(area) = info.areas.first() else {
             continue;
         };
-        let len_bytes = area.end - area.start;
+        let len_bytes = area.len_bytes;
         let iova = room(backend, 1 << 30, len_bytes).ok_or("no room to map a BAR at")?;
         let names = format!("BAR {} of {} for {}", info.bar, peer.bdf(), device.bdf());
         let mapping = peer.map_bar(info.bar)?;
         let (_, memory) = mapping.areas.first().ok_or("a BAR without areas")?;
-        let outcome = match peer.dma_buf(info.bar, area.start, len_bytes) {
+        let outcome = match peer.dma_buf(info.bar, area.offset_bytes, len_bytes) {
             Ok(dma_buf) => {
                 let source = Source::DmaBuf {
                     fd: dma_buf.as_fd(),

@@ -18,10 +18,19 @@ pub struct BarInfo {
     pub bus: Option<BusAddr>,
     /// Is the memory free of side effects on reading?
     pub prefetchable: bool,
-    /// What of it can be mapped, as offsets in bytes: whole pages, sorted, without those of the MSI-X table. Empty where nothing can.
-    pub areas: Vec<Range<u64>>,
+    /// What of it can be mapped: whole pages, sorted, without those of the MSI-X table. Empty where nothing can.
+    pub areas: Vec<Area>,
     /// Where in the device's file it is.
     pub(super) file_offset_bytes: u64,
+}
+
+/// A part of a BAR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Area {
+    /// Where in the BAR it begins.
+    pub offset_bytes: u64,
+    /// Bytes of it: at least 1.
+    pub len_bytes: u64,
 }
 
 /// A BAR in this process's memory.
@@ -49,29 +58,53 @@ impl BarMapping {
     }
 }
 
+impl Area {
+    /// The bytes from `start` up to `end`; nothing where those are none.
+    pub(super) fn new(start: u64, end: u64) -> Option<Self> {
+        let len_bytes = end.checked_sub(start).filter(|len_bytes| *len_bytes != 0)?;
+        Some(Self {
+            offset_bytes: start,
+            len_bytes,
+        })
+    }
+
+    pub(super) fn start(self) -> u64 {
+        self.offset_bytes
+    }
+
+    pub(super) fn end(self) -> u64 {
+        self.offset_bytes.saturating_add(self.len_bytes)
+    }
+}
+
 /// What of BAR `bar` can be mapped: whole pages, and none of the MSI-X table, by which devices that write to it could forge interrupts.
 ///
 /// Where pages are larger than 4 KiB, registers may share one with the table; if the kernel allows it, that page is mapped.
-pub(super) fn areas(region: &Region, bar: u8, msix: Option<&MsixTable>, page_bytes: u64) -> Vec<Range<u64>> {
-    let whole = 0..region.len_bytes / page_bytes * page_bytes;
-    let table = msix.filter(|table| table.bar == bar).map(|table| {
-        let start = table.bytes.start / page_bytes * page_bytes;
-        start..table.bytes.end.div_ceil(page_bytes).saturating_mul(page_bytes)
-    });
-    let areas = match &region.mapping {
-        Mapping::Nothing => Vec::new(),
-        Mapping::Areas(areas) => areas.clone(),
-        Mapping::Everything if page_bytes > 4096 => Vec::from([whole]),
-        Mapping::Everything | Mapping::AroundMsix => match table {
-            Some(table) => Vec::from([0..table.start.min(whole.end), table.end..whole.end]),
-            None => Vec::from([whole]),
-        },
+pub(super) fn areas(region: &Region, bar: u8, msix: Option<&MsixTable>, page_bytes: u64) -> Vec<Area> {
+    let len_bytes = region.len_bytes;
+    let table = msix.filter(|table| table.bar == bar).map(|table| &table.bytes);
+    let areas = match (&region.mapping, table) {
+        (Mapping::Nothing, _) => Vec::new(),
+        (Mapping::Areas(areas), _) => areas.clone(),
+        (Mapping::Everything, Some(table)) if page_bytes <= 4096 => around(table, len_bytes, page_bytes),
+        (Mapping::AroundMsix, Some(table)) => around(table, len_bytes, page_bytes),
+        (Mapping::Everything | Mapping::AroundMsix, _) => Area::new(0, len_bytes).into_iter().collect(),
     };
     let in_pages = areas.into_iter().filter_map(|area| {
-        let start = area.start.checked_next_multiple_of(page_bytes)?;
-        Some(start..area.end / page_bytes * page_bytes)
+        let start = area.start().checked_next_multiple_of(page_bytes)?;
+        Area::new(start, area.end() / page_bytes * page_bytes)
     });
-    in_pages.filter(|area| area.start < area.end).collect()
+    in_pages.collect()
+}
+
+/// What lies before and behind the pages of a table.
+fn around(table: &Range<u64>, len_bytes: u64, page_bytes: u64) -> Vec<Area> {
+    let before = Area::new(0, (table.start / page_bytes * page_bytes).min(len_bytes));
+    let behind = Area::new(
+        table.end.div_ceil(page_bytes).saturating_mul(page_bytes),
+        len_bytes,
+    );
+    before.into_iter().chain(behind).collect()
 }
 
 #[cfg(test)]
@@ -86,6 +119,10 @@ mod tests {
         }
     }
 
+    fn ends(areas: &[Area]) -> Vec<(u64, u64)> {
+        areas.iter().map(|area| (area.start(), area.end())).collect()
+    }
+
     #[test]
     fn the_pages_of_the_msix_table_are_left_out() {
         let table = MsixTable {
@@ -93,28 +130,27 @@ mod tests {
             bytes: 0x2010..0x2810,
         };
         for mapping in [Mapping::AroundMsix, Mapping::Everything] {
+            let region = region(mapping);
             assert_eq!(
-                areas(&region(mapping.clone()), 0, Some(&table), 4096),
-                [0..0x2000, 0x3000..0x4000]
+                ends(&areas(&region, 0, Some(&table), 4096)),
+                [(0, 0x2000), (0x3000, 0x4000)]
             );
-            assert_eq!(areas(&region(mapping), 2, Some(&table), 4096), [0..0x4000]);
+            assert_eq!(ends(&areas(&region, 2, Some(&table), 4096)), [(0, 0x4000)]);
         }
+        let region = region(Mapping::AroundMsix);
         let at_start = MsixTable {
             bar: 0,
             bytes: 0..0x1001,
         };
         assert_eq!(
-            areas(&region(Mapping::AroundMsix), 0, Some(&at_start), 4096),
-            [0x2000..0x4000]
+            ends(&areas(&region, 0, Some(&at_start), 4096)),
+            [(0x2000, 0x4000)]
         );
         let beyond = MsixTable {
             bar: 0,
             bytes: 0x3ff0..u64::MAX,
         };
-        assert_eq!(
-            areas(&region(Mapping::AroundMsix), 0, Some(&beyond), 4096),
-            [0..0x3000]
-        );
+        assert_eq!(ends(&areas(&region, 0, Some(&beyond), 4096)), [(0, 0x3000)]);
     }
 
     #[test]
@@ -125,20 +161,21 @@ mod tests {
             bar: 0,
             bytes: 0x2000..0x2800,
         };
-        assert_eq!(
-            areas(&region, 0, Some(&table), 0x1_0000),
-            Vec::<Range<u64>>::new()
-        );
+        assert_eq!(ends(&areas(&region, 0, Some(&table), 0x1_0000)), []);
         region.mapping = Mapping::Everything;
-        assert_eq!(areas(&region, 0, Some(&table), 0x1_0000), [0..0x1_0000]);
+        assert_eq!(ends(&areas(&region, 0, Some(&table), 0x1_0000)), [(0, 0x1_0000)]);
     }
 
     #[test]
     fn what_shares_a_page_with_others_is_not_mapped() {
-        let mut region = region(Mapping::Areas(Vec::from([0x800..0x2800, 0x3000..0x3800])));
-        assert_eq!(areas(&region, 0, None, 4096), [0x1000..0x2000]);
+        let given = [(0x800, 0x2800), (0x3000, 0x3800)].map(|(start, end)| Area::new(start, end).unwrap());
+        let mut region = region(Mapping::Areas(given.into()));
+        assert_eq!(ends(&areas(&region, 0, None, 4096)), [(0x1000, 0x2000)]);
         region.mapping = Mapping::Nothing;
-        assert!(areas(&region, 0, None, 4096).is_empty());
+        assert_eq!(ends(&areas(&region, 0, None, 4096)), []);
+        region.mapping = Mapping::AroundMsix;
+        region.len_bytes = u64::MAX;
+        assert_eq!(ends(&areas(&region, 0, None, 4096)), [(0, u64::MAX - 4095)]);
     }
 
     #[test]

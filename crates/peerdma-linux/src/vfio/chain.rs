@@ -3,8 +3,8 @@
 //!
 //! Read from bytes, so that no answer, however odd, leads outside of it.
 
+use super::bar::Area;
 use peerdma::addr::{Address, Iova, Span};
-use std::ops::Range;
 
 /// More capabilities than any answer has: the kernel knows five of them.
 const MOST_CAPABILITIES: usize = 64;
@@ -46,13 +46,13 @@ pub(super) fn iova_ranges(capability: &[u8]) -> Vec<Span<Iova>> {
 }
 
 /// The areas of `VFIO_REGION_INFO_CAP_SPARSE_MMAP` within a region of `len_bytes`; those of no bytes, or that leave it, are left out.
-pub(super) fn sparse_areas(capability: &[u8], len_bytes: u64) -> Vec<Range<u64>> {
-    let mut areas: Vec<Range<u64>> = pairs(capability)
-        .filter_map(|(offset, size)| Some(offset..offset.checked_add(size)?))
-        .filter(|area| area.start < area.end && area.end <= len_bytes)
+pub(super) fn sparse_areas(capability: &[u8], len_bytes: u64) -> Vec<Area> {
+    let mut areas: Vec<Area> = pairs(capability)
+        .filter_map(|(start, size)| Area::new(start, start.checked_add(size)?))
+        .filter(|area| area.end() <= len_bytes)
         .collect();
-    areas.sort_by_key(|area| area.start);
-    areas.dedup_by(|next, before| next.start < before.end);
+    areas.sort_by_key(|area| area.start());
+    areas.dedup_by(|next, before| next.start() < before.end());
     areas
 }
 
@@ -173,7 +173,10 @@ mod tests {
                 (u64::MAX, 2),
             ],
         );
-        assert_eq!(sparse_areas(&capability, 0x4000), [0..0x2000, 0x3000..0x4000]);
+        assert_eq!(
+            sparse_areas(&capability, 0x4000),
+            [Area::new(0, 0x2000).unwrap(), Area::new(0x3000, 0x4000).unwrap()]
+        );
     }
 
     proptest! {
@@ -186,7 +189,7 @@ mod tests {
                     prop_assert!(pair[0].last() < pair[1].first());
                 }
                 for area in sparse_areas(capability, 1 << 20) {
-                    prop_assert!(area.start < area.end && area.end <= 1 << 20);
+                    prop_assert!(area.start() < area.end() && area.end() <= 1 << 20);
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::file;
 use super::info::{self, Region, Resettable};
 use super::interrupt::{Interrupt, Vectors};
 use super::place::Places;
+use super::recall::Recall;
 use super::space::Space;
 use super::uapi;
 use crate::sys::{Memory, ioctl};
@@ -41,6 +42,7 @@ struct Inner {
     resettable: Resettable,
     config: Region,
     bars: Vec<BarInfo>,
+    recall: Recall,
     vectors: Mutex<Vectors>,
     /// Held while the command register is changed, which is read before it is written.
     command: Mutex<()>,
@@ -57,6 +59,7 @@ impl Device {
         let telling = || VfioError::system(format!("tell what {bdf} has"));
         let resettable = info::resettable(fd.as_fd()).map_err(telling())?;
         let interrupts = info::interrupts(fd.as_fd()).map_err(telling())?;
+        let recall = Recall::listen(fd.as_fd()).map_err(telling())?;
         let region = info::region(fd.as_fd(), vfio::VFIO_PCI_CONFIG_REGION_INDEX).map_err(telling())?;
         let config = config_space(bdf, fd.as_fd(), &region);
         config.set_command(config::BUS_MASTER, config::MEMORY)?;
@@ -66,6 +69,7 @@ impl Device {
             resettable,
             config: region,
             bars,
+            recall,
             vectors: Mutex::new(Vectors::new(interrupts)),
             command: Mutex::default(),
             mappings: Mutex::default(),
@@ -122,10 +126,10 @@ impl Device {
         let areas = info.areas.iter().map(|area| {
             let at = info
                 .file_offset_bytes
-                .checked_add(area.start)
+                .checked_add(area.offset_bytes)
                 .ok_or(Errno::OVERFLOW)?;
-            let memory = Memory::of_file(self.fd(), at, area.end - area.start)?;
-            Ok((area.start, Arc::new(memory)))
+            let memory = Memory::of_file(self.fd(), at, area.len_bytes)?;
+            Ok((area.offset_bytes, Arc::new(memory)))
         });
         let areas: Result<Vec<_>, Errno> = areas.collect();
         let areas = areas.map_err(VfioError::system(format!("map BAR {bar} of {bdf}")))?;
@@ -232,8 +236,16 @@ impl Device {
         Interrupt::new(self, vector)
     }
 
-    /// Is it still there? Asked of the device itself.
+    /// Does the kernel want it back? Somebody unbinds or removes it then, and waits until all clones of this are dropped.
+    pub fn is_wanted_back(&self) -> bool {
+        self.inner.recall.was_asked()
+    }
+
+    /// Is it still there? Asked of the device itself; one that the kernel wants back counts as gone.
     pub fn presence(&self) -> Presence {
+        if self.is_wanted_back() {
+            return Presence::Removed;
+        }
         match self.config().u32(config::CLASS) {
             Ok(u32::MAX) | Err(_) => Presence::Removed,
             Ok(_) => Presence::Present,

@@ -1,13 +1,13 @@
 //! What VFIO tells of a device: its regions and its interrupts.
 #![allow(unsafe_code)]
 
+use super::bar::Area;
 use super::chain;
 use super::file::{self, Question};
 use super::uapi;
 use crate::sys::ioctl;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use std::ops::Range;
 use vfio_bindings::bindings::vfio;
 
 /// Can a device be reset for itself?
@@ -36,7 +36,7 @@ pub(super) enum Mapping {
     /// All.
     Everything,
     /// These parts.
-    Areas(Vec<Range<u64>>),
+    Areas(Vec<Area>),
 }
 
 /// A kind of interrupts of a device.
@@ -87,7 +87,8 @@ pub(super) fn interrupts(fd: BorrowedFd<'_>) -> Result<Interrupts, Errno> {
     }
 }
 
-fn interrupts_of(fd: BorrowedFd<'_>, index: u32) -> Result<Interrupts, Errno> {
+/// One kind of them.
+pub(super) fn interrupts_of(fd: BorrowedFd<'_>, index: u32) -> Result<Interrupts, Errno> {
     let mut info = vfio::vfio_irq_info {
         argsz: uapi::size_of_argument::<vfio::vfio_irq_info>(),
         index,
@@ -160,7 +161,10 @@ mod tests {
         }
         let region = read_region(&answer).unwrap();
         assert_eq!((region.offset_bytes, region.len_bytes), (1 << 40, 0x4000));
-        assert_eq!(region.mapping, Mapping::Areas(Vec::from([0..0x2000])));
+        assert_eq!(
+            region.mapping,
+            Mapping::Areas(Vec::from([Area::new(0, 0x2000).unwrap()]))
+        );
     }
 
     proptest! {
@@ -168,7 +172,7 @@ mod tests {
         fn no_answer_of_the_kernel_is_too_odd(answer in proptest::collection::vec(any::<u8>(), 0..120)) {
             if let Some(Region { mapping: Mapping::Areas(areas), len_bytes, .. }) = read_region(&answer) {
                 for area in areas {
-                    prop_assert!(area.start < area.end && area.end <= len_bytes);
+                    prop_assert!(area.start() < area.end() && area.end() <= len_bytes);
                 }
             }
         }

@@ -144,7 +144,8 @@ impl Vectors {
     }
 }
 
-fn set(fd: BorrowedFd<'_>, index: u32, start: u32, fds: &[i32]) -> Result<(), Errno> {
+/// Has the kernel tell vectors from `start` on to eventfds (`-1`: to nobody); without any it gives up all of their kind.
+pub(super) fn set(fd: BorrowedFd<'_>, index: u32, start: u32, fds: &[i32]) -> Result<(), Errno> {
     let mut words = uapi::irq_set(index, start, fds);
     // SAFETY: takes this structure and as many file descriptors as it says.
     unsafe { ioctl::with(fd, uapi::DEVICE_SET_IRQS, words.as_mut_slice()) }.map(drop)
