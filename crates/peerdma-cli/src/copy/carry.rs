@@ -271,6 +271,10 @@ fn move_all<G: Ground>(
         Err(why) => Err((refused(&why), mapped)),
         Ok(()) => {
             addresses = mapped.first().map_or(addresses, SlotAddress::of);
+            // What the kernel tells its devices is for the kernel to know.
+            for (address, end) in addresses.iter_mut().zip([&request.source, &request.destination]) {
+                *address = address.filter(|_| matches!(end.place, Place::Namespace(_)));
+            }
             copy.attach(plan, mapped)
                 .map_err(|(error, back)| (refused(&error), back))
         }

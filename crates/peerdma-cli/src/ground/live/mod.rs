@@ -20,9 +20,9 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
-use peerdma::memory::{BarMemory, CpuView, Memory, Region};
+use peerdma::memory::{CpuView, Memory};
 use peerdma::plan::DeviceMemory;
-use peerdma::route::linux::{Kernel, believed};
+use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
@@ -125,14 +125,15 @@ impl Live {
             }
         }
         let lent = wanted.lender.map(|(bdf, bar)| lent(&process, bdf, bar));
+        let lent = lent.transpose()?;
         Ok(Self {
             shared: Rc::new(Shared {
                 kernel: machine.kernel,
-                taken: functions.into_iter().collect(),
                 volumes: RefCell::new(wanted.volumes.into_iter().map(Some).collect()),
                 pools,
-                lent: lent.transpose()?,
-                beliefs: beliefs.iter().map(ToString::to_string).collect(),
+                lent,
+                beliefs: said(&beliefs, process.topology(), &functions),
+                taken: functions.into_iter().collect(),
                 moved: Rc::default(),
             }),
             process,
@@ -169,6 +170,18 @@ impl End {
             place: Place::Own(place),
         }
     }
+}
+
+/// What is believed of the host bridges above these functions: routes of others are the kernel's to judge.
+fn said(beliefs: &[Belief], topology: &Topology, functions: &[Bdf]) -> Vec<String> {
+    let roots = functions.iter().filter_map(|bdf| {
+        let root = topology.root(topology.find(*bdf)?)?;
+        topology.roots().get(root.index())
+    });
+    let roots: BTreeSet<_> = roots.map(|root| (root.domain, root.bus)).collect();
+    let concerns = |belief: &&Belief| roots.contains(&(belief.domain, belief.bus));
+    let said = beliefs.iter().filter(concerns);
+    said.map(ToString::to_string).collect()
 }
 
 /// Takes memory of a pool: half as much where there is not so much in one piece.
@@ -216,31 +229,42 @@ fn largest_bar(topology: &Topology, bdf: Bdf) -> Option<u8> {
     largest.map(|bar| bar.index)
 }
 
-/// The BAR that somebody named, or the largest that is memory.
+/// The BAR that somebody named, or the largest. That it is memory and no registers is the word of whoever named the device.
 fn lent(process: &Process, bdf: Bdf, bar: Option<u8>) -> Result<DeviceMemory, Problem> {
-    let map = process.memory_map();
-    let of_device = |region: &Region| match region.memory {
-        Memory::Bar(memory) if memory.provider == bdf => Some((*region, memory)),
-        _ => None,
-    };
-    let regions = map.regions().iter().filter_map(of_device);
-    let wanted = regions.filter(|(_, memory): &(Region, BarMemory)| bar.is_none_or(|bar| bar == memory.bar));
-    let largest = wanted.max_by_key(|(region, _)| region.span.len_minus_one());
-    let (region, memory) = largest.ok_or_else(|| {
+    let bad = |why: &dyn std::fmt::Display| {
         Problem::new(
             match bar {
                 Some(bar) => format!("BAR {bar} of {bdf} cannot be used"),
                 None => format!("{bdf} has no memory that can be used"),
             },
-            "it is no memory that the kernel lets programs map",
+            why,
             "name another device or BAR (--via, --via-bar); `peerdma topo -v` shows them",
         )
-    })?;
+    };
+    let number = bar.or_else(|| largest_bar(process.topology(), bdf));
+    let number = number.ok_or_else(|| bad(&"none of its BARs is memory"))?;
+    let find = || {
+        let map = process.memory_map();
+        let regions = map.regions().iter().filter_map(|region| match region.memory {
+            Memory::Bar(memory) if (memory.provider, memory.bar) == (bdf, number) => {
+                Some((region.span, memory.cpu))
+            }
+            _ => None,
+        });
+        regions.max_by_key(|(span, _)| span.len_minus_one())
+    };
+    if find().is_none() {
+        let info = process.device(bdf).and_then(|device| device.bar(number).cloned());
+        let info = info.ok_or_else(|| bad(&"it is no memory BAR with an address"))?;
+        let added = process.add_bar(bdf, number, 0, info.len_bytes());
+        added.map_err(|error| bad(&error))?;
+    }
+    let (free, cpu) = find().ok_or_else(|| bad(&"the kernel does not let programs map it"))?;
     Ok(DeviceMemory {
         provider: bdf,
-        bar: memory.bar,
-        free: region.span,
-        cpu: memory.cpu,
+        bar: number,
+        free,
+        cpu,
     })
 }
 
