@@ -20,7 +20,9 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
+use peerdma::fact::Fact;
 use peerdma::memory::{CpuView, Memory};
+use peerdma::pci::Command;
 use peerdma::plan::DeviceMemory;
 use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::snapshot::Warnings;
@@ -31,6 +33,9 @@ use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+/// Bits of the command register: the function answers for its memory BARs, and may issue requests (PCI Local Bus 3.0, 6.2.2).
+const MEMORY_AND_BUS_MASTER: u16 = 0b110;
 
 /// The machine that runs us, with the devices that a command uses: clones are the same.
 #[derive(Clone)]
@@ -95,12 +100,20 @@ impl Live {
     /// # Errors
     /// A [`Problem`]: nothing stays taken.
     pub(crate) fn open(machine: Machine, wanted: Wanted) -> Result<Self, Problem> {
-        let (snapshot, beliefs) = believed(&machine.topology, machine.kernel);
-        let topology = Topology::new(snapshot, &mut Warnings::default());
+        let (mut snapshot, beliefs) = believed(&machine.topology, machine.kernel);
         let mut functions = wanted.functions;
         functions.extend(wanted.lender.map(|(bdf, _)| bdf));
         functions.sort_unstable();
         functions.dedup();
+        // As they are once they are taken: while nobody uses them the kernel keeps them from memory.
+        snapshot.edit(|function| {
+            if functions.contains(&function.bdf)
+                && let Fact::Known(command) = &mut function.config.command
+            {
+                *command = Command(command.0 | MEMORY_AND_BUS_MASTER);
+            }
+        });
+        let topology = Topology::new(snapshot, &mut Warnings::default());
         for bdf in &functions {
             let function = topology.find(*bdf).map(|node| topology.function(node));
             match function.and_then(names::driver) {
