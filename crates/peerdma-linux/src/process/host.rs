@@ -13,7 +13,7 @@ const PATIENCE: u32 = 64;
 
 impl Process {
     /// Where in the RAM a range begins; nothing where not all of it lies there.
-    fn into_ram(&self, at: PhysAddr, len_bytes: u64) -> Option<(&super::handle::Ram, u64)> {
+    fn in_ram(&self, at: PhysAddr, len_bytes: u64) -> Option<(&super::handle::Ram, u64)> {
         let ram = self.ram()?;
         let offset_bytes = at.to_u64().checked_sub(ram.span.first().to_u64())?;
         let end = offset_bytes.checked_add(len_bytes)?;
@@ -71,7 +71,7 @@ impl Host for Process {
         if into.is_empty() {
             return Ok(());
         }
-        let found = self.into_ram(at, into.len() as u64);
+        let found = self.in_ram(at, into.len() as u64);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let copied = ram.memory.copy_out(offset_bytes, into);
         copied.ok_or(DeviceError::NoSuchMemory { at })
@@ -81,7 +81,7 @@ impl Host for Process {
         if from.is_empty() {
             return Ok(());
         }
-        let found = self.into_ram(at, from.len() as u64);
+        let found = self.in_ram(at, from.len() as u64);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let copied = ram.memory.copy_in(offset_bytes, from);
         copied.ok_or(DeviceError::NoSuchMemory { at })
@@ -91,7 +91,7 @@ impl Host for Process {
         if !at.to_u64().is_multiple_of(4) {
             return Err(DeviceError::NoAccess { at, width_bytes: 4 });
         }
-        let found = self.into_ram(at, 4);
+        let found = self.in_ram(at, 4);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let loaded = ram.memory.load_acquire(offset_bytes);
         // What lies in memory of devices is little-endian.

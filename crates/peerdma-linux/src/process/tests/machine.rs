@@ -246,7 +246,7 @@ fn bars_are_touched_by_the_width_that_was_asked_for_and_no_other() {
         process.load_acquire(at(0)),
         Err(DeviceError::NoSuchMemory { at: at(0) })
     );
-    assert_eq!(process.load_acquire(ram.checked_add(2).unwrap()).is_err(), true);
+    assert!(process.load_acquire(ram.checked_add(2).unwrap()).is_err());
     assert_eq!(
         process
             .resolve(at(16), 8)
