@@ -24,6 +24,8 @@ mod place;
 mod reap;
 mod space;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod uring;
 mod volume;
