@@ -28,7 +28,7 @@ pub enum Undone {
         /// Which function is not as it was.
         bdf: Bdf,
         /// What was to be done.
-        step: Step,
+        step: Box<Step>,
         /// Why that failed.
         source: io::Error,
     },
