@@ -133,12 +133,7 @@ impl Ground for Live {
         space.map(Some).map_err(|error| error.to_string())
     }
 
-    fn open(
-        &self,
-        end: &End,
-        space: &Arc<Ioas<SingleThread>>,
-        depth: u16,
-    ) -> Result<Self::Volume, Problem> {
+    fn open(&self, end: &End, space: &Arc<Ioas<SingleThread>>, depth: u16) -> Result<Self::Volume, Problem> {
         let device = match end.place {
             Place::Own(place) => {
                 let mut volumes = self.shared.volumes.borrow_mut();
@@ -228,4 +223,3 @@ impl Ground for Live {
         Names::new(self.topology()).with(NOBODY, "the kernel")
     }
 }
-

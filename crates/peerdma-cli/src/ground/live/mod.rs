@@ -163,11 +163,6 @@ impl Live {
         self.shared.volumes.borrow().len()
     }
 
-    /// The process, as VFIO and io_uring see it.
-    pub(crate) fn process(&self) -> &Process {
-        &self.process
-    }
-
     /// What is taken for true of the machine on Linux's word, in sentences.
     pub(crate) fn beliefs(&self) -> &[String] {
         &self.shared.beliefs
@@ -216,7 +211,9 @@ fn take_pool(process: &Process, pool: Pool) -> Result<DeviceMemory, Problem> {
         }
     };
     let bar = taken.place().map(|place| place.bar);
-    let bar = bar.or_else(|| largest_bar(process.topology(), pool.provider)).unwrap_or(0);
+    let bar = bar
+        .or_else(|| largest_bar(process.topology(), pool.provider))
+        .unwrap_or(0);
     let at = taken.place().map(|place| place.phys);
     let span = process.add_p2pmem(pool.provider, bar, at, taken.memory().clone());
     let span = span.map_err(|error| bad(&error))?;
