@@ -1,8 +1,9 @@
 //! Two NVMe controllers that are bound to vfio-pci, driven from this process by the driver that also drives simulated ones.
+//! `cargo run -p peerdma-linux --example vfio_nvme -- [--api type1|iommufd] [--by-bus] READER PROVIDER`
 //!
-//! `vfio_nvme [--api type1|iommufd] [--by-bus] READER PROVIDER`, each an address such as 0000:03:00.0. What READER holds in its first namespace from 1 MiB
-//! to 5 MiB IS OVERWRITTEN: with a pattern from RAM, which is read back by page lists and by SGLs, then into the memory of READER and PROVIDER (their
-//! controller memory buffers), and from there to other blocks. All bytes are compared.
+//! Each is an address such as 0000:03:00.0. WHAT READER HOLDS in its first namespace from 1 MiB to 2 MiB IS OVERWRITTEN: with a pattern from RAM, which
+//! is read back by page lists and by SGLs, then into the memory of READER and PROVIDER (their controller memory buffers), and from there to other
+//! blocks. All bytes are compared.
 //!
 //! Who runs this vouches for the way between the two: that the root complex forwards requests, or (`--by-bus`) that bus addresses arrive.
 
@@ -66,7 +67,7 @@ fn run() -> Outcome<()> {
         }
     }
     let [reader, provider] = functions[..] else {
-        return Err("vfio_nvme [--api type1|iommufd] [--by-bus] READER PROVIDER".into());
+        return Err("expected: [--api type1|iommufd] [--by-bus] READER PROVIDER".into());
     };
     let snapshot = source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default())?;
     let topology = Topology::new(snapshot, &mut Warnings::default());
