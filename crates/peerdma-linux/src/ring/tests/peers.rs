@@ -3,7 +3,8 @@
 use super::faulty::{Fate, Faulty, Script};
 use super::rig::{RAM, RAM_BYTES, Ram, bio, open, options, pattern, settle, span};
 use crate::ring::uring::{Ends, Uring};
-use crate::ring::{BlockDevice, PageKind, Pages, Resolved, RingVolume, kernel_space};
+use crate::ring::{BlockDevice, Pages, RingVolume, kernel_space};
+use crate::process::{Kind, Resolved};
 use crate::sys::Memory;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Bio, CommandError, Data, Operation, PeerRefused, PeerSupport, SubmitError, Volume};
@@ -25,7 +26,7 @@ const BAR_BYTES: u64 = 1 << 20;
 struct Both {
     ram: Ram,
     bar: Arc<Memory>,
-    kind: PageKind,
+    kind: Kind,
 }
 
 impl Pages for Both {
@@ -66,7 +67,7 @@ struct Rig {
     script: Arc<Mutex<Script>>,
 }
 
-fn rig(device: BlockDevice, kind: PageKind, route: PeerRoute) -> Rig {
+fn rig(device: BlockDevice, kind: Kind, route: PeerRoute) -> Rig {
     let pages = Both {
         ram: Ram::new(),
         bar: Arc::new(Memory::anonymous(BAR_BYTES).unwrap()),
@@ -119,7 +120,7 @@ fn vector(pieces: &[(u64, u32)]) -> Data {
 fn one_bio_with_memory_of_several_kinds_is_several_operations_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes) = file(folder.path());
-    let mut rig = rig(taking(&path), PageKind::P2pmem, reached());
+    let mut rig = rig(taking(&path), Kind::P2pmem, reached());
     assert_eq!(rig.volume.limits().peer, PeerSupport::Mixed);
     let block = rig.volume.limits().block_bytes;
     let blocks = 3 * 4096 / block;
@@ -143,7 +144,7 @@ fn one_bio_with_memory_of_several_kinds_is_several_operations_in_order() {
 fn a_pair_that_the_kernel_refuses_is_named_with_its_verdict() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = file(folder.path());
-    let mut rig = rig(taking(&path), PageKind::P2pmem, reached());
+    let mut rig = rig(taking(&path), Kind::P2pmem, reached());
     let blocks = 4096 / rig.volume.limits().block_bytes;
     let initiator = rig.volume.limits().initiator;
     let read = || Bio {
@@ -179,10 +180,10 @@ fn a_bar_of_vfio_a_queue_without_the_feature_and_a_refused_route_never_come_to_t
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = file(folder.path());
     let refused = PeerRoute::Refused(Refused::NotSupported(provider()));
-    let cases: [(BlockDevice, PageKind, PeerRoute, &str); 3] = [
-        (taking(&path), PageKind::Bar, reached(), "VFIO"),
-        (open(&path), PageKind::P2pmem, reached(), "takes RAM only"),
-        (taking(&path), PageKind::P2pmem, refused, "0000:02:00.0"),
+    let cases: [(BlockDevice, Kind, PeerRoute, &str); 3] = [
+        (taking(&path), Kind::Bar, reached(), "VFIO"),
+        (open(&path), Kind::P2pmem, reached(), "takes RAM only"),
+        (taking(&path), Kind::P2pmem, refused, "0000:02:00.0"),
     ];
     for (device, kind, route, words) in cases {
         let mut rig = rig(device, kind, route);
@@ -202,7 +203,7 @@ fn a_bar_of_vfio_a_queue_without_the_feature_and_a_refused_route_never_come_to_t
 fn kinds_that_meet_within_a_block_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = file(folder.path());
-    let mut rig = rig(taking(&path), PageKind::P2pmem, reached());
+    let mut rig = rig(taking(&path), Kind::P2pmem, reached());
     let block = rig.volume.limits().block_bytes;
     let align = rig.volume.limits().constraints.align_bytes;
     if align < block {

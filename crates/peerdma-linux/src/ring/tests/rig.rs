@@ -1,8 +1,9 @@
 //! A volume of a temporary file, with RAM of this process.
 
 use crate::ring::{
-    BlockDevice, Mode, OpenOptions, PageKind, Pages, Resolved, RingOptions, RingVolume, Write, kernel_space,
+    BlockDevice, Mode, OpenOptions, Pages, RingOptions, RingVolume, Write, kernel_space,
 };
+use crate::process::{Kind, Resolved};
 use crate::sys::Memory;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
 use peerdma::block::{Bio, Data, Done, Operation, Volume};
@@ -43,7 +44,7 @@ impl Pages for Ram {
         (end <= RAM_BYTES).then(|| Resolved {
             memory: self.0.clone(),
             offset_bytes,
-            kind: PageKind::Ram,
+            kind: Kind::Ram,
         })
     }
 }
