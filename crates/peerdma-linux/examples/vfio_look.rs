@@ -4,10 +4,10 @@
 //! `vfio_look [--type1 | --iommufd] [--until-wanted] BDF...`, with the second option keeping them until somebody unbinds one; as a user who may open the devices (they are reset!).
 
 use peerdma::addr::{Address, Bdf, Iova, Span};
-use peerdma::device::{BusMaster, Presence};
+use peerdma::device::{BusMaster, Function as _, Mmio, Presence};
 use peerdma::iommu::Rights;
 use peerdma_linux::sys::Memory;
-use peerdma_linux::vfio::{self, Api, Backend, Device, Source, VfioError};
+use peerdma_linux::vfio::{self, Api, Backend, Device, Function, Source, VfioError};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::error::Error;
@@ -104,6 +104,10 @@ fn describe(device: &Device, backend: &dyn Backend) {
             bar.len_bytes(),
             bar.phys.first()
         );
+        match Function::new(device.clone()).registers(bar.bar) {
+            Ok(registers) => println!("    begins with {:#010x}", registers.read32(0)),
+            Err(error) => println!("    {error}"),
+        }
         for area in &bar.areas {
             println!(
                 "    can be mapped from {:#x} on: {:#x} bytes",
