@@ -300,7 +300,7 @@ fn move_all<G: Ground>(
         };
         if counts != last {
             last = counts;
-            if watcher.copied(counts) == Verdict::Stop {
+            if watcher.copied(counts) == Verdict::Stop || rig.ground().is_recalled() {
                 copy.cancel();
             }
         } else {

@@ -70,6 +70,11 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
             }
         })
     })?;
+    if let Some(bdf) = live.recalled() {
+        notes.push(format!(
+            "the kernel wants {bdf} back (it is being unbound or removed): what used it was ended"
+        ));
+    }
     told.end(live.names(), &account, |_: &Account| None, notes)
 }
 

@@ -130,6 +130,11 @@ pub(crate) trait Ground: Host + Clone {
         let _ = layout;
     }
 
+    /// Does somebody else want a device back that is in use? What uses it is to end then.
+    fn is_recalled(&self) -> bool {
+        false
+    }
+
     /// All counters now.
     fn mark(&self) -> Self::Mark;
 

@@ -9,7 +9,6 @@
 //! other devices the one BAR that somebody named. Never another.
 
 mod ground;
-mod pages;
 mod routes;
 mod word;
 
@@ -21,14 +20,14 @@ use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
-use peerdma::memory::{CpuView, Memory};
+use peerdma::memory::Memory;
 use peerdma::pci::Command;
 use peerdma::plan::DeviceMemory;
 use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
-use peerdma_linux::ring::{BlockDevice, P2pmem, P2pmemError};
+use peerdma_linux::ring::{BlockDevice, P2pmemError};
 use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -163,6 +162,12 @@ impl Live {
         self.shared.volumes.borrow().len()
     }
 
+    /// A device that the kernel wants back.
+    pub(crate) fn recalled(&self) -> Option<Bdf> {
+        let mut taken = self.shared.taken.iter().copied();
+        taken.find(|bdf| (self.process.device(*bdf)).is_some_and(|device| device.is_wanted_back()))
+    }
+
     /// What is taken for true of the machine on Linux's word, in sentences.
     pub(crate) fn beliefs(&self) -> &[String] {
         &self.shared.beliefs
@@ -202,36 +207,27 @@ fn take_pool(process: &Process, pool: Pool) -> Result<DeviceMemory, Problem> {
         )
     };
     let mut len_bytes = pool.most_bytes;
-    let taken = loop {
-        match P2pmem::allocate(pool.provider, len_bytes) {
+    let span = loop {
+        match process.p2pmem(pool.provider, len_bytes) {
             Err(P2pmemError::Exhausted { .. }) if len_bytes / 2 >= pool.least_bytes => {
                 len_bytes = (len_bytes / 2).next_multiple_of(pool.least_bytes.max(1));
             }
             taken => break taken.map_err(|error| bad(&error))?,
         }
     };
-    let bar = taken.place().map(|place| place.bar);
-    let bar = bar
-        .or_else(|| largest_bar(process.topology(), pool.provider))
-        .unwrap_or(0);
-    let at = taken.place().map(|place| place.phys);
-    let span = process.add_p2pmem(pool.provider, bar, at, taken.memory().clone());
-    let span = span.map_err(|error| bad(&error))?;
     let map = process.memory_map();
-    let region = map.find(span.first()).map(|region| region.memory);
-    let cpu = match region {
-        Some(Memory::Bar(bar)) => bar.cpu,
-        _ => CpuView::None,
-    };
-    Ok(DeviceMemory {
-        provider: pool.provider,
-        bar,
-        free: span,
-        cpu,
-    })
+    match map.find(span.first()).map(|region| region.memory) {
+        Some(Memory::Bar(bar)) => Ok(DeviceMemory {
+            provider: bar.provider,
+            bar: bar.bar,
+            free: span,
+            cpu: bar.cpu,
+        }),
+        Some(Memory::Ram) | None => Err(bad(&"it is in no region of this process")),
+    }
 }
 
-/// The number of a function's largest memory BAR: where its p2pmem lies, as far as can be said.
+/// The number of a function's largest memory BAR.
 fn largest_bar(topology: &Topology, bdf: Bdf) -> Option<u8> {
     let bars = topology.function(topology.find(bdf)?).bars().known()?;
     let memory = bars.into_iter().filter(|bar| bar.kind.is_memory());
