@@ -4,8 +4,10 @@
 //! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
 //! format.
 //!
-//! [`process::Process`] is the machine as this process has it, to be driven: devices by [`vfio`], memory of the process by [`sys`].
+//! [`bind`] lends functions to drivers in a process. [`process::Process`] is the machine as this process has it, to be driven: devices by
+//! [`vfio`], memory of the process by [`sys`], what the kernel drives by [`ring`].
 
+pub mod bind;
 pub mod ids;
 pub mod json;
 mod keep;
