@@ -52,10 +52,11 @@ impl Need {
                 Ok(_) => Some(format!("lab/modules has no {name}")),
                 Err(why) => Some(format!("module {name}: {why}")),
             },
-            Need::KernelModule(name) => {
-                let is_there = parts.kernel_modules.contains_key(name);
-                (!is_there).then(|| format!("this kernel has no module {name}"))
-            }
+            Need::KernelModule(name) => match &parts.kernel {
+                Ok(_) if parts.kernel_modules.contains_key(name) => None,
+                Ok(_) => Some(format!("this kernel has no module {name}")),
+                Err(why) => Some(format!("module {name}: {why}")),
+            },
             Need::Fio => match &parts.debian {
                 Ok(root) if root.path("usr/bin/fio").is_file() => None,
                 Ok(_) => Some("fio is not among the unpacked packages".into()),
