@@ -2,6 +2,7 @@
 //!
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
+mod copies;
 mod kernel_path;
 mod replayed;
 mod verdicts;
@@ -13,10 +14,11 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 4] = [
+pub(crate) const ALL: [Check; 5] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
+    copies::CHECK,
     vfio_ready::CHECK,
 ];
 
