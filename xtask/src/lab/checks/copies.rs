@@ -79,10 +79,7 @@ fn judge(taken: &Taken, iommu: Iommu) -> Line {
     };
     Line::held(
         name,
-        format!(
-            "{} copies: {right} arrived, {refused} refused{caught}",
-            right + refused
-        ),
+        format!("{right} copies arrived, {refused} were refused{caught}"),
     )
 }
 
