@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod copies;
 mod kernel_path;
 mod outbox;
 mod pci;
@@ -17,8 +18,9 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
+        ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
-        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING".into()),
+        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
