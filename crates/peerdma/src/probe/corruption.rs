@@ -133,20 +133,29 @@ fn looks(seen: &Seen<'_>, wrong: &[usize]) -> Looks {
 /// Bytes that are compared to find out whether something arrived elsewhere: few enough to fit the smallest transfer, many enough not to be chance.
 const NEEDLE_BYTES: usize = 32;
 
-/// How far from its place the beginning of the transfer lies, where it was written to another: in the window it would be found once.
+/// How far from where it belongs the beginning of the transfer lies, or what lies at its beginning.
 fn shift(seen: &Seen<'_>) -> Option<i64> {
-    let needle = seen
-        .expected
-        .get(seen.start..seen.start + NEEDLE_BYTES.min(seen.len))?;
-    let is_plain = needle.len() < NEEDLE_BYTES || needle.iter().all(|byte| Some(byte) == needle.first());
-    // What repeats itself is found everywhere.
-    let repeats = |start: usize| seen.expected.get(start..start + NEEDLE_BYTES) == Some(needle);
-    if is_plain || (0..seen.expected.len()).filter(|start| repeats(*start)).count() != 1 {
-        return None;
+    let start = seen.start;
+    let beginning = |of: &'_ [u8]| -> Option<Vec<u8>> {
+        let needle = of.get(start..start + NEEDLE_BYTES.min(seen.len))?;
+        let is_plain = needle.iter().all(|byte| Some(byte) == needle.first());
+        (needle.len() == NEEDLE_BYTES && !is_plain).then(|| needle.to_vec())
+    };
+    if let Some(at) = only(&beginning(seen.expected)?, seen.found)
+        && only(&beginning(seen.expected)?, seen.expected).is_some()
+    {
+        return (at != start).then_some(at as i64 - start as i64);
     }
-    let mut found = (seen.found.windows(NEEDLE_BYTES).enumerate()).filter(|(_, window)| *window == needle);
+    // What is there may come from further on.
+    let at = only(&beginning(seen.found)?, seen.expected)?;
+    (at != start).then_some(start as i64 - at as i64)
+}
+
+/// Where some bytes are, if in one place alone: what repeats itself is found everywhere.
+fn only(needle: &[u8], hay: &[u8]) -> Option<usize> {
+    let mut found = (hay.windows(NEEDLE_BYTES).enumerate()).filter(|(_, window)| *window == needle);
     match (found.next(), found.next()) {
-        (Some((at, _)), None) if at != seen.start => Some(at as i64 - seen.start as i64),
+        (Some((at, _)), None) => Some(at),
         _ => None,
     }
 }

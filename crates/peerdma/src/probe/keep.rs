@@ -2,13 +2,10 @@
 
 use super::case::Case;
 use super::mover::Ferry;
-use super::{ProbeError, Site};
+use super::{Options, ProbeError, Site};
 use crate::addr::{Address, PhysAddr};
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// Bytes around a transfer that must stay as they are: what arrives a page too far is still seen.
-const GUARD_BYTES: u64 = 4096;
 
 /// What was there before.
 #[derive(Debug)]
@@ -28,6 +25,24 @@ struct Stretch {
     now: Vec<u8>,
 }
 
+/// How memory is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    memory_bytes: u64,
+    granule_bytes: u64,
+    guard_bytes: u64,
+}
+
+impl Sight {
+    pub(super) fn of(site: &Site<'_>, options: &Options<'_>) -> Self {
+        Self {
+            memory_bytes: site.memory.len_bytes().unwrap_or(u64::MAX),
+            granule_bytes: site.witness.granule_bytes(),
+            guard_bytes: options.guard_bytes.into(),
+        }
+    }
+}
+
 /// A transfer with its guards, from the beginning of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
@@ -36,16 +51,16 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Of a case, in memory of so many bytes that is looked at by granules.
-    pub(super) fn of(case: &Case, memory_bytes: u64, granule_bytes: u64) -> Self {
-        let granule = granule_bytes.max(1);
-        let first = case.offset_bytes.saturating_sub(GUARD_BYTES) / granule * granule;
+    /// Of a case.
+    pub(super) fn of(case: &Case, sight: Sight) -> Self {
+        let granule = sight.granule_bytes.max(1);
+        let first = case.offset_bytes.saturating_sub(sight.guard_bytes) / granule * granule;
         let end = case.offset_bytes.saturating_add(case.total_bytes());
-        let end = end.saturating_add(GUARD_BYTES).min(memory_bytes);
+        let end = end.saturating_add(sight.guard_bytes).min(sight.memory_bytes);
         let end = end
             .checked_next_multiple_of(granule)
             .unwrap_or(end)
-            .min(memory_bytes);
+            .min(sight.memory_bytes);
         Self {
             offset_bytes: first,
             len_bytes: end.saturating_sub(first),
@@ -65,12 +80,8 @@ pub(super) fn at(site: &Site<'_>, offset_bytes: u64) -> PhysAddr {
 
 impl Kept {
     /// Reads all that these cases touch.
-    pub(super) fn take(site: &mut Site<'_>, cases: &[Case]) -> Result<Self, ProbeError> {
-        let memory_bytes = site.memory.len_bytes().unwrap_or(u64::MAX);
-        let granule_bytes = site.witness.granule_bytes();
-        let windows = cases
-            .iter()
-            .map(|case| Window::of(case, memory_bytes, granule_bytes));
+    pub(super) fn take(site: &mut Site<'_>, cases: &[Case], sight: Sight) -> Result<Self, ProbeError> {
+        let windows = cases.iter().map(|case| Window::of(case, sight));
         let mut windows: Vec<Window> = windows.collect();
         windows.sort_unstable_by_key(|window| window.offset_bytes);
         let mut merged: Vec<Window> = Vec::new();

@@ -1,7 +1,7 @@
 //! A probe from beginning to end.
 
 use super::case::{Case, Room, cases};
-use super::keep::Kept;
+use super::keep::{Kept, Sight};
 use super::try_case::{Tried, check_witness, try_case};
 use super::{DirectionReport, Options, Outcome, ProbeError, Report, Site, Stage, figures};
 use crate::addr::{Address, PhysAddr, Span};
@@ -33,13 +33,13 @@ pub fn run(
     if watch(Stage::Keeping) == Wish::Stop {
         return Ok(Report::interrupted());
     }
-    let mut kept = Kept::take(site, &all)?;
+    let mut kept = Kept::take(site, &all, Sight::of(site, options))?;
     let mut report = Report {
         directions: Vec::new(),
         interrupted: false,
         not_restored: None,
     };
-    let mut tried = check_witness(site, &mut kept, first, options.seed);
+    let mut tried = check_witness(site, &mut kept, first, options);
     for (access, cases) in options.accesses.iter().zip(&wanted) {
         if tried.is_err() || report.interrupted {
             break;

@@ -45,6 +45,8 @@ pub struct Options<'o> {
     pub most_bytes: u32,
     /// The most operations at once.
     pub depth: u16,
+    /// Bytes around a transfer that must stay as they are.
+    pub guard_bytes: u32,
     /// How long data may come after its command has ended, in nanoseconds (completion is not arrival).
     pub settle_ns: u64,
     /// Which figures to take of what works; nothing for none.
@@ -58,6 +60,8 @@ impl Default for Options<'_> {
             seed: 0x7065_6572,
             most_bytes: 1 << 20,
             depth: 32,
+            // What arrives a page too far is still seen.
+            guard_bytes: 4096,
             settle_ns: 100_000_000,
             speed: None,
         }

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::corruption::{Corruption, Seen};
-use super::keep::{Kept, Window, at};
+use super::keep::{Kept, Sight, Window, at};
 use super::mover::{self, Ferry};
 use super::{Options, Outcome, Pattern, ProbeError, Site, WitnessError};
 use crate::addr::{Address, Origin, PhysVec};
@@ -33,8 +33,7 @@ pub(super) fn try_case(
     case: &Case,
     options: &Options<'_>,
 ) -> Result<Tried, ProbeError> {
-    let memory_bytes = site.memory.len_bytes().unwrap_or(u64::MAX);
-    let window = Window::of(case, memory_bytes, site.witness.granule_bytes());
+    let window = Window::of(case, Sight::of(site, options));
     let Some(scene) = Scene::lay_out(case, window, options.seed) else {
         return Err(ProbeError::TooSmall {
             needed_bytes: case.total_bytes(),
@@ -240,11 +239,10 @@ pub(super) fn check_witness(
     site: &mut Site<'_>,
     kept: &mut Kept,
     case: &Case,
-    seed: u64,
+    options: &Options<'_>,
 ) -> Result<(), ProbeError> {
-    let memory_bytes = site.memory.len_bytes().unwrap_or(u64::MAX);
-    let window = Window::of(case, memory_bytes, site.witness.granule_bytes());
-    let Some(scene) = Scene::lay_out(case, window, seed) else {
+    let window = Window::of(case, Sight::of(site, options));
+    let Some(scene) = Scene::lay_out(case, window, options.seed) else {
         return Err(too_small(case));
     };
     for bytes in [&scene.poison, &scene.expected] {
