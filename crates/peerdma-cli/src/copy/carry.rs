@@ -6,11 +6,11 @@ use super::request::{MemoryWanted, Request, job};
 use crate::error::Problem;
 use crate::ground::{End, EndVolume, Ground, Place, Rig};
 use peerdma::addr::Bdf;
-use peerdma::block::Volume;
+use peerdma::block::{PeerSupport, Volume};
 use peerdma::dma::{Mapper, SingleThread};
 use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
 use peerdma::plan::{
-    self, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
+    self, Arrival, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
@@ -33,8 +33,11 @@ impl From<Problem> for Halt {
 
 /// What a run does beside copying.
 pub(super) trait Watcher {
-    /// The plan was chosen; nothing has moved yet.
-    fn planned(&mut self, plan: &CopyPlan);
+    /// The plan was chosen; nothing has moved yet, and nothing does where this says no.
+    ///
+    /// # Errors
+    /// Why the copy is not to begin.
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem>;
 
     /// So much is done; shall it go on?
     fn copied(&mut self, counts: Counts) -> Verdict;
@@ -72,29 +75,25 @@ pub(super) fn carry<G: Ground>(
     read_back: ReadBack,
     watcher: &mut dyn Watcher,
 ) -> Result<Account, Halt> {
-    let rig = start(ground, [&request.source, &request.destination], request.way.via)?;
+    let initiators = [request.source.initiator, request.destination.initiator];
+    // Its memory is there for others once it is enabled.
+    let via = request.way.via.filter(|via| ground.is_controller(*via));
+    let controllers: Vec<Bdf> = initiators.into_iter().chain(via).collect();
+    let rig = start(ground, &initiators, &controllers)?;
     carry_on(rig, request, read_back, watcher)
 }
 
-/// Starts the drivers that a copy between these ends needs, perhaps by way of a device.
+/// Starts the drivers of these controllers, for a copy whose ends have these initiators.
 ///
 /// # Errors
 /// A [`Problem`] where one does not work.
-pub(super) fn start<G: Ground>(ground: &G, ends: [&End; 2], via: Option<Bdf>) -> Result<Rig<G>, Problem> {
+pub(super) fn start<G: Ground>(ground: &G, initiators: &[Bdf], controllers: &[Bdf]) -> Result<Rig<G>, Problem> {
     let judge = spec::Judge::new(ground.topology());
-    let is_ours = |end: &&End| matches!(end.place, Place::Namespace(_));
-    let mut controllers: Vec<Bdf> = ends
-        .into_iter()
-        .filter(is_ours)
-        .map(|end| end.initiator)
-        .collect();
-    // Its memory is there for others once it is enabled.
-    controllers.extend(via.filter(|via| ground.is_controller(*via)));
-    let mut initiators: Vec<Bdf> = ends.iter().map(|end| end.initiator).collect();
-    initiators.extend(&controllers);
-    let rig = Rig::new(ground, &*ground.routes(&judge), &initiators, &controllers)?;
+    let mut all = initiators.to_vec();
+    all.extend(controllers);
+    let rig = Rig::new(ground, &*ground.routes(&judge), &all, controllers)?;
     for bdf in controllers {
-        if let Some((memory, buffer)) = rig.buffer(bdf) {
+        if let Some((memory, buffer)) = rig.buffer(*bdf) {
             ground.poison(&memory, buffer.own_base.offset_bytes);
         }
     }
@@ -150,10 +149,12 @@ pub(super) fn carry_on<G: Ground>(
                 MemoryWanted::Any | MemoryWanted::Ram => RamUse::Allowed,
             },
             force: request.way.force,
+            // The destination is read back in any case.
+            arrival: Arrival::ReadBack,
         },
     };
     let plan = plan::choose(&situation).map_err(|why| Halt::NoPlan(Box::new(why)))?;
-    watcher.planned(&plan);
+    watcher.planned(&plan)?;
     ground.poison_slots(&plan.layout);
     rig.force(&plan.crossings, plan.layout.slots_at)?;
     let mut proving = match plan.layout.completion_queue {
@@ -197,7 +198,10 @@ fn late(problem: Problem) -> Problem {
 const MOST_STAGING_BYTES: u64 = 256 << 20;
 
 fn end<G: Ground>(rig: &Rig<G>, end: &End, volume: &EndVolume<G>, request: &Request) -> plan::End {
-    let limits = *volume.limits();
+    let mut limits = *volume.limits();
+    if rig.ground().takes_ram_alone(end) {
+        limits.peer = PeerSupport::None;
+    }
     let memory = match request.way.memory {
         MemoryWanted::Ram => None,
         MemoryWanted::Any | MemoryWanted::Devices => {
@@ -267,6 +271,10 @@ fn move_all<G: Ground>(
         Err(why) => Err((refused(&why), mapped)),
         Ok(()) => {
             addresses = mapped.first().map_or(addresses, SlotAddress::of);
+            // What the kernel tells its devices is for the kernel to know.
+            for (address, end) in addresses.iter_mut().zip([&request.source, &request.destination]) {
+                *address = address.filter(|_| matches!(end.place, Place::Namespace(_)));
+            }
             copy.attach(plan, mapped)
                 .map_err(|(error, back)| (refused(&error), back))
         }

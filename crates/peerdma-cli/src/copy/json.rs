@@ -2,7 +2,7 @@
 
 use super::account::{Account, Ended, SlotAddress};
 use super::{Report, text};
-use crate::ground::LinkTraffic;
+use crate::ground::{LinkTraffic, Sort};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
 use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
@@ -15,6 +15,7 @@ use std::time::Duration;
 #[derive(Serialize)]
 pub(super) struct Answer<'r> {
     schema: &'static str,
+    machine: &'static str,
     source: &'r str,
     destination: &'r str,
     bytes: u64,
@@ -28,13 +29,15 @@ pub(super) struct Answer<'r> {
     interrupted: bool,
     forced: bool,
     plan: PlanLine,
-    links: Vec<LinkLine>,
-    simulated_seconds: f64,
+    /// Nothing where nobody counts.
+    links: Option<Vec<LinkLine>>,
+    simulated_seconds: Option<f64>,
     bytes_per_second: u64,
     host_seconds: f64,
     via_ram: Option<RamLine>,
     failure: Option<FailureLine>,
     mismatch: Option<MismatchLine>,
+    beliefs: &'r [String],
     notes: &'r [String],
 }
 
@@ -118,6 +121,7 @@ impl<'r> Answer<'r> {
         } = account;
         Self {
             schema: "peerdma.copy/1",
+            machine: report.sort.name(),
             source: &request.source.name,
             destination: &request.destination.name,
             bytes: request.len_bytes,
@@ -131,8 +135,11 @@ impl<'r> Answer<'r> {
             interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
             plan: PlanLine::new(plan, account.addresses),
-            links: traffic.links.iter().flatten().map(LinkLine::new).collect(),
-            simulated_seconds: account.took.as_secs_f64(),
+            links: (traffic.links.as_ref()).map(|links| links.iter().map(LinkLine::new).collect()),
+            simulated_seconds: match report.sort {
+                Sort::Simulated => Some(account.took.as_secs_f64()),
+                Sort::Live => None,
+            },
             bytes_per_second: text::rate(counts.written_bytes, account.took),
             host_seconds: account.host.as_secs_f64(),
             via_ram: report.by_ram.map(RamLine::new),
@@ -158,6 +165,7 @@ impl<'r> Answer<'r> {
                 }
                 _ => None,
             },
+            beliefs: report.beliefs,
             notes: report.notes,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! simulated  a copy on a simulated machine: its ends, by way of image
+//! live       a copy on this machine: its ends, by way of consent
 //! request    what the command line means for two ends, by way of amount, resume
 //! carry, read_back    drivers -> plan -> copy -> proof, on any ground
 //! progress   a bar, and the wish to stop       account, text, json    what became of it, and what is said of it
@@ -10,8 +11,10 @@
 mod account;
 mod amount;
 mod carry;
+mod consent;
 mod image;
 mod json;
+mod live;
 mod progress;
 mod read_back;
 mod request;
@@ -49,6 +52,7 @@ struct Report<'r> {
     account: &'r Account,
     /// The same through RAM, where the way that was taken is another.
     by_ram: Option<&'r Account>,
+    beliefs: &'r [String],
     notes: &'r [String],
     /// Why the file of `--resume` does not say what was done.
     not_kept: Option<&'r str>,
@@ -72,7 +76,10 @@ impl Report<'_> {
 /// [`Failure`]: for bad input (nothing was written), and for what goes wrong after data has moved, which has an exit code of its own.
 pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
     let out = Out::new(args.output);
-    simulated::run(args, &args.machine, &out)
+    match &args.machine {
+        Some(machine) => simulated::run(args, machine, &out),
+        None => live::run(args, &out),
+    }
 }
 
 /// What is told of a copy, before it and after it.
@@ -81,24 +88,32 @@ struct Told<'t> {
     request: &'t Request,
     out: &'t Out,
     sort: Sort,
+    /// What is taken for true of this machine on somebody's word.
+    beliefs: &'t [String],
 }
 
 impl Told<'_> {
-    /// Carries a copy out while its plan and progress are shown.
+    /// Carries a copy out while its plan and progress are shown, if `allow` lets it begin.
     fn watched(
         &self,
         names: Names<'_>,
         stop: Stop,
+        allow: impl Fn(&CopyPlan) -> Result<(), Problem>,
         carry: impl FnOnce(&mut Progress<'_>) -> Result<Account, Halt>,
     ) -> Result<Account, Failure> {
         let Self {
-            args, request, out, ..
+            args,
+            request,
+            out,
+            beliefs,
+            ..
         } = *self;
         let mut planned = |plan: &CopyPlan| {
             if !out.is_json() && !args.quiet {
                 // What is known before anything moves is said before.
-                let _ = out.print(&text::plan(names, plan, request, out));
+                let _ = out.print(&text::plan(names, plan, request, beliefs, out));
             }
+            allow(plan)
         };
         let mut progress = Progress::new(args, request.len_bytes, stop, &mut planned);
         match carry(&mut progress) {
@@ -129,6 +144,7 @@ impl Told<'_> {
             sort: self.sort,
             account,
             by_ram: by_ram.as_ref(),
+            beliefs: self.beliefs,
             notes: &notes,
             not_kept: not_kept.as_deref(),
         };

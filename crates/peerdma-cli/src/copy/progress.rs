@@ -2,6 +2,7 @@
 
 use super::carry::{Verdict, Watcher};
 use crate::args::CopyArgs;
+use crate::error::Problem;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peerdma::engine::Counts;
 use peerdma::plan::CopyPlan;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Told of a plan before anything moves.
-type Planned<'p> = &'p mut dyn FnMut(&CopyPlan);
+type Planned<'p> = &'p mut dyn FnMut(&CopyPlan) -> Result<(), Problem>;
 
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Progress<'p> {
@@ -41,8 +42,13 @@ impl Stop {
         stop
     }
 
+    /// Was it asked for?
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn verdict(&self) -> Verdict {
-        match self.0.load(Ordering::Relaxed) {
+        match self.is_set() {
             true => Verdict::Stop,
             false => Verdict::GoOn,
         }
@@ -92,9 +98,10 @@ impl<'p> Progress<'p> {
 }
 
 impl Watcher for Progress<'_> {
-    fn planned(&mut self, plan: &CopyPlan) {
-        if let Some(planned) = &mut self.planned {
-            planned(plan);
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem> {
+        match &mut self.planned {
+            Some(planned) => planned(plan),
+            None => Ok(()),
         }
     }
 

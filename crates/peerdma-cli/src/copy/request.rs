@@ -15,7 +15,7 @@ use peerdma::topology::Topology;
 /// How much of a pattern is copied where nobody says.
 const PATTERN_BYTES: u64 = 64 << 20;
 /// Bytes of a piece where nobody says: few enough for several in a small buffer.
-const CHUNK_BYTES: u64 = 256 << 10;
+pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// What is copied, and how.
 #[derive(Debug, Clone)]

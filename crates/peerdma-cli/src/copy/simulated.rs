@@ -47,10 +47,10 @@ pub(super) fn run(args: &CopyArgs, machine: &Path, out: &Out) -> Result<ExitCode
         request: &request,
         out,
         sort: Computer::SORT,
+        beliefs: &[],
     };
-    let account = told.watched(computer.names(), stop.clone(), |progress| {
-        carry::carry(&computer, &request, ReadBack::Yes, progress)
-    })?;
+    let carry = |progress: &mut Progress<'_>| carry::carry(&computer, &request, ReadBack::Yes, progress);
+    let account = told.watched(computer.names(), stop.clone(), |_| Ok(()), carry)?;
     let by_ram = |account: &Account| by_ram(&blueprint, args, &request, account, stop);
     told.end(computer.names(), &account, by_ram, notes)
 }

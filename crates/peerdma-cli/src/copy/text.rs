@@ -5,19 +5,25 @@ use super::account::{Account, Ended, SlotAddress};
 use super::request::Request;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
-use crate::ground::Names;
+use crate::ground::{LinkTraffic, Names, Place, Sort};
 use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 use peerdma::dma::Space;
 use peerdma::engine::{Check, Mismatch};
-use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Reach, Rejected};
+use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Proof, Reach, Rejected};
 use peerdma::route::Access;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The plan, and why not in another way.
-pub(super) fn plan(names: Names<'_>, plan: &CopyPlan, request: &Request, out: &Out) -> String {
+pub(super) fn plan(
+    names: Names<'_>,
+    plan: &CopyPlan,
+    request: &Request,
+    beliefs: &[String],
+    out: &Out,
+) -> String {
     let heading = format!(
         "{} to {}, {}: {}",
         request.source.name,
@@ -48,6 +54,9 @@ pub(super) fn plan(names: Names<'_>, plan: &CopyPlan, request: &Request, out: &O
     text.push_str(&proof);
     if let Some(rate) = cost(names, plan.cost) {
         text.push_str(&wrapped(&rate, "  links:   ", "     ", out.width));
+    }
+    for belief in beliefs {
+        text.push_str(&wrapped(belief, "  believed: ", "     ", out.width));
     }
     if !plan.rejected.is_empty() {
         text.push_str("not taken:\n");
@@ -113,6 +122,9 @@ fn arrival(names: Names<'_>, plan: &CopyPlan) -> String {
     let [put, _] = plan.crossings;
     let source = names.call(put.initiator);
     match plan.method {
+        Method::Store | Method::ThirdParty(_) if plan.arrival() == Proof::ReadBack => format!(
+            "read-back (the kernel's completions of {source} lie in RAM and prove nothing: the destination is read back)"
+        ),
         Method::Store | Method::ThirdParty(_) => format!(
             "same-path-completion ({source} writes its completion entries into the same memory, behind the data)"
         ),
@@ -148,7 +160,9 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
             text.push_str(&wrapped(note, "note: ", "      ", out.width));
         }
     }
-    text.push_str(&links(report, out));
+    if let Some(counted) = &account.traffic.links {
+        text.push_str(&links(counted, report, out));
+    }
     text.push_str(&addresses(report, out));
     text.push_str(&times(report, out));
     text.push('\n');
@@ -165,10 +179,10 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
     text
 }
 
-fn links(report: &Report<'_>, out: &Out) -> String {
+fn links(counted: &[LinkTraffic], report: &Report<'_>, out: &Out) -> String {
     let plain = |text: String| (text, None);
     let names = report.names;
-    let rows: Vec<_> = (report.account.traffic.links.iter().flatten())
+    let rows: Vec<_> = (counted.iter())
         .map(|link| {
             [
                 plain(
@@ -243,8 +257,20 @@ fn times(report: &Report<'_>, out: &Out) -> String {
             .by_ram
             .map(|account| row("through RAM, to compare", account)),
     );
-    let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
-    table(&titles, &rows, out)
+    match report.sort {
+        Sort::Simulated => {
+            let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
+            table(&titles, &rows, out)
+        }
+        // Its clock is ours.
+        Sort::Live => {
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|[way, copied, ram, took, rate, _]| [way, copied, ram, took, rate])
+                .collect();
+            table(&["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s"], &rows, out)
+        }
+    }
 }
 
 fn simulated(time: Duration) -> String {
@@ -269,8 +295,12 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
     let mut said = match (&account.ended, &account.check) {
         (Ended::Whole, Some(Check::Equal)) => {
             let said = format!(
-                "Verified: {} of {name} were read back through its driver and equal {}.",
+                "Verified: {} of {name} were read back{} and equal {}.",
                 bytes(request.len_bytes),
+                match request.destination.place {
+                    Place::Namespace(_) => " through its driver",
+                    Place::Own(_) => "",
+                },
                 request.source.name
             );
             return (Tone::Good, said);

@@ -6,11 +6,13 @@
 //!   End       what a word of the command line means: a namespace, or a volume of the ground's own   (`end`)
 //!   EndVolume a volume of an end, and the count of what its commands name                           (`volume`, `meter`)
 //! simulated   Ground for a machine of `peerdma-sim`
+//! live        Ground for the machine that runs us: VFIO, block devices of the kernel, files
 //! ```
 //!
 //! `copy`, `probe` and `bench` speak of these alone.
 
 mod end;
+pub(crate) mod live;
 mod meter;
 mod names;
 mod rig;
@@ -81,6 +83,20 @@ pub(crate) trait Ground: Host + Clone {
     /// Is it a controller that a driver of ours can have?
     fn is_controller(&self, bdf: Bdf) -> bool;
 
+    /// The address space of an initiator whose memory somebody else maps; nothing where its driver is ours.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    fn foreign_space(
+        &self,
+        bdf: Bdf,
+        map: &MemoryMap,
+        routes: &dyn Routes,
+    ) -> Result<Option<Arc<Ioas<SingleThread>>>, String> {
+        let _ = (bdf, map, routes);
+        Ok(None)
+    }
+
     /// Opens a volume of the ground's own ([`Place::Own`]); `space` is its initiator's.
     ///
     /// # Errors
@@ -94,6 +110,12 @@ pub(crate) trait Ground: Host + Clone {
     fn memory_of(&self, end: &End) -> Option<(DeviceMemory, OwnData)> {
         let _ = end;
         None
+    }
+
+    /// Does an end's volume take RAM alone, whatever its device could do?
+    fn takes_ram_alone(&self, end: &End) -> bool {
+        let _ = end;
+        false
     }
 
     /// Has memory of an end, which begins `offset_bytes` into its BAR, hold nothing that could be taken for data that was moved there.
@@ -128,6 +150,8 @@ pub(crate) trait Ground: Host + Clone {
 pub(crate) enum Sort {
     /// A simulated one: its time is simulated, and it counts what passes links.
     Simulated,
+    /// The one that runs us.
+    Live,
 }
 
 impl Sort {
@@ -135,6 +159,7 @@ impl Sort {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
+            Self::Live => "live",
         }
     }
 
@@ -142,6 +167,7 @@ impl Sort {
     const fn mend_namespace(self) -> &'static str {
         match self {
             Self::Simulated => "look at the namespace in the machine file",
+            Self::Live => "name another namespace, or format it with blocks of 512 or 4096 bytes without metadata",
         }
     }
 
@@ -150,6 +176,9 @@ impl Sort {
         match self {
             Self::Simulated => {
                 "take smaller pieces (--chunk) or fewer (--queue-depth), or give the machine more RAM"
+            }
+            Self::Live => {
+                "take smaller pieces (--chunk) or fewer (--queue-depth), or allow more locked memory (ulimit -l)"
             }
         }
     }

@@ -20,6 +20,14 @@ impl<'t> Names<'t> {
         }
     }
 
+    /// The same, and a name for an initiator that is no function.
+    pub(crate) const fn with(self, bdf: Bdf, name: &'t str) -> Self {
+        Self {
+            other: Some((bdf, name)),
+            ..self
+        }
+    }
+
     /// A function's first name, or its address.
     pub(crate) fn call(&self, bdf: Bdf) -> String {
         if let Some((_, name)) = self.other.filter(|(other, _)| *other == bdf) {

@@ -63,6 +63,11 @@ impl<G: Ground> Rig<G> {
             return Ok(());
         }
         let bad = |why: &dyn Display| not_driven(bdf, why);
+        let foreign = self.ground.foreign_space(bdf, &self.map, routes);
+        if let Some(space) = foreign.map_err(|why| bad(&why))? {
+            self.spaces.insert(bdf, space);
+            return Ok(());
+        }
         let space = self.ground.address_space(bdf).map_err(|why| bad(&why))?;
         let ioas = Ioas::<SingleThread>::new(space.translation, self.map.clone(), &self.ground.reserved());
         for member in space.members.into_iter().filter(|one| all.contains(one)) {

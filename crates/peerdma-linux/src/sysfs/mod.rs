@@ -18,7 +18,7 @@ mod path;
 mod place;
 mod port;
 mod reserved;
-mod resource;
+pub(crate) mod resource;
 mod survey;
 
 use crate::keep::KeepConfig;

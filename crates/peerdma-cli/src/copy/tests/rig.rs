@@ -3,6 +3,7 @@
 use super::super::account::{Account, Ended};
 use super::super::carry::{self, Halt, ReadBack, Verdict, Watcher};
 use super::super::request::{MemoryWanted, Request, WayWanted};
+use crate::error::Problem;
 use crate::ground::{End, Pattern, Place};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::{Check, Counts};
@@ -406,8 +407,9 @@ struct Keeper<'k> {
 }
 
 impl Watcher for Keeper<'_> {
-    fn planned(&mut self, plan: &CopyPlan) {
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem> {
         self.plan = Some(plan.clone());
+        Ok(())
     }
 
     fn copied(&mut self, counts: Counts) -> Verdict {
