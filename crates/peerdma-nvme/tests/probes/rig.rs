@@ -180,6 +180,14 @@ impl Rig {
         self.driver.volume(1, mapper, &options).unwrap()
     }
 
+    /// Do all parts of its BAR have one fate?
+    pub(crate) fn is_of_one_piece(&self, region: &Region) -> bool {
+        let Memory::Bar(bar) = region.memory else { panic!() };
+        let topology = self.computer.topology();
+        let provider = topology.find(bar.provider).unwrap();
+        Judge::new(topology).seams(provider, bar.bar).is_empty()
+    }
+
     /// What the specification's judge promises, and what overrides a refusal.
     pub(crate) fn promise(&self, region: &Region, access: Access) -> Promise {
         let Memory::Bar(bar) = region.memory else { panic!() };
