@@ -156,7 +156,7 @@ impl Ground for Live {
         let device = device.ok_or_else(|| bad(&"it is in use already"))?;
         let options = RingOptions {
             depth,
-            ..RingOptions::default()
+            mode: self.shared.mode,
         };
         let pages = ProcessPages(self.process.clone());
         let volume = RingVolume::new(device, pages, space, options);
