@@ -1,13 +1,13 @@
 //! Opens devices by VFIO and prints what it finds: address spaces, BARs, interrupts. It maps RAM for each, and every device's BARs for every other, undoes it,
 //! resets them, and at the end looks whether anything is left open or mapped.
 //!
-//! `vfio_look [--type1 | --iommufd] BDF...`, as a user who may open the devices (they are reset!).
+//! `vfio_look [--type1 | --iommufd] [--until-wanted] BDF...`, with the second option keeping them until somebody unbinds one; as a user who may open the devices (they are reset!).
 
 use peerdma::addr::{Address, Bdf, Iova, Span};
-use peerdma::device::BusMaster;
+use peerdma::device::{BusMaster, Function as _, Mmio, Presence};
 use peerdma::iommu::Rights;
 use peerdma_linux::sys::Memory;
-use peerdma_linux::vfio::{self, Api, Backend, Device, Source, VfioError};
+use peerdma_linux::vfio::{self, Api, Backend, Device, Function, Source, VfioError};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::error::Error;
@@ -40,11 +40,13 @@ fn main() -> ExitCode {
 
 fn look() -> Result<(), Box<dyn Error>> {
     let mut api = None;
+    let mut stay = Duration::ZERO;
     let mut bdfs: Vec<Bdf> = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--type1" => api = Some(Api::Type1),
             "--iommufd" => api = Some(Api::Iommufd),
+            "--until-wanted" => stay = Duration::from_secs(60),
             bdf => bdfs.push(bdf.parse()?),
         }
     }
@@ -71,6 +73,17 @@ fn look() -> Result<(), Box<dyn Error>> {
             device.presence()
         );
     }
+    let started = Instant::now();
+    while started.elapsed() < stay {
+        if let Some((device, _)) = opened
+            .iter()
+            .find(|(device, _)| device.presence() == Presence::Removed)
+        {
+            println!("{} is wanted back: {}", device.bdf(), device.is_wanted_back());
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Ok(())
 }
 
@@ -91,6 +104,10 @@ fn describe(device: &Device, backend: &dyn Backend) {
             bar.len_bytes(),
             bar.phys.first()
         );
+        match Function::new(device.clone()).registers(bar.bar) {
+            Ok(registers) => println!("    begins with {:#010x}", registers.read32(0)),
+            Err(error) => println!("    {error}"),
+        }
         for area in &bar.areas {
             println!(
                 "    can be mapped from {:#x} on: {:#x} bytes",

@@ -1,8 +1,9 @@
 //! Two NVMe controllers that are bound to vfio-pci, driven from this process by the driver that also drives simulated ones.
+//! `cargo run -p peerdma-linux --example vfio_nvme -- [--api type1|iommufd] [--by-bus] READER PROVIDER`
 //!
-//! `vfio_nvme [--api type1|iommufd] [--by-bus] READER PROVIDER`, each an address such as 0000:03:00.0. What READER holds in its first namespace from 1 MiB
-//! to 5 MiB IS OVERWRITTEN: with a pattern from RAM, which is read back by page lists and by SGLs, then into the memory of READER and PROVIDER (their
-//! controller memory buffers), and from there to other blocks. All bytes are compared.
+//! Each is an address such as 0000:03:00.0. WHAT READER HOLDS in its first namespace from 1 MiB to 2 MiB IS OVERWRITTEN: with a pattern from RAM, which
+//! is read back by page lists and by SGLs, then into the memory of READER and PROVIDER (their controller memory buffers), and from there to other
+//! blocks. All bytes are compared.
 //!
 //! Who runs this vouches for the way between the two: that the root complex forwards requests, or (`--by-bus`) that bus addresses arrive.
 
@@ -22,6 +23,7 @@ use peerdma_linux::{KeepConfig, source};
 use peerdma_nvme::{Controller, Forms, Options, Queue, QueueOptions, SglSupport};
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 type Nvme = Controller<Function, Process, Threads>;
@@ -40,7 +42,17 @@ impl Routes for Vouched {
     }
 }
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
     let (mut api, mut route, mut functions) = (None, through_root_complex(), Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -55,7 +67,7 @@ fn main() -> Outcome<()> {
         }
     }
     let [reader, provider] = functions[..] else {
-        return Err("vfio_nvme [--api type1|iommufd] [--by-bus] READER PROVIDER".into());
+        return Err("expected: [--api type1|iommufd] [--by-bus] READER PROVIDER".into());
     };
     let snapshot = source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default())?;
     let topology = Topology::new(snapshot, &mut Warnings::default());
@@ -93,21 +105,33 @@ fn main() -> Outcome<()> {
     let ram = process.allocations().len();
     provider.close()?;
     reader.close()?;
-    println!("{} transfers; {ram} allocations while open, {} after", moved.len(), process.allocations().len());
+    println!(
+        "{} transfers; {ram} allocations while open, {} after",
+        moved.len(),
+        process.allocations().len()
+    );
     Ok(())
 }
 
 /// An address space of its own for one function, with the RAM registered.
 fn space(process: &Process, bdf: Bdf, route: PeerRoute) -> Outcome<Arc<Ioas<Threads>>> {
     let space = process.io_space(&[bdf])?.ok_or("no IOMMU")?;
-    println!("{bdf}: {:?}, {:x?}", space.api(), peerdma::iommu::Translations::apertures(&space));
+    println!(
+        "{bdf}: {:?}, {:x?}",
+        space.api(),
+        peerdma::iommu::Translations::apertures(&space)
+    );
     let translation = Translation::Translated(Box::new(space) as _);
     let map = process.memory_map();
     let ioas = Ioas::<Threads>::new(translation, map.clone(), &process.reserved());
     let initiator = process.initiator(bdf).ok_or("no such function")?;
     ioas.add_initiator(initiator, &Vouched(route))?;
     for region in map.regions().iter().filter(|region| region.memory == Memory::Ram) {
-        ioas.register(region.id)?;
+        ioas.register(region.id)
+            .map_err(|error| match process.refused() {
+                Some(why) => format!("{error}: {why}"),
+                None => error.to_string(),
+            })?;
     }
     Ok(ioas)
 }
@@ -117,7 +141,12 @@ fn open(process: &Process, ioas: &Arc<Ioas<Threads>>, bdf: Bdf) -> Outcome<Nvme>
     let controller = Controller::open(function, process.clone(), ioas.mapper(bdf)?, &Options::default())?;
     ioas.set_own_base(bdf, controller.buffer().map(|buffer| buffer.own_base))?;
     let info = controller.info();
-    println!("{bdf}: {} {}, {} namespaces", info.model, info.serial, controller.namespaces().len());
+    println!(
+        "{bdf}: {} {}, {} namespaces",
+        info.model,
+        info.serial,
+        controller.namespaces().len()
+    );
     match controller.buffer() {
         Some(buffer) => println!("  memory at {}, {:?}", buffer.span.first(), buffer.abilities),
         None => return Err(format!("{bdf} has no controller memory buffer").into()),
@@ -146,11 +175,21 @@ fn exercise(
         // Blocks to the device's memory, which the CPU then looks at ...
         transfer(process, disk, Operation::Read, 0, &[memory])?;
         let mut seen = vec![0; PIECE_BYTES as usize];
-        iomem::copy_from(process, &process.memory_map(), &[piece(memory, PIECE_BYTES)?], &mut seen)?;
+        iomem::copy_from(
+            process,
+            &process.memory_map(),
+            &[piece(memory, PIECE_BYTES)?],
+            &mut seen,
+        )?;
         compare("memory of a device", &bytes, &seen)?;
         // ... other bytes, which the CPU puts there, to other blocks ...
         let other = pattern(1000 * number);
-        iomem::copy_to(process, &process.memory_map(), &[piece(memory, PIECE_BYTES)?], &other)?;
+        iomem::copy_to(
+            process,
+            &process.memory_map(),
+            &[piece(memory, PIECE_BYTES)?],
+            &other,
+        )?;
         transfer(process, disk, Operation::Write, number, &[memory])?;
         process.write_ram(back, &vec![0; PIECE_BYTES as usize])?;
         transfer(process, disk, Operation::Read, number, &[back])?;
@@ -159,7 +198,12 @@ fn exercise(
         if disk.limits().peer == peerdma::block::PeerSupport::Mixed {
             transfer(process, disk, Operation::Read, number, &[back, memory])?;
             let half = PIECE_BYTES as usize / 2;
-            iomem::copy_from(process, &process.memory_map(), &[piece(memory, PIECE_BYTES)?], &mut seen)?;
+            iomem::copy_from(
+                process,
+                &process.memory_map(),
+                &[piece(memory, PIECE_BYTES)?],
+                &mut seen,
+            )?;
             compare("half in RAM", &other[..half], &in_ram(process, back)?[..half])?;
             compare("half in a device's memory", &other[half..], &seen[..half])?;
         }

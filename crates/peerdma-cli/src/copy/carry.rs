@@ -4,7 +4,7 @@ use super::account::{Account, Ended, SlotAddress};
 use super::read_back::{check, proving_ram};
 use super::request::{MemoryWanted, Request, job};
 use crate::error::Problem;
-use crate::ground::{End, EndVolume, Ground, Place, Rig};
+use crate::ground::{End, EndVolume, Ground, Place, Rig, mend};
 use peerdma::addr::Bdf;
 use peerdma::block::{PeerSupport, Volume};
 use peerdma::dma::{Mapper, SingleThread};
@@ -87,7 +87,11 @@ pub(super) fn carry<G: Ground>(
 ///
 /// # Errors
 /// A [`Problem`] where one does not work.
-pub(super) fn start<G: Ground>(ground: &G, initiators: &[Bdf], controllers: &[Bdf]) -> Result<Rig<G>, Problem> {
+pub(super) fn start<G: Ground>(
+    ground: &G,
+    initiators: &[Bdf],
+    controllers: &[Bdf],
+) -> Result<Rig<G>, Problem> {
     let judge = spec::Judge::new(ground.topology());
     let mut all = initiators.to_vec();
     all.extend(controllers);
@@ -252,12 +256,15 @@ fn move_all<G: Ground>(
     destination: &mut dyn Volume,
     watcher: &mut dyn Watcher,
 ) -> Result<Account, Halt> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Problem::new(
-            "the copy was not begun",
-            error,
-            "look at the sizes of both ends, and at --chunk",
-        )
+    const LOOK_AT_SIZES: &str = "look at the sizes of both ends, and at --chunk";
+    let refused =
+        |error: &dyn std::fmt::Display| Problem::new("the copy was not begun", error, LOOK_AT_SIZES);
+    let not_mapped = |error: &SlotError| Problem {
+        fix: match error {
+            SlotError::Map(error) => mend::of_map(error, G::SORT).unwrap_or(LOOK_AT_SIZES).to_owned(),
+            _ => LOOK_AT_SIZES.to_owned(),
+        },
+        ..refused(error)
     };
     let job = job(request, source, destination);
     let mut copy = Copy::new(plan, job, source, destination).map_err(|error| refused(&error))?;
@@ -268,7 +275,7 @@ fn move_all<G: Ground>(
     let mut mapped = Vec::new();
     let mut addresses = [None; 2];
     let attached = match map_slots(plan, &mut mappers, [source, destination], &mut mapped) {
-        Err(why) => Err((refused(&why), mapped)),
+        Err(why) => Err((not_mapped(&why), mapped)),
         Ok(()) => {
             addresses = mapped.first().map_or(addresses, SlotAddress::of);
             // What the kernel tells its devices is for the kernel to know.
@@ -293,7 +300,7 @@ fn move_all<G: Ground>(
         };
         if counts != last {
             last = counts;
-            if watcher.copied(counts) == Verdict::Stop {
+            if watcher.copied(counts) == Verdict::Stop || rig.ground().is_recalled() {
                 copy.cancel();
             }
         } else {

@@ -70,6 +70,11 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
             }
         })
     })?;
+    if let Some(bdf) = live.recalled() {
+        notes.push(format!(
+            "the kernel wants {bdf} back (it is being unbound or removed): what used it was ended"
+        ));
+    }
     told.end(live.names(), &account, |_: &Account| None, notes)
 }
 
@@ -152,7 +157,8 @@ impl Opened {
         match self.is_mixed() {
             false => Vec::new(),
             true => vec![
-                "one end is driven by peerdma and the other by the kernel: all that both can use is host RAM".into(),
+                "one end is driven by peerdma and the other by the kernel: all that both can use is host RAM"
+                    .into(),
             ],
         }
     }
@@ -180,7 +186,10 @@ impl Opened {
         wanted.functions = ours.map(Side::initiator).collect();
         if let Some(via) = via.filter(|_| self.is_mixed()) {
             return Err(Problem::new(
-                format_args!("{} cannot be copied to {} by way of {via}", args.source, args.destination),
+                format_args!(
+                    "{} cannot be copied to {} by way of {via}",
+                    args.source, args.destination
+                ),
                 "one end is driven by peerdma and the other by the kernel: all that both can use is host RAM",
                 "bind both ends to vfio-pci (`peerdma bind`), or leave both to the kernel, or leave out --via",
             ));
@@ -346,7 +355,10 @@ impl Kernel {
                     "its {len_bytes} bytes are no whole number of blocks of {} bytes",
                     self.blocked.block_bytes
                 ),
-                format_args!("give --bytes {whole_bytes} to leave the rest behind, or make it longer (`truncate -s %{} FILE`)", self.blocked.block_bytes),
+                format_args!(
+                    "give --bytes {whole_bytes} to leave the rest behind, or make it longer (`truncate -s %{} FILE`)",
+                    self.blocked.block_bytes
+                ),
             )),
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn check<G: Ground>(
         match verify.poll(destination, &mut truth, rig.ground()) {
             Check::UnderWay { checked_bytes } if checked_bytes != last => {
                 last = checked_bytes;
-                if watcher.checked(checked_bytes) == Verdict::Stop {
+                if watcher.checked(checked_bytes) == Verdict::Stop || rig.ground().is_recalled() {
                     verify.cancel();
                 }
             }

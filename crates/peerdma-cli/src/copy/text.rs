@@ -5,12 +5,13 @@ use super::account::{Account, Ended, SlotAddress};
 use super::request::Request;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
-use crate::ground::{LinkTraffic, Names, Place, Sort};
+use crate::ground::{LinkTraffic, Names, Place, Sort, mend};
 use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
+use peerdma::block::SubmitError;
 use peerdma::dma::Space;
-use peerdma::engine::{Check, Mismatch};
+use peerdma::engine::{Check, Failure, Mismatch, Trouble};
 use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Proof, Reach, Rejected};
 use peerdma::route::Access;
 use std::fmt::Write as _;
@@ -327,7 +328,8 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
             );
         }
         (Ended::Failed(failure), _) => format!(
-            "NOT PROVEN: {failure}. The first {} bytes are written and flushed.",
+            "NOT PROVEN: {failure}{}. The first {} bytes are written and flushed.",
+            mended(failure, report.sort),
             account.counts.durable_bytes
         ),
         (Ended::Whole, _) => format!(
@@ -344,6 +346,14 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
         Some(Check::UnderWay { .. } | Check::Cancelled) | None => {}
     }
     (Tone::Bad, said)
+}
+
+/// What to do about memory that was not mapped.
+fn mended(failure: &Failure, sort: Sort) -> String {
+    let Trouble::Submit(SubmitError::Map(error)) = &failure.trouble else {
+        return String::new();
+    };
+    mend::of_map(error, sort).map_or_else(String::new, |fix| format!(": {fix}"))
 }
 
 fn differs(mismatch: &Mismatch) -> String {

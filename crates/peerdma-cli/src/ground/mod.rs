@@ -6,6 +6,7 @@
 //!   End       what a word of the command line means: a namespace, or a volume of the ground's own   (`end`)
 //!   Pair      one end, and perhaps the memory of another device: what `probe` and `bench` use            (`pair`)
 //!   EndVolume a volume of an end, and the count of what its commands name                           (`volume`, `meter`)
+//! mend        what to do where memory cannot be mapped
 //! simulated   Ground for a machine of `peerdma-sim`
 //! live        Ground for the machine that runs us: VFIO, block devices of the kernel, files
 //! ```
@@ -14,6 +15,7 @@
 
 mod end;
 pub(crate) mod live;
+pub(crate) mod mend;
 mod meter;
 mod names;
 mod pair;
@@ -131,6 +133,11 @@ pub(crate) trait Ground: Host + Clone {
         let _ = layout;
     }
 
+    /// Does somebody else want a device back that is in use? What uses it is to end then.
+    fn is_recalled(&self) -> bool {
+        false
+    }
+
     /// All counters now.
     fn mark(&self) -> Self::Mark;
 
@@ -170,7 +177,21 @@ impl Sort {
     const fn mend_namespace(self) -> &'static str {
         match self {
             Self::Simulated => "look at the namespace in the machine file",
-            Self::Live => "name another namespace, or format it with blocks of 512 or 4096 bytes without metadata",
+            Self::Live => {
+                "name another namespace, or format it with blocks of 512 or 4096 bytes without metadata"
+            }
+        }
+    }
+
+    /// What to do where a controller cannot be driven.
+    const fn mend_controller(self) -> &'static str {
+        match self {
+            Self::Simulated => {
+                "look at it with `peerdma topo -v`: memory and bus mastering must be on, its link up, its payload no larger than the ports above take"
+            }
+            Self::Live => {
+                "look at it as root with `peerdma topo -v` (is its link up, is its payload no larger than the ports above take?), and at `dmesg`"
+            }
         }
     }
 

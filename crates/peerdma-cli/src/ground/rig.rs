@@ -2,13 +2,13 @@
 
 use super::meter::Meter;
 use super::volume::Inner;
-use super::{End, EndVolume, Ground, Place};
+use super::{End, EndVolume, Ground, Place, Sort, mend};
 use crate::error::Problem;
 use peerdma::addr::{Address, Bdf, PhysAddr, Span};
 use peerdma::dma::{Ioas, Mapper, Routes, SingleThread};
 use peerdma::memory::{BarMemory, Memory, MemoryMap, RegionId};
 use peerdma::plan::{Crossing, DeviceMemory, Reach};
-use peerdma_nvme::{Buffer, Controller, Options, QueueOptions};
+use peerdma_nvme::{Buffer, Cause, Controller, Options, QueueOptions};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl<G: Ground> Rig<G> {
         if self.spaces.contains_key(&bdf) {
             return Ok(());
         }
-        let bad = |why: &dyn Display| not_driven(bdf, why);
+        let bad = |why: &dyn Display| not_driven(bdf, G::SORT, why);
         let foreign = self.ground.foreign_space(bdf, &self.map, routes);
         if let Some(space) = foreign.map_err(|why| bad(&why))? {
             self.spaces.insert(bdf, space);
@@ -81,11 +81,14 @@ impl<G: Ground> Rig<G> {
     }
 
     fn open(&mut self, bdf: Bdf) -> Result<(), Problem> {
-        let bad = |why: &dyn Display| not_driven(bdf, why);
+        let bad = |why: &dyn Display| not_driven(bdf, G::SORT, why);
         let function = self.ground.function(bdf).map_err(|why| bad(&why))?;
         let options = Options::default();
         let driver = Driver::<G>::open(function, self.ground.clone(), self.mapper(bdf)?, &options);
-        let driver = driver.map_err(|error| bad(&error))?;
+        let driver = driver.map_err(|error| Problem {
+            fix: mend::of_controller(&error, G::SORT).to_owned(),
+            ..bad(&error)
+        })?;
         if let Some(buffer) = driver.buffer() {
             let base = self.space(bdf)?.set_own_base(bdf, Some(buffer.own_base));
             base.map_err(|error| bad(&error))?;
@@ -100,7 +103,7 @@ impl<G: Ground> Rig<G> {
     /// A [`Problem`] where it was not taken into use.
     pub(crate) fn space(&self, bdf: Bdf) -> Result<&Arc<Ioas<SingleThread>>, Problem> {
         let space = self.spaces.get(&bdf);
-        space.ok_or_else(|| not_driven(bdf, &"it was not taken into use"))
+        space.ok_or_else(|| not_driven(bdf, G::SORT, &"it was not taken into use"))
     }
 
     /// A controller's driver, where it has one.
@@ -114,7 +117,7 @@ impl<G: Ground> Rig<G> {
     /// A [`Problem`] where there can be none.
     pub(crate) fn mapper(&self, bdf: Bdf) -> Result<Mapper<SingleThread>, Problem> {
         let mapper = self.space(bdf)?.mapper(bdf);
-        mapper.map_err(|error| not_driven(bdf, &error))
+        mapper.map_err(|error| not_driven(bdf, G::SORT, &error))
     }
 
     /// A volume of an end.
@@ -127,14 +130,16 @@ impl<G: Ground> Rig<G> {
             Place::Own(_) => Inner::Own(self.ground.open(end, space, options.depth)?),
             Place::Namespace(namespace) => {
                 let driver = self.drivers.get(&end.initiator);
-                let driver = driver.ok_or_else(|| not_driven(end.initiator, &"it was not taken into use"))?;
+                let driver =
+                    driver.ok_or_else(|| not_driven(end.initiator, G::SORT, &"it was not taken into use"))?;
                 let volume = driver.volume(namespace, self.mapper(end.initiator)?, options);
                 let volume = volume.map_err(|error| {
-                    Problem::new(
-                        format_args!("{} cannot be used", end.name),
-                        error,
-                        G::SORT.mend_namespace(),
-                    )
+                    let usual = G::SORT.mend_namespace();
+                    let fix = match &error.cause {
+                        Cause::Map(error) => mend::of_map(error, G::SORT).unwrap_or(usual),
+                        _ => usual,
+                    };
+                    Problem::new(format_args!("{} cannot be used", end.name), &error, fix)
                 })?;
                 Inner::Queue(Box::new(volume))
             }
@@ -213,7 +218,7 @@ impl<G: Ground> Rig<G> {
     /// A [`Problem`] where one leaves something mapped.
     pub(crate) fn close(mut self) -> Result<(), Problem> {
         while let Some((bdf, driver)) = self.drivers.pop_first() {
-            driver.close().map_err(|error| not_driven(bdf, &error))?;
+            driver.close().map_err(|error| not_driven(bdf, G::SORT, &error))?;
         }
         Ok(())
     }
@@ -240,11 +245,11 @@ fn of_region(bar: &BarMemory, free: Span<PhysAddr>) -> DeviceMemory {
     }
 }
 
-fn not_driven(bdf: Bdf, why: &dyn Display) -> Problem {
+fn not_driven(bdf: Bdf, sort: Sort, why: &dyn Display) -> Problem {
     Problem::new(
         format_args!("the controller {bdf} cannot be driven"),
         why,
-        "look at it with `peerdma topo -v`: memory and bus mastering must be on, its link up, its payload no larger than the ports above take",
+        sort.mend_controller(),
     )
 }
 

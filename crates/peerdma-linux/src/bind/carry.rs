@@ -123,7 +123,7 @@ impl Undoing<'_> {
         {
             self.undone = Undone::No {
                 bdf: taken.bdf,
-                step,
+                step: Box::new(step),
                 source,
             };
         }

@@ -28,7 +28,7 @@ pub enum Undone {
         /// Which function is not as it was.
         bdf: Bdf,
         /// What was to be done.
-        step: Step,
+        step: Box<Step>,
         /// Why that failed.
         source: io::Error,
     },
@@ -38,9 +38,7 @@ impl BindError {
     /// What to do.
     pub fn fix(&self) -> &'static str {
         match self.source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "run as root (CAP_SYS_ADMIN is not needed, but who may write to these files of sysfs), outside of any container"
-            }
+            io::ErrorKind::PermissionDenied => "run as root, who owns these files, outside of any container",
             io::ErrorKind::ReadOnlyFilesystem => {
                 "run outside of any container: /sys is read-only in this one"
             }

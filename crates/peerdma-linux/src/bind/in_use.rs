@@ -11,6 +11,9 @@ use std::path::Path;
 pub(super) fn uses(system: &System, hands: &mut impl Hands, bdf: Bdf) -> Vec<Obstacle> {
     let found = nodes::find(system, bdf);
     let mut uses = Vec::new();
+    if !found.functions.is_empty() {
+        uses.push(Obstacle::Bridge);
+    }
     let blocks = || found.nodes.iter().filter(|node| node.kind == NodeKind::Block);
     for node in blocks() {
         let before = uses.len();

@@ -29,6 +29,9 @@ pub(super) struct Found {
     pub(super) nodes: Vec<Node>,
     /// Network interfaces and their folders.
     pub(super) interfaces: Vec<(String, PathBuf)>,
+    /// PCI functions, which are looked into no further: below a bridge, or behind a function that is a host bridge of its own (Intel
+    /// VMD) though its class does not say so.
+    pub(super) functions: Vec<Bdf>,
 }
 
 /// Folders are not nested deeper below a function (a SCSI disk's partition is 9 below its controller).
@@ -63,8 +66,11 @@ pub(super) fn find(system: &System, bdf: Bdf) -> Found {
 
 fn walk(system: &System, at: &Path, depth: usize, left: &mut usize, found: &mut Found) {
     for name in system.folders(at) {
-        // Functions below a bridge are not the bridge's own.
-        if *left == 0 || depth >= DEEPEST || name.parse::<Bdf>().is_ok() {
+        if let Ok(function) = name.parse::<Bdf>() {
+            found.functions.push(function);
+            continue;
+        }
+        if *left == 0 || depth >= DEEPEST {
             continue;
         }
         *left -= 1;

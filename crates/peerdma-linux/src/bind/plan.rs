@@ -57,7 +57,7 @@ pub enum Step {
         /// Its file.
         path: PathBuf,
         /// What is kept.
-        record: Record,
+        record: Box<Record>,
     },
     /// Writes to an attribute of sysfs.
     Write {
@@ -71,7 +71,7 @@ pub enum Step {
         /// Its file.
         path: PathBuf,
         /// What it held, to be written again if a later step fails.
-        record: Record,
+        record: Box<Record>,
     },
 }
 
@@ -113,7 +113,9 @@ pub fn plan(
                         file: file.display().to_string(),
                     });
                 }
-                obstacles.extend(in_use::uses(system, hands, function.bdf));
+                if !function.is_bridge() {
+                    obstacles.extend(in_use::uses(system, hands, function.bdf));
+                }
                 let before = Standing::of(&function);
                 let record = Record::new(
                     function.bdf,
@@ -125,6 +127,7 @@ pub fn plan(
                     driver: Some(VFIO.into()),
                     driver_override: Some(VFIO.into()),
                 };
+                let record = Box::new(record);
                 let mut steps = vec![Step::Keep { path: file, record }];
                 steps.extend(before.steps_to(&wanted, system, function.bdf));
                 plan.taken.push(Taken {
@@ -196,6 +199,7 @@ pub fn returns(system: &System, named: &[Bdf], wish: GroupWish, state: &Path) ->
             driver_override: record.driver_override.clone(),
         };
         let mut steps = before.steps_to(&wanted, system, bdf);
+        let record = Box::new(record);
         steps.push(Step::Forget { path, record });
         taken.push(Taken {
             bdf,

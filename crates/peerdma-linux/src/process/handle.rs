@@ -3,12 +3,12 @@
 use super::arena::{Arena, PAGE_BYTES};
 use super::devices::Devices;
 use super::place::{Ground, Windows, both, place};
-use super::registry::{NotRegistered, Registry, Resolved};
+use super::registry::{NAMES, NotRegistered, Registry, Resolved};
 use super::spaces::{Spaces, is_same};
 use super::sync::{Mutex, lock};
 use super::{IoSpace, IoSpaceError, ProcessError, reserved};
 use crate::sys::Memory;
-use crate::vfio::{Api, Backend};
+use crate::vfio::{Api, Backend, VfioError};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};
 use peerdma::dma::Initiator;
 use peerdma::fact::Fact;
@@ -121,7 +121,8 @@ impl Process {
         self.shared.reserved.clone()
     }
 
-    /// What an address space must know of a function that issues requests. No register tells how many bits of an address it has; all do 64.
+    /// What an address space must know of a function that issues requests. No register tells how many bits of an address it has: those of all
+    /// memory that there is, which leaves out the names of memory whose address nobody knows.
     pub fn initiator(&self, bdf: Bdf) -> Option<Initiator> {
         let topology = &self.shared.topology;
         topology.find(bdf)?;
@@ -129,7 +130,7 @@ impl Process {
         let offset = bridge.and_then(|bridge| bridge.inbound_offset.known());
         Some(Initiator {
             bdf,
-            address_mask: u64::MAX,
+            address_mask: NAMES - 1,
             class: TlpClass::Strict,
             inbound_offset: offset.unwrap_or(0).cast_unsigned(),
         })
@@ -187,6 +188,12 @@ impl Process {
             true => Err(IoSpaceError::NoAperture),
             false => Ok(Some(space)),
         }
+    }
+
+    /// What the kernel refused last when memory was to be mapped for devices: an [`peerdma::iommu::IommuError`] has its number alone, this says what to
+    /// do.
+    pub fn refused(&self) -> Option<VfioError> {
+        self.shared.spaces.refused()
     }
 
     /// RAM that was allocated and not freed.

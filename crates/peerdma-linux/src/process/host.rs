@@ -3,7 +3,8 @@
 use super::Process;
 use super::registry::Kind;
 use super::sync::lock;
-use crate::sys::barrier;
+use crate::ring::guarded::{self, GuardedError};
+use crate::sys::{Memory, barrier};
 use peerdma::addr::{Address, PhysAddr};
 use peerdma::device::{DeviceError, Host};
 use std::cell::Cell;
@@ -13,19 +14,20 @@ const PATIENCE: u32 = 64;
 
 impl Process {
     /// Where in the RAM a range begins; nothing where not all of it lies there.
-    fn into_ram(&self, at: PhysAddr, len_bytes: u64) -> Option<(&super::handle::Ram, u64)> {
+    fn in_ram(&self, at: PhysAddr, len_bytes: u64) -> Option<(&super::handle::Ram, u64)> {
         let ram = self.ram()?;
         let offset_bytes = at.to_u64().checked_sub(ram.span.first().to_u64())?;
         let end = offset_bytes.checked_add(len_bytes)?;
         (end <= ram.memory.len_bytes()).then_some((ram, offset_bytes))
     }
 
-    /// One access to memory behind a BAR.
+    /// One access to memory behind a BAR; to p2pmem by `guarded`, since its pages may vanish.
     fn on_bar<R>(
         &self,
         at: PhysAddr,
         width_bytes: u8,
-        access: impl FnOnce(&crate::sys::Memory, u64) -> Option<R>,
+        access: impl FnOnce(&Memory, u64) -> Option<R>,
+        guarded: impl FnOnce(&Memory, u64) -> Result<R, GuardedError>,
     ) -> Result<R, DeviceError> {
         let no_access = DeviceError::NoAccess { at, width_bytes };
         let is_width = matches!(width_bytes, 1 | 2 | 4 | 8);
@@ -39,7 +41,14 @@ impl Process {
         }
         let (memory, start) = piece.pages.memory.as_ref().ok_or(no_access)?;
         let into = at.to_u64() - piece.span.first().to_u64();
-        access(memory, start + into).ok_or(no_access)
+        match piece.kind {
+            Kind::P2pmem => guarded(memory, start + into).map_err(|error| match error {
+                GuardedError::Gone => DeviceError::Removed,
+                GuardedError::Outside { .. } => no_access,
+                GuardedError::System(error) => DeviceError::System(error.raw_os_error()),
+            }),
+            Kind::Bar | Kind::Ram => access(memory, start + into).ok_or(no_access),
+        }
     }
 }
 
@@ -71,7 +80,7 @@ impl Host for Process {
         if into.is_empty() {
             return Ok(());
         }
-        let found = self.into_ram(at, into.len() as u64);
+        let found = self.in_ram(at, into.len() as u64);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let copied = ram.memory.copy_out(offset_bytes, into);
         copied.ok_or(DeviceError::NoSuchMemory { at })
@@ -81,7 +90,7 @@ impl Host for Process {
         if from.is_empty() {
             return Ok(());
         }
-        let found = self.into_ram(at, from.len() as u64);
+        let found = self.in_ram(at, from.len() as u64);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let copied = ram.memory.copy_in(offset_bytes, from);
         copied.ok_or(DeviceError::NoSuchMemory { at })
@@ -91,21 +100,28 @@ impl Host for Process {
         if !at.to_u64().is_multiple_of(4) {
             return Err(DeviceError::NoAccess { at, width_bytes: 4 });
         }
-        let found = self.into_ram(at, 4);
+        let found = self.in_ram(at, 4);
         let (ram, offset_bytes) = found.ok_or(DeviceError::NoSuchMemory { at })?;
         let loaded = ram.memory.load_acquire(offset_bytes);
         // What lies in memory of devices is little-endian.
         loaded.map(u32::from_le).ok_or(DeviceError::NoSuchMemory { at })
     }
 
-    /// [`DeviceError::NoAccess`] too for memory that was imported and cannot be mapped into the process.
+    /// [`DeviceError::NoAccess`] too for memory that was imported and cannot be mapped into the process. p2pmem is copied by the kernel, in accesses
+    /// of its choice: it is plain memory, and [`DeviceError::Removed`] once its device was unbound.
     fn load_bar(&self, at: PhysAddr, width_bytes: u8) -> Result<u64, DeviceError> {
-        let value = self.on_bar(at, width_bytes, |memory, offset_bytes| match width_bytes {
+        let load = |memory: &Memory, offset_bytes| match width_bytes {
             1 => memory.load_u8(offset_bytes).map(u64::from),
             2 => memory.load_u16(offset_bytes).map(u16::from_le).map(u64::from),
             4 => memory.load_u32(offset_bytes).map(u32::from_le).map(u64::from),
             _ => memory.load_u64(offset_bytes).map(u64::from_le),
-        });
+        };
+        let copy = |memory: &Memory, offset_bytes| {
+            let mut bytes = [0; 8];
+            let (wanted, _) = bytes.split_at_mut(usize::from(width_bytes).min(8));
+            guarded::read(memory, offset_bytes, wanted).map(|()| u64::from_le_bytes(bytes))
+        };
+        let value = self.on_bar(at, width_bytes, load, copy);
         barrier::after_register_load();
         value
     }
@@ -114,12 +130,18 @@ impl Host for Process {
     /// store, the low bytes are stored.
     fn store_bar(&self, at: PhysAddr, width_bytes: u8, value: u64) -> Result<(), DeviceError> {
         barrier::before_register_store();
-        self.on_bar(at, width_bytes, |memory, offset_bytes| match width_bytes {
+        let store = |memory: &Memory, offset_bytes| match width_bytes {
             1 => memory.store_u8(offset_bytes, value as u8),
             2 => memory.store_u16(offset_bytes, (value as u16).to_le()),
             4 => memory.store_u32(offset_bytes, (value as u32).to_le()),
             _ => memory.store_u64(offset_bytes, value.to_le()),
-        })
+        };
+        let copy = |memory: &Memory, offset_bytes| {
+            let bytes = value.to_le_bytes();
+            let (given, _) = bytes.split_at(usize::from(width_bytes).min(8));
+            guarded::write(memory, offset_bytes, given)
+        };
+        self.on_bar(at, width_bytes, store, copy)
     }
 
     fn now_ns(&self) -> u64 {

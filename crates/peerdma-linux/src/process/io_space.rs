@@ -87,7 +87,8 @@ impl IoSpace {
     /// Maps in all address spaces, one by one; on an error those that have mapped it are noted.
     fn map_in_all(&self, iova: Iova, mapped: &mut Mapped, rights: Rights) -> Result<(), Errno> {
         for (place, backend) in self.backends.iter().enumerate() {
-            map_in(&**backend, iova, mapped, rights)?;
+            let result = map_in(&**backend, iova, mapped, rights);
+            result.inspect_err(|errno| self.claim.note(backend, mapped.len_bytes, *errno))?;
             mapped.mapped_in.push(place);
         }
         Ok(())

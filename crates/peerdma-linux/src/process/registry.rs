@@ -4,12 +4,12 @@ use super::sync::{RwLock, change, value};
 use crate::sys::Memory;
 use crate::vfio::Device;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
-use peerdma::memory::{BarMemory, CpuView, MapError, MemoryMap, RegionId};
+use peerdma::memory::{BarMemory, CpuView, MapError, MemoryMap, RegionId, Widths};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Names for memory whose address nobody knows begin here: processors have 52 bits.
-const NAMES: u64 = 1 << 52;
+/// Names for memory whose address nobody knows begin here: processors have 52 bits, and [`super::Process::initiator`] issues no more.
+pub(super) const NAMES: u64 = 1 << 52;
 
 /// All memory that the process knows. What is looked up stays mapped for as long as the result is held.
 #[derive(Debug)]
@@ -141,7 +141,8 @@ impl Registry {
                 bar,
                 offset_bytes: span.first().to_u64() - NAMES,
                 bus_offset: 0,
-                cpu: CpuView::None,
+                // The process sees it by its name.
+                cpu: CpuView::Mmio(Widths::ALL),
             };
             regions.add(span, Kind::P2pmem, pages, |map| map.with_bar(span, memory))?;
             Ok(span)
@@ -198,7 +199,7 @@ impl Registry {
                 Kind::Ram => Origin::Ram,
                 Kind::Bar | Kind::P2pmem => Origin::LookUp,
             };
-            let most = u64::from(u32::MAX & !(super::arena::PAGE_BYTES as u32 - 1));
+            let most = (1 << 32) - super::arena::PAGE_BYTES;
             let len = len_bytes.min(left_less_one.saturating_add(1)).min(most);
             let vector = (piece.span.first().checked_add(into))
                 .and_then(|phys| PhysVec::new(phys, u32::try_from(len).ok()?, origin).ok());
@@ -260,7 +261,6 @@ impl Piece {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use peerdma::memory::Widths;
 
     const PAGE: u64 = 4096;
 

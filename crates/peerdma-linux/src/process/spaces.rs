@@ -2,7 +2,8 @@
 
 use super::registry::Piece;
 use super::sync::{Mutex, lock};
-use crate::vfio::Backend;
+use crate::vfio::{Backend, VfioError};
+use rustix::io::Errno;
 use std::sync::Arc;
 
 /// The address spaces that are in use, and what could not be unmapped in them.
@@ -15,6 +16,7 @@ pub(super) struct Spaces {
 struct State {
     used: Vec<Arc<dyn Backend>>,
     stuck: Vec<Stuck>,
+    refused: Option<VfioError>,
 }
 
 /// Memory that devices may still reach: it goes after its address space.
@@ -39,6 +41,11 @@ impl Spaces {
         })
     }
 
+    /// What the kernel refused to map last.
+    pub(super) fn refused(&self) -> Option<VfioError> {
+        lock(&self.state).refused.clone()
+    }
+
     /// Claims all of these; nothing where one is in use.
     pub(super) fn claim(self: &Arc<Self>, backends: &[Arc<dyn Backend>]) -> Option<Claim> {
         let mut state = lock(&self.state);
@@ -55,6 +62,12 @@ impl Spaces {
 }
 
 impl Claim {
+    /// Remembers that the kernel refused to map so much.
+    pub(super) fn note(&self, backend: &Arc<dyn Backend>, len_bytes: u64, errno: Errno) {
+        let refused = VfioError::of_map(&**backend, len_bytes, errno);
+        lock(&self.spaces.state).refused = Some(refused);
+    }
+
     /// Keeps memory that one of the address spaces would not unmap. The space is never given to another owner.
     pub(super) fn keep(&mut self, backend: &Arc<dyn Backend>, piece: &Arc<Piece>) {
         self.backends.retain(|other| !is_same(backend, other));

@@ -23,7 +23,7 @@ pub struct BlockDevice {
     len_bytes: u64,
     transfers: Transfers,
     is_block_device: bool,
-    takes_peer_memory: bool,
+    pub(super) takes_peer_memory: bool,
     is_polled: bool,
     holders: Vec<Holder>,
 }
@@ -201,6 +201,11 @@ impl BlockDevice {
             path: path.to_owned(),
             source,
         })?;
+        Self::of_file(path, fd, transfers)
+    }
+
+    /// A file that is open for transfers of this kind.
+    pub(super) fn of_file(path: &Path, fd: OwnedFd, transfers: Transfers) -> Result<Self, OpenError> {
         let (align_bytes, block_bytes) = match transfers {
             Transfers::Direct => direct_alignment(&fd).unwrap_or((SAFE_ALIGN_BYTES, SAFE_ALIGN_BYTES)),
             Transfers::Buffered => (1, BUFFERED_BLOCK_BYTES),

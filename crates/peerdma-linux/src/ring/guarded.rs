@@ -39,7 +39,7 @@ const PIPE_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// [`GuardedError`]; what `into` holds then means nothing.
-pub(super) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Result<(), GuardedError> {
+pub(crate) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Result<(), GuardedError> {
     let mut at = place(memory, offset_bytes, into.len())?;
     let pipe = pipe()?;
     let mut rest = into;
@@ -60,7 +60,7 @@ pub(super) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Resul
 ///
 /// # Errors
 /// [`GuardedError`]
-pub(super) fn write(memory: &Memory, offset_bytes: u64, from: &[u8]) -> Result<(), GuardedError> {
+pub(crate) fn write(memory: &Memory, offset_bytes: u64, from: &[u8]) -> Result<(), GuardedError> {
     let mut at = place(memory, offset_bytes, from.len())?;
     let pipe = pipe()?;
     let mut rest = from;

@@ -4,8 +4,9 @@
 //! given back when it and all that uses it are gone.
 
 use super::guarded::{self, GuardedError};
+use crate::process::{Process, ProcessError};
 use crate::sys::Memory;
-use peerdma::addr::{Address, Bdf, PhysAddr};
+use peerdma::addr::{Address, Bdf, PhysAddr, Span};
 use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ pub struct P2pmem {
     provider: Bdf,
     memory: Arc<Memory>,
     place: Option<BarPlace>,
+    bar: Option<u8>,
 }
 
 /// Where memory lies in a machine.
@@ -79,6 +81,15 @@ pub enum P2pmemError {
     /// The function is being unbound or taken out.
     #[error("{0}: it is being unbound or taken out")]
     Leaving(Bdf),
+    /// The process may not see page frames, and several BARs could hold the memory.
+    #[error(
+        "{0}: nobody can say which of its BARs the memory lies in: only a process with CAP_SYS_ADMIN sees where its pages lie \
+         (/proc/self/pagemap); ask as root"
+    )]
+    UnknownBar(Bdf),
+    /// It cannot be in the memory map.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The system refused it.
     #[error("{provider}: the kernel gives no p2pmem: {source}")]
     System {
@@ -134,11 +145,14 @@ impl P2pmem {
             Err(Errno::NODEV) => return Err(P2pmemError::Leaving(provider)),
             other => Arc::new(other.map_err(system)?),
         };
-        let place = place(&folder, &memory, page_bytes);
+        let resource = std::fs::read_to_string(folder.join("resource")).unwrap_or_default();
+        let place = place(&resource, &memory, page_bytes);
+        let pool_bytes = number(&pool.join("size")).unwrap_or(0).max(memory.len_bytes());
         Ok(Self {
             provider,
             memory,
             place,
+            bar: (place.map(|place| place.bar)).or_else(|| only_bar(&resource, pool_bytes)),
         })
     }
 
@@ -179,8 +193,22 @@ impl P2pmem {
     }
 }
 
+impl Process {
+    /// Takes `len_bytes`, rounded up to whole pages, of what `provider` publishes (`p2pmem/allocate`), as a region of the memory map: at its
+    /// true address where the process may know it, else at one that only names it. [`Process::remove`] gives it back.
+    ///
+    /// # Errors
+    /// [`P2pmemError`]
+    pub fn p2pmem(&self, provider: Bdf, len_bytes: u64) -> Result<Span<PhysAddr>, P2pmemError> {
+        let given = P2pmem::allocate(provider, len_bytes)?;
+        let bar = given.bar.ok_or(P2pmemError::UnknownBar(provider))?;
+        let at = given.place.map(|place| place.phys);
+        Ok(self.add_p2pmem(provider, bar, at, given.memory)?)
+    }
+}
+
 /// Where a mapping lies, by its page frames: all must be there, one behind the other, and behind one BAR.
-fn place(function: &Path, memory: &Memory, page_bytes: u64) -> Option<BarPlace> {
+fn place(resource: &str, memory: &Memory, page_bytes: u64) -> Option<BarPlace> {
     let pages = usize::try_from(memory.len_bytes() / page_bytes).ok()?;
     let mut entries = vec![0; pages.checked_mul(8)?];
     let pagemap = std::fs::File::open("/proc/self/pagemap").ok()?;
@@ -189,8 +217,7 @@ fn place(function: &Path, memory: &Memory, page_bytes: u64) -> Option<BarPlace> 
         .ok()?;
     let first = contiguous(&entries)?.checked_mul(page_bytes)?;
     let last = first.checked_add(memory.len_bytes().checked_sub(1)?)?;
-    let resource = std::fs::read_to_string(function.join("resource")).ok()?;
-    let (bar, start) = bar_of(&resource, first, last)?;
+    let (bar, start) = bar_of(resource, first, last)?;
     Some(BarPlace {
         phys: PhysAddr::from_u64(first),
         bar,
@@ -218,12 +245,25 @@ fn contiguous(entries: &[u8]) -> Option<u64> {
 
 /// The BAR that holds these addresses, and where it begins, by the lines of `resource`.
 fn bar_of(resource: &str, first: u64, last: u64) -> Option<(u8, u64)> {
-    (0_u8..6).zip(resource.lines()).find_map(|(bar, line)| {
+    let mut bars = memory_bars(resource);
+    bars.find_map(|(bar, start, end)| (start <= first && last <= end).then_some((bar, start)))
+}
+
+/// The one BAR that is large enough for a pool; nothing where there are several.
+fn only_bar(resource: &str, pool_bytes: u64) -> Option<u8> {
+    let mut bars = memory_bars(resource).filter(|(_, start, end)| end - start >= pool_bytes.saturating_sub(1));
+    let (bar, ..) = bars.next()?;
+    bars.next().is_none().then_some(bar)
+}
+
+/// Number, first and last address of every memory BAR that has an address (`IORESOURCE_MEM`, include/linux/ioport.h).
+fn memory_bars(resource: &str) -> impl Iterator<Item = (u8, u64, u64)> {
+    (0_u8..6).zip(resource.lines()).filter_map(|(bar, line)| {
         let mut numbers = line
             .split_whitespace()
             .map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
-        let (start, end) = (numbers.next()?, numbers.next()?);
-        (start != 0 && start <= first && last <= end).then_some((bar, start))
+        let (start, end, flags) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        (start != 0 && start <= end && flags & 0x200 != 0).then_some((bar, start, end))
     })
 }
 
@@ -312,5 +352,8 @@ mod tests {
         assert_eq!(bar_of(resource, 0xfe00_2000, 0xfe00_2fff), Some((2, 0xfe00_0000)));
         assert_eq!(bar_of(resource, 0xfeff_f000, 0xff00_0fff), None);
         assert_eq!(bar_of("garbage\n0x\n\n", 1, 2), None);
+        assert_eq!(only_bar(resource, 2 << 20), Some(2));
+        assert_eq!(only_bar(resource, 0x1000), None);
+        assert_eq!(only_bar(resource, u64::MAX), None);
     }
 }

@@ -17,18 +17,19 @@ enum Next {
     End(Result<(), CommandError>),
 }
 
+/// Error numbers are below this (`MAX_ERRNO`, include/linux/err.h).
+const MOST_ERRNO: i32 = 4096;
 /// How often the kernel may put an operation off.
 const MOST_TRIES: u32 = 1 << 16;
 
 impl<L: Locks, P: Pages> RingVolume<L, P> {
     /// Takes what has ended, goes on with what ended short, and gives the rest to `done`.
     pub(super) fn reap(&mut self, done: &mut dyn FnMut(Done)) {
-        let mut completed = std::mem::take(&mut self.completed);
-        self.kernel.reap(&mut completed);
-        for completed in completed.drain(..) {
+        self.kernel.reap(&mut self.completed);
+        // One by one: where `done` panics, none is lost.
+        while let Some(completed) = self.completed.pop_front() {
             self.take(completed, done);
         }
-        self.completed = completed;
         while let Some((slot, error)) = self.ended.pop() {
             self.finish(slot, Err(error), done);
         }
@@ -60,7 +61,11 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         let bytes = match u64::try_from(result) {
             Ok(bytes) => bytes,
             Err(_) => {
-                let error = Errno::from_raw_os_error(result.checked_neg().unwrap_or(i32::MAX));
+                let number = result.checked_neg().filter(|number| *number < MOST_ERRNO);
+                let Some(number) = number else {
+                    return protocol("the kernel gave an error number that there is not");
+                };
+                let error = Errno::from_raw_os_error(number);
                 let again = matches!(error, Errno::AGAIN | Errno::INTR) && busy.tries < MOST_TRIES;
                 return match (again, busy.is_aborted) {
                     (true, true) => ended(CommandError::Aborted),

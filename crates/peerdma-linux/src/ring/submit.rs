@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::failure::Asked;
-use super::pages::{PageKind, Pages};
+use super::pages::Pages;
 use super::transfer::Peer;
 use super::uring::{Operation as Queued, Vector, Wait, What};
 use super::volume::{Busy, RingVolume, dead};
+use crate::process::Kind;
 use peerdma::block::{Bio, CommandError, Data, Operation, SubmitError, Ticket};
 use peerdma::dma::{Direction, DmaSegment, Locks, Mapping};
 use peerdma::memory::{Memory, MemoryMap};
@@ -163,12 +164,12 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                 let found = (self.pages.resolve(phys, part_bytes.into()))
                     .ok_or_else(|| not("the memory is not mapped in this process, as a whole"))?;
                 match found.kind {
-                    PageKind::Bar => return Err(not(VFIO)),
-                    PageKind::P2pmem if !self.device.takes_peer_memory() => {
+                    Kind::Bar => return Err(not(VFIO)),
+                    Kind::P2pmem if !self.device.takes_peer_memory() => {
                         return Err(SubmitError::NoPeerMemory);
                     }
-                    PageKind::Ram if peer.is_some() => return Err(not("RAM lies where a BAR is registered")),
-                    PageKind::P2pmem | PageKind::Ram => {}
+                    Kind::Ram if peer.is_some() => return Err(not("RAM lies where a BAR is registered")),
+                    Kind::P2pmem | Kind::Ram => {}
                 }
                 (of.transfer).push(found.memory, found.offset_bytes, part_bytes.into(), peer)?;
                 rest.addr = rest.addr.wrapping_add(part_bytes.into());

@@ -23,7 +23,6 @@ pub(super) struct Transfer {
     /// Of what is not done, as far as one operation carries.
     run: Vec<IoVec>,
     done_bytes: u64,
-    len_bytes: u64,
 }
 
 /// A piece of memory of this process. Kept mapped.
@@ -58,7 +57,6 @@ impl Transfer {
         self.next = 0;
         self.into_bytes = 0;
         self.done_bytes = 0;
-        self.len_bytes = 0;
     }
 
     /// Adds `len_bytes` of `memory` from `offset_bytes` on, which lie within it.
@@ -77,7 +75,6 @@ impl Transfer {
             let why = "a piece does not lie within memory of this process";
             return Err(SubmitError::NotAddressable { why });
         }
-        self.len_bytes = self.len_bytes.saturating_add(len_bytes);
         if let Some(last) = self.pieces.last_mut()
             && Arc::ptr_eq(&last.memory, &memory)
             && last.peer == peer
@@ -159,11 +156,6 @@ impl Transfer {
         }
     }
 
-    /// Bytes of all pieces.
-    pub(super) fn len_bytes(&self) -> u64 {
-        self.len_bytes
-    }
-
     /// What keeps the memory mapped.
     pub(super) fn leak(&mut self) {
         for piece in self.pieces.drain(..) {
@@ -224,7 +216,6 @@ mod tests {
                 let first = memory.address() + offset;
                 expected.extend((first..first + len).map(|at| (at, peer)));
             }
-            prop_assert_eq!(transfer.len_bytes(), expected.len() as u64);
             let mut done = 0;
             for short in shorts {
                 let Some((_, _, so_far, _)) = transfer.operation() else { break };

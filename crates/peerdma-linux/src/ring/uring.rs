@@ -77,7 +77,7 @@ pub(super) trait Kernel: fmt::Debug + Send {
     fn abandon(&mut self, ids: &mut Vec<u64>);
 
     /// Takes what has ended.
-    fn reap(&mut self, completed: &mut Vec<Completed>);
+    fn reap(&mut self, completed: &mut VecDeque<Completed>);
 }
 
 /// io_uring itself, for one file.
@@ -163,7 +163,7 @@ impl Kernel for Uring {
         }
     }
 
-    fn reap(&mut self, completed: &mut Vec<Completed>) {
+    fn reap(&mut self, completed: &mut VecDeque<Completed>) {
         for ring in [Some(&mut self.ring), self.second.as_mut()].into_iter().flatten() {
             completed.extend(ring.ring.completion().map(|entry| Completed {
                 id: entry.user_data(),

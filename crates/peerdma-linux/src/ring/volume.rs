@@ -19,6 +19,7 @@ use peerdma::dma::{Constraints, Ioas, Locks, Mapper, Mapping};
 use peerdma::memory::RegionId;
 use rustix::fd::AsRawFd;
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ pub struct RingVolume<L: Locks, P: Pages> {
     pub(super) slots: Vec<Slot>,
     /// Slots that are not in use.
     pub(super) free: Vec<u16>,
-    pub(super) completed: Vec<Completed>,
+    pub(super) completed: VecDeque<Completed>,
     /// What was queued that the kernel has not been asked to look at.
     pub(super) is_entry_due: bool,
     pub(super) tickets: u64,
@@ -165,7 +166,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             mode: options.mode,
             slots: (0..options.depth).map(|_| Slot::default()).collect(),
             free: (0..options.depth).rev().collect(),
-            completed: Vec::with_capacity(2 * usize::from(options.depth)),
+            completed: VecDeque::with_capacity(2 * usize::from(options.depth)),
             is_entry_due: false,
             tickets: 0,
             dead: None,

@@ -18,8 +18,16 @@ use std::ffi::c_void;
 /// `request`, as the driver behind `fd` understands it, reads and writes no more than `argument`, the memory to which pointers in it lead, and memory
 /// that is only ever accessed as memory that others change; it leaves a valid `T` behind.
 pub(crate) unsafe fn with<T: ?Sized>(fd: impl AsFd, request: Opcode, argument: &mut T) -> Result<u32, Errno> {
+    let len_bytes = size_of_val(argument);
     // SAFETY: passed on from the caller.
-    unsafe { pass(fd.as_fd(), request, std::ptr::from_mut(argument).cast()) }
+    unsafe {
+        pass(
+            fd.as_fd(),
+            request,
+            std::ptr::from_mut(argument).cast(),
+            len_bytes,
+        )
+    }
 }
 
 /// An ioctl that takes a number, or nothing (0); gives what the kernel returned.
@@ -31,14 +39,25 @@ pub(crate) unsafe fn with<T: ?Sized>(fd: impl AsFd, request: Opcode, argument: &
 /// `request`, as the driver behind `fd` understands it, takes no pointer.
 pub(crate) unsafe fn number(fd: impl AsFd, request: Opcode, argument: usize) -> Result<u32, Errno> {
     // SAFETY: passed on from the caller.
-    unsafe { pass(fd.as_fd(), request, std::ptr::without_provenance_mut(argument)) }
+    unsafe { pass(fd.as_fd(), request, std::ptr::without_provenance_mut(argument), 0) }
 }
 
 /// # Safety
-/// As of [`with`] and [`number`].
-unsafe fn pass(fd: BorrowedFd<'_>, request: Opcode, argument: *mut c_void) -> Result<u32, Errno> {
+/// As of [`with`] and [`number`]. `argument` leads to `len_bytes`.
+unsafe fn pass(
+    fd: BorrowedFd<'_>,
+    request: Opcode,
+    argument: *mut c_void,
+    len_bytes: usize,
+) -> Result<u32, Errno> {
     #[cfg(feature = "faults")]
     faults::strike()?;
+    #[cfg(test)]
+    // SAFETY: passed on from the caller.
+    if let Some(answer) = unsafe { script::answer(request, argument, len_bytes) } {
+        return answer;
+    }
+    let _ = len_bytes;
     // SAFETY: the caller vouches for request and argument.
     let output = unsafe { rustix::ioctl::ioctl(fd, Call { request, argument }) }?;
     // Errors are negative and were told apart already.
@@ -92,5 +111,41 @@ mod faults {
             true => Err(Errno::IO),
             false => Ok(()),
         }
+    }
+}
+
+/// In place of the kernel: what a test says.
+#[cfg(test)]
+pub(crate) mod script {
+    use super::{Errno, Opcode, c_void};
+    use std::cell::RefCell;
+
+    type Script = Box<dyn FnMut(Opcode, &mut [u8]) -> Result<u32, Errno>>;
+
+    thread_local! {
+        static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
+    }
+
+    /// Has every ioctl of this thread answered by `script`, which is given the request and the bytes of its argument.
+    pub(crate) fn play(script: impl FnMut(Opcode, &mut [u8]) -> Result<u32, Errno> + 'static) {
+        SCRIPT.with_borrow_mut(|place| *place = Some(Box::new(script)));
+    }
+
+    /// # Safety
+    /// `argument` leads to `len_bytes` that may be written.
+    pub(super) unsafe fn answer(
+        request: Opcode,
+        argument: *mut c_void,
+        len_bytes: usize,
+    ) -> Option<Result<u32, Errno>> {
+        SCRIPT.with_borrow_mut(|script| {
+            let script = script.as_mut()?;
+            let bytes = match len_bytes {
+                0 => &mut [],
+                // SAFETY: the caller vouches for it; structures of the kernel's interface have no padding.
+                _ => unsafe { std::slice::from_raw_parts_mut(argument.cast(), len_bytes) },
+            };
+            Some(script(request, bytes))
+        })
     }
 }

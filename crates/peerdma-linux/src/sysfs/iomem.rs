@@ -127,7 +127,8 @@ fn parse(text: &[u8]) -> Result<Resources, Unread> {
         }
     }
     match (is_empty, is_hidden) {
-        (true, _) => Err(Unread::Contradictory),
+        // Archivers take files of `proc` for empty.
+        (true, _) => Err(Unread::NotInSource),
         (false, true) => Err(Unread::AccessDenied),
         (false, false) => Ok(resources),
     }
@@ -282,9 +283,9 @@ mod tests {
     fn zeros_for_addresses_are_a_missing_privilege_and_anything_else_is_no_memory_map() {
         let hidden = "00000000-00000000 : System RAM\n  00000000-00000000 : PCI Bus 0000:00\n";
         assert_eq!(parse(hidden.as_bytes()), Err(Unread::AccessDenied));
+        assert_eq!(parse(b""), Err(Unread::NotInSource));
+        assert_eq!(parse(b"\0\0\n"), Err(Unread::NotInSource));
         for text in [
-            "",
-            "\0\0",
             "PCI Bus 0000:00",
             "2-1 : System RAM",
             "1-2 System RAM",

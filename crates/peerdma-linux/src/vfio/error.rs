@@ -126,13 +126,17 @@ pub enum VfioError {
 impl VfioError {
     /// What a refused [`Backend::map`] of `len_bytes` means.
     pub fn of_map(backend: &dyn Backend, len_bytes: u64, errno: Errno) -> Self {
-        let limit_bytes = getrlimit(Resource::Memlock).current;
-        if let (Errno::NOMEM, Some(limit_bytes)) = (errno, limit_bytes) {
-            return Self::Memlock {
-                limit_bytes,
-                locked_bytes: locked_bytes(),
-                needed_bytes: len_bytes,
-            };
+        if let (Errno::NOMEM, Some(limit_bytes)) = (errno, getrlimit(Resource::Memlock).current) {
+            let locked_bytes = locked_bytes();
+            // Type 1 counts what this process has locked, iommufd what all processes of its user have.
+            let is_beyond = locked_bytes.saturating_add(len_bytes) > limit_bytes;
+            if is_beyond || backend.api() == Api::Iommufd {
+                return Self::Memlock {
+                    limit_bytes,
+                    locked_bytes,
+                    needed_bytes: len_bytes,
+                };
+            }
         }
         let by = backend.api();
         Self::System {

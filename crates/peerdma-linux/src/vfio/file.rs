@@ -70,3 +70,40 @@ pub(super) unsafe fn ask(fd: BorrowedFd<'_>, request: Opcode, question: Question
         len_bytes = needed.min(MOST_BYTES).next_multiple_of(8);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::ioctl::script;
+    use rustix::fd::AsFd;
+    use std::fs::File;
+
+    /// Asks a kernel that wants `needed` bytes, and writes 7 to all that there is room for.
+    fn asked(needed: u32) -> Vec<u8> {
+        script::play(move |_, bytes| {
+            assert_eq!(bytes[..4], (bytes.len() as u32).to_ne_bytes());
+            assert_eq!(bytes[8], 3);
+            bytes.fill(7);
+            bytes[..4].copy_from_slice(&needed.to_ne_bytes());
+            Ok(0)
+        });
+        let file = File::open("/dev/null").unwrap();
+        // SAFETY: the script answers; it writes what there is room for.
+        unsafe { ask(file.as_fd(), 1, Question::Number(3)) }.unwrap()
+    }
+
+    #[test]
+    fn an_answer_comes_whole_but_never_longer_than_any_is() {
+        for (needed, len_bytes) in [
+            (0, 256),
+            (256, 256),
+            (257, 264),
+            (5000, 5000),
+            (u32::MAX, MOST_BYTES),
+        ] {
+            let answer = asked(needed);
+            assert_eq!(answer.len(), len_bytes);
+            assert_eq!(answer.last(), Some(&7));
+        }
+    }
+}

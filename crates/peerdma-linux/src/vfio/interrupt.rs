@@ -150,3 +150,125 @@ pub(super) fn set(fd: BorrowedFd<'_>, index: u32, start: u32, fds: &[i32]) -> Re
     // SAFETY: takes this structure and as many file descriptors as it says.
     unsafe { ioctl::with(fd, uapi::DEVICE_SET_IRQS, words.as_mut_slice()) }.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::ioctl::script;
+    use crate::vfio::chain::u32_at;
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::rc::Rc;
+
+    const BDF: Bdf = Bdf::from_devfn(0, 1, 0);
+
+    /// What the kernel was told: the first vector, and for each one whether there is an eventfd.
+    type Told = Rc<RefCell<Vec<(u32, Vec<bool>)>>>;
+
+    /// A kernel that refuses the `refused`th time (from 0 on).
+    fn kernel(refused: Option<usize>) -> Told {
+        let told = Told::default();
+        let log = told.clone();
+        script::play(move |request, bytes| {
+            assert_eq!(request, uapi::DEVICE_SET_IRQS);
+            assert_eq!(u32_at(bytes, 0), Some(bytes.len() as u32));
+            assert_eq!(u32_at(bytes, 16), Some((bytes.len() as u32 - 20) / 4));
+            let fds = bytes[20..].chunks_exact(4).map(|fd| fd != [0xff; 4]).collect();
+            let mut log = log.borrow_mut();
+            log.push((u32_at(bytes, 12).unwrap(), fds));
+            match Some(log.len() - 1) == refused {
+                true => Err(Errno::NOSPC),
+                false => Ok(0),
+            }
+        });
+        told
+    }
+
+    fn vectors(growth: Growth) -> Vectors {
+        Vectors::new(Interrupts {
+            index: 1,
+            count: 4,
+            growth,
+        })
+    }
+
+    #[test]
+    fn vectors_are_added_one_by_one_where_the_kernel_can() {
+        let (told, file) = (kernel(None), File::open("/dev/null").unwrap());
+        let mut vectors = vectors(Growth::Free);
+        vectors.listen(BDF, file.as_fd(), 1).unwrap();
+        vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        vectors.listen(BDF, file.as_fd(), 3).unwrap();
+        vectors.forget(file.as_fd(), 1);
+        vectors.listen(BDF, file.as_fd(), 1).unwrap();
+        vectors.give_up(file.as_fd());
+        vectors.give_up(file.as_fd());
+        let one = |vector, has| (vector, Vec::from([has]));
+        let calls = [
+            one(1, true),
+            one(0, true),
+            one(3, true),
+            one(1, false),
+            one(1, true),
+            (0, Vec::new()),
+        ];
+        assert_eq!(*told.borrow(), calls);
+    }
+
+    #[test]
+    fn vectors_that_are_taken_anew_tell_those_who_wait_that_they_may_have_missed_one() {
+        let (told, file) = (kernel(None), File::open("/dev/null").unwrap());
+        let mut vectors = vectors(Growth::Anew);
+        let first = vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        let third = vectors.listen(BDF, file.as_fd(), 2).unwrap();
+        assert_eq!((first.take(), third.take()), (Ok(1), Ok(0)));
+        vectors.listen(BDF, file.as_fd(), 1).unwrap();
+        let calls = [
+            (0, Vec::from([true])),
+            (0, Vec::new()),
+            (0, Vec::from([true, false, true])),
+            (1, Vec::from([true])),
+        ];
+        assert_eq!(*told.borrow(), calls);
+    }
+
+    #[test]
+    fn those_that_were_there_go_on_where_more_are_refused() {
+        let (told, file) = (kernel(Some(2)), File::open("/dev/null").unwrap());
+        let mut vectors = vectors(Growth::Anew);
+        let first = vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        let refused = vectors.listen(BDF, file.as_fd(), 1);
+        assert!(matches!(
+            refused,
+            Err(VfioError::System {
+                errno: Errno::NOSPC,
+                ..
+            })
+        ));
+        assert_eq!(first.take(), Ok(1));
+        assert_eq!(told.borrow().last(), Some(&(0, Vec::from([true]))));
+        vectors.listen(BDF, file.as_fd(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_vector_is_given_once_and_none_beyond_the_last() {
+        let (_told, file) = (kernel(None), File::open("/dev/null").unwrap());
+        let mut vectors = vectors(Growth::Free);
+        vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        let twice = vectors.listen(BDF, file.as_fd(), 0);
+        assert!(matches!(
+            twice,
+            Err(VfioError::System {
+                errno: Errno::BUSY,
+                ..
+            })
+        ));
+        let beyond = vectors.listen(BDF, file.as_fd(), 4);
+        let error = VfioError::NoInterrupt {
+            bdf: BDF,
+            vector: 4,
+            count: 4,
+        };
+        assert_eq!(beyond.unwrap_err(), error);
+    }
+}

@@ -203,3 +203,116 @@ impl Space for Iommufd {
         Ok(device)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Memory;
+    use crate::sys::ioctl::script;
+    use chain::{u32_at, u64_at};
+    use rustix::fd::AsFd;
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::rc::Rc;
+
+    fn space() -> Iommufd {
+        let fd = File::open("/dev/null").unwrap().into();
+        Iommufd {
+            fd,
+            ioas: 7,
+            group: 4,
+            apertures: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn all_ranges_are_asked_for_however_many_there_are() {
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let log = asked.clone();
+        script::play(move |request, bytes| {
+            assert_eq!(
+                (request, u32_at(bytes, 0), u32_at(bytes, 4)),
+                (uapi::IOAS_IOVA_RANGES, Some(32), Some(7))
+            );
+            let room = u32_at(bytes, 8).unwrap();
+            log.borrow_mut().push(room);
+            bytes[8..12].copy_from_slice(&20u32.to_ne_bytes());
+            if room < 20 { Err(Errno::MSGSIZE) } else { Ok(0) }
+        });
+        // Nothing was written to the ranges: all are the same one, of one byte.
+        assert_eq!(space().ask_apertures().unwrap().len(), 1);
+        assert_eq!(*asked.borrow(), [16, 20]);
+    }
+
+    #[test]
+    fn a_kernel_that_always_wants_more_room_is_not_given_it() {
+        script::play(|_, bytes| {
+            bytes[8..12].copy_from_slice(&u32::MAX.to_ne_bytes());
+            Err(Errno::MSGSIZE)
+        });
+        assert_eq!(space().ask_apertures(), Err(Errno::MSGSIZE));
+        script::play(|_, bytes| {
+            bytes[8..12].copy_from_slice(&u32::MAX.to_ne_bytes());
+            Ok(0)
+        });
+        assert_eq!(
+            space().ask_apertures().unwrap().len(),
+            1,
+            "told more than there was room for"
+        );
+    }
+
+    #[test]
+    fn memory_and_dma_bufs_are_mapped_where_they_are_wanted() {
+        let memory = Memory::anonymous(0x4000).unwrap();
+        let address = memory.address();
+        let dma_buf = File::open("/dev/null").unwrap();
+        script::play(move |request, bytes| {
+            let rest = [u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32)].map(Option::unwrap);
+            match (request, u32_at(bytes, 4).unwrap(), u32_at(bytes, 8)) {
+                // Readable and fixed; then writable and fixed.
+                (uapi::IOAS_MAP, 0b101, Some(7)) => assert_eq!(rest, [address + 0x1000, 0x2000, 0x8000]),
+                (uapi::IOAS_MAP_FILE, 0b011, Some(7)) => assert_eq!(rest, [0x3000, 0x1000, 0x9000]),
+                other => panic!("{other:?}"),
+            }
+            Ok(0)
+        });
+        let space = space();
+        let source = Source::Memory {
+            memory: &memory,
+            offset_bytes: 0x1000,
+        };
+        assert_eq!(
+            space.map(Iova::from_u64(0x8000), source, 0x2000, Rights::Read),
+            Ok(())
+        );
+        assert_eq!(
+            space.map(Iova::from_u64(0x8000), source, 0x3001, Rights::Read),
+            Err(Errno::FAULT)
+        );
+        let source = Source::DmaBuf {
+            fd: dma_buf.as_fd(),
+            offset_bytes: 0x3000,
+        };
+        assert_eq!(
+            space.map(Iova::from_u64(0x9000), source, 0x1000, Rights::Write),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn more_or_less_unmapped_than_was_asked_for_is_an_error() {
+        for (unmapped, outcome) in [
+            (0x2000u64, Ok(())),
+            (0, Err(Errno::NOENT)),
+            (0x3000, Err(Errno::IO)),
+        ] {
+            script::play(move |request, bytes| {
+                assert_eq!((request, u64_at(bytes, 8)), (uapi::IOAS_UNMAP, Some(0x8000)));
+                bytes[16..24].copy_from_slice(&unmapped.to_ne_bytes());
+                Ok(0)
+            });
+            assert_eq!(space().unmap(Iova::from_u64(0x8000), 0x2000), outcome);
+        }
+    }
+}

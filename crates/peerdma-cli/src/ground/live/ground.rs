@@ -1,7 +1,6 @@
 //! [`Ground`] for the machine that runs us.
 
 use super::Live;
-use super::pages::ProcessPages;
 use super::routes::LiveRoutes;
 use crate::error::Problem;
 use crate::ground::{AddressSpace, End, Ground, Moved, Names, Place, Sort, Traffic};
@@ -12,6 +11,7 @@ use peerdma::memory::{CpuView, Memory, MemoryMap};
 use peerdma::plan::{DeviceMemory, Layout, OwnData};
 use peerdma::route::{TlpClass, linux, spec};
 use peerdma::topology::Topology;
+use peerdma_linux::process::Process;
 use peerdma_linux::ring::{NOBODY, RingOptions, RingVolume, kernel_space};
 use peerdma_linux::vfio;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ impl Host for Live {
 
 impl Ground for Live {
     type Function = vfio::Function;
-    type Volume = RingVolume<SingleThread, ProcessPages>;
+    type Volume = RingVolume<SingleThread, Process>;
     type Mark = u64;
 
     const SORT: Sort = Sort::Live;
@@ -133,12 +133,7 @@ impl Ground for Live {
         space.map(Some).map_err(|error| error.to_string())
     }
 
-    fn open(
-        &self,
-        end: &End,
-        space: &Arc<Ioas<SingleThread>>,
-        depth: u16,
-    ) -> Result<Self::Volume, Problem> {
+    fn open(&self, end: &End, space: &Arc<Ioas<SingleThread>>, depth: u16) -> Result<Self::Volume, Problem> {
         let device = match end.place {
             Place::Own(place) => {
                 let mut volumes = self.shared.volumes.borrow_mut();
@@ -158,8 +153,7 @@ impl Ground for Live {
             depth,
             mode: self.shared.mode,
         };
-        let pages = ProcessPages(self.process.clone());
-        let volume = RingVolume::new(device, pages, space, options);
+        let volume = RingVolume::new(device, self.process.clone(), space, options);
         volume.map_err(|error| bad(&error))
     }
 
@@ -208,6 +202,11 @@ impl Ground for Live {
         }
     }
 
+    /// The kernel waits with unbinding or removing a device until its file is closed.
+    fn is_recalled(&self) -> bool {
+        self.recalled().is_some()
+    }
+
     fn mark(&self) -> u64 {
         self.shared.moved.ram_bytes()
     }
@@ -228,4 +227,3 @@ impl Ground for Live {
         Names::new(self.topology()).with(NOBODY, "the kernel")
     }
 }
-

@@ -9,7 +9,6 @@
 //! other devices the one BAR that somebody named. Never another.
 
 mod ground;
-mod pages;
 mod routes;
 mod word;
 
@@ -20,17 +19,22 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
-use peerdma::memory::{CpuView, Memory};
+use peerdma::fact::Fact;
+use peerdma::memory::Memory;
+use peerdma::pci::Command;
 use peerdma::plan::DeviceMemory;
 use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
-use peerdma_linux::ring::{BlockDevice, Mode, P2pmem, P2pmemError};
+use peerdma_linux::ring::{BlockDevice, Mode, P2pmemError};
 use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+/// Bits of the command register: the function answers for its memory BARs, and may issue requests (PCI Local Bus 3.0, 6.2.2).
+const MEMORY_AND_BUS_MASTER: u16 = 0b110;
 
 /// The machine that runs us, with the devices that a command uses: clones are the same.
 #[derive(Clone)]
@@ -98,12 +102,20 @@ impl Live {
     /// # Errors
     /// A [`Problem`]: nothing stays taken.
     pub(crate) fn open(machine: Machine, wanted: Wanted) -> Result<Self, Problem> {
-        let (snapshot, beliefs) = believed(&machine.topology, machine.kernel);
-        let topology = Topology::new(snapshot, &mut Warnings::default());
+        let (mut snapshot, beliefs) = believed(&machine.topology, machine.kernel);
         let mut functions = wanted.functions;
         functions.extend(wanted.lender.map(|(bdf, _)| bdf));
         functions.sort_unstable();
         functions.dedup();
+        // As they are once they are taken: while nobody uses them the kernel keeps them from memory.
+        snapshot.edit(|function| {
+            if functions.contains(&function.bdf)
+                && let Fact::Known(command) = &mut function.config.command
+            {
+                *command = Command(command.0 | MEMORY_AND_BUS_MASTER);
+            }
+        });
+        let topology = Topology::new(snapshot, &mut Warnings::default());
         for bdf in &functions {
             let function = topology.find(*bdf).map(|node| topology.function(node));
             match function.and_then(names::driver) {
@@ -154,9 +166,10 @@ impl Live {
         self.shared.volumes.borrow().len()
     }
 
-    /// The process, as VFIO and io_uring see it.
-    pub(crate) fn process(&self) -> &Process {
-        &self.process
+    /// A device that the kernel wants back.
+    pub(crate) fn recalled(&self) -> Option<Bdf> {
+        let mut taken = self.shared.taken.iter().copied();
+        taken.find(|bdf| (self.process.device(*bdf)).is_some_and(|device| device.is_wanted_back()))
     }
 
     /// What is taken for true of the machine on Linux's word, in sentences.
@@ -198,34 +211,27 @@ fn take_pool(process: &Process, pool: Pool) -> Result<DeviceMemory, Problem> {
         )
     };
     let mut len_bytes = pool.most_bytes;
-    let taken = loop {
-        match P2pmem::allocate(pool.provider, len_bytes) {
+    let span = loop {
+        match process.p2pmem(pool.provider, len_bytes) {
             Err(P2pmemError::Exhausted { .. }) if len_bytes / 2 >= pool.least_bytes => {
                 len_bytes = (len_bytes / 2).next_multiple_of(pool.least_bytes.max(1));
             }
             taken => break taken.map_err(|error| bad(&error))?,
         }
     };
-    let bar = taken.place().map(|place| place.bar);
-    let bar = bar.or_else(|| largest_bar(process.topology(), pool.provider)).unwrap_or(0);
-    let at = taken.place().map(|place| place.phys);
-    let span = process.add_p2pmem(pool.provider, bar, at, taken.memory().clone());
-    let span = span.map_err(|error| bad(&error))?;
     let map = process.memory_map();
-    let region = map.find(span.first()).map(|region| region.memory);
-    let cpu = match region {
-        Some(Memory::Bar(bar)) => bar.cpu,
-        _ => CpuView::None,
-    };
-    Ok(DeviceMemory {
-        provider: pool.provider,
-        bar,
-        free: span,
-        cpu,
-    })
+    match map.find(span.first()).map(|region| region.memory) {
+        Some(Memory::Bar(bar)) => Ok(DeviceMemory {
+            provider: bar.provider,
+            bar: bar.bar,
+            free: span,
+            cpu: bar.cpu,
+        }),
+        Some(Memory::Ram) | None => Err(bad(&"it is in no region of this process")),
+    }
 }
 
-/// The number of a function's largest memory BAR: where its p2pmem lies, as far as can be said.
+/// The number of a function's largest memory BAR.
 fn largest_bar(topology: &Topology, bdf: Bdf) -> Option<u8> {
     let bars = topology.function(topology.find(bdf)?).bars().known()?;
     let memory = bars.into_iter().filter(|bar| bar.kind.is_memory());

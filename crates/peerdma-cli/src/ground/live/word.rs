@@ -83,7 +83,10 @@ impl Word {
                     };
                     fs::canonicalize(folder).map(|folder| folder.join(path.file_name().unwrap_or_default()))
                 });
-                whole.unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned()
+                whole
+                    .unwrap_or_else(|_| path.clone())
+                    .to_string_lossy()
+                    .into_owned()
             }
         }
     }

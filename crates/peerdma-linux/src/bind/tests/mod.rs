@@ -103,6 +103,29 @@ fn where_undoing_fails_too_the_record_stays_and_a_later_run_puts_back() {
 }
 
 #[test]
+fn a_run_that_is_killed_after_any_step_is_made_good_by_unbinding() {
+    let all = [NVME, OTHER, NIC];
+    let recorded = |fake: &Fake| -> Vec<&str> {
+        let has = |at: &&str| Record::path(&fake.state(), bdf(at)).exists();
+        all.into_iter().filter(has).collect()
+    };
+    for step in 0..22 {
+        let mut fake = Fake::new();
+        let before = fake.everything();
+        // From some step on nothing is done any more, not even undone.
+        fake.fails_at = (step..100).collect();
+        let bound = bind(&mut fake, &all);
+        if bound.is_ok() {
+            unbind(&mut fake, &all).unwrap_err();
+        }
+        fake.fails_at.clear();
+        let left = recorded(&fake);
+        unbind(&mut fake, &left).unwrap();
+        assert_eq!(fake.everything(), before, "step {step}");
+    }
+}
+
+#[test]
 fn a_group_is_bound_as_a_whole_without_its_bridges_and_comes_back_as_a_whole() {
     let mut fake = Fake::new();
     let before = fake.everything();

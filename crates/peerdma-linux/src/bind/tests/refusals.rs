@@ -121,6 +121,9 @@ fn what_a_program_has_open_is_refused_with_the_programs_name() {
 #[test]
 fn bridges_the_boot_display_parents_of_virtual_functions_and_interfaces_that_are_up_stay() {
     refused(|_| (), &[BRIDGE], &Obstacle::Bridge);
+    // Intel VMD: a function of another class, with a hierarchy of its own behind it.
+    let behind = format!("{}/pci10000:e0/10000:e0:06.0/class", home(NIC));
+    refused(|fake| fake.file(&behind, "0x060400\n"), &[NIC], &Obstacle::Bridge);
     refused(
         |fake| fake.file(&format!("{}/boot_vga", home(NIC)), "1\n"),
         &[NIC],

@@ -1,6 +1,7 @@
 //! An address space of the kernel that remembers what it maps, and refuses what it is told to.
 
 use crate::process::registry::{Kind, Pages};
+use crate::process::sync::{Mutex, lock};
 use crate::sys::Memory;
 use crate::vfio::{Api, Backend, Source};
 use peerdma::addr::{Address, Iova, PhysAddr, Span};
@@ -9,7 +10,7 @@ use peerdma::memory::{BarMemory, CpuView, Widths};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Fake {
@@ -40,11 +41,12 @@ impl Fake {
         Arc::new(Self {
             api,
             apertures: apertures.iter().map(span).collect(),
-            state: Mutex::default(),
+            state: Mutex::new(State::default()),
         })
     }
 
     /// Lets the `nth` call from now on fail, from 1.
+    #[cfg(not(loom))]
     pub(super) fn refuse(&self, nth: u64) {
         self.with(|state| state.refused.push(state.calls + nth));
     }
@@ -54,7 +56,7 @@ impl Fake {
     }
 
     fn with<R>(&self, inside: impl FnOnce(&mut State) -> R) -> R {
-        inside(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        inside(&mut lock(&self.state))
     }
 }
 

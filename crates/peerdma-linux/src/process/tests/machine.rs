@@ -23,6 +23,7 @@ use std::sync::Arc;
 const NVME: Bdf = Bdf::from_devfn(0, 1, 0);
 const SAME_GROUP: Bdf = Bdf::from_devfn(0, 1, 1);
 const GPU: Bdf = Bdf::from_devfn(0, 2, 0);
+const NOT_HERE: Bdf = Bdf::from_devfn(0xffff_fff0, 1, 0);
 const VRAM: u64 = 0x70_0000_0000;
 const VRAM_BYTES: u64 = 1 << 20;
 const RAM_BYTES: u64 = 4 << 20;
@@ -68,7 +69,12 @@ fn topology() -> Topology {
         ..Facts::default()
     };
     let warnings = &mut Warnings::default();
-    let functions = vec![function(NVME, 1), function(SAME_GROUP, 1), gpu];
+    let functions = vec![
+        function(NVME, 1),
+        function(SAME_GROUP, 1),
+        gpu,
+        function(NOT_HERE, 3),
+    ];
     Topology::new(Snapshot::new(host, functions, warnings), warnings)
 }
 
@@ -246,7 +252,7 @@ fn bars_are_touched_by_the_width_that_was_asked_for_and_no_other() {
         process.load_acquire(at(0)),
         Err(DeviceError::NoSuchMemory { at: at(0) })
     );
-    assert_eq!(process.load_acquire(ram.checked_add(2).unwrap()).is_err(), true);
+    assert!(process.load_acquire(ram.checked_add(2).unwrap()).is_err());
     assert_eq!(
         process
             .resolve(at(16), 8)
@@ -327,6 +333,29 @@ fn more_ram_than_there_are_addresses_is_refused() {
         let options = ProcessOptions { ram_bytes, api: None };
         assert!(Process::with_groups(topology(), options, std::path::Path::new("")).is_err());
     }
+}
+
+#[test]
+fn a_function_that_cannot_be_opened_is_refused_and_nothing_is_taken() {
+    let rig = rig(&ALL);
+    let nobody = Bdf::from_devfn(0, 9, 0);
+    let unknown = ProcessError::NoSuchFunction(nobody);
+    assert_eq!(rig.process.take(&[nobody]), Err(unknown));
+    let regions = rig.process.memory_map().regions().len();
+    // No machine has this domain.
+    assert!(matches!(
+        rig.process.take(&[NOT_HERE]),
+        Err(ProcessError::Vfio(_))
+    ));
+    assert!(rig.process.function(NOT_HERE).is_none());
+    assert_eq!(rig.process.memory_map().regions().len(), regions);
+}
+
+#[test]
+fn threads_share_it() {
+    fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Process>();
+    is_shared::<crate::process::IoSpace>();
 }
 
 fn is_apart(spans: &[Span<PhysAddr>]) -> bool {
