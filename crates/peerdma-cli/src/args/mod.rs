@@ -168,6 +168,10 @@ pub(crate) struct RouteArgs {
     /// Estimate how many GB/s the links let through
     #[arg(long)]
     pub(crate) bandwidth: bool,
+    /// Show what probes of this pair, or on such machines, have seen: a file of `probe --record`; else the one that PEERDMA_RECORDS
+    /// names. The verdict stays what it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) records: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
     #[command(flatten)]

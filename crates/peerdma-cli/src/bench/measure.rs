@@ -95,12 +95,18 @@ pub(super) fn measure<G: Ground>(
         fill(&ground, first, needed_bytes, args.seed).map_err(|error| bad(&error))?;
     }
     let mut mapper = rig.mapper(end.initiator)?;
-    let origin = if ram.is_some() { Origin::Ram } else { Origin::LookUp };
+    let origin = if ram.is_some() {
+        Origin::Ram
+    } else {
+        Origin::LookUp
+    };
     let mut data = Vec::new();
     for slot in 0..depth {
         let at = first.checked_add(u64::from(slot) * stride).unwrap_or(first);
         let piece = PhysVec::new(at, wanted.each_bytes, origin).map_err(|error| bad(&error))?;
-        data.push(Data::Mapped(map(&mut mapper, piece, wanted, &limits.constraints).map_err(|why| bad(&why))?));
+        data.push(Data::Mapped(
+            map(&mut mapper, piece, wanted, &limits.constraints).map_err(|why| bad(&why))?,
+        ));
     }
     let (mark, cpu) = (ground.mark(), cpu_ns());
     let ended = load::run(&wanted.load, &mut volume, data, &ground, &mut |done| {

@@ -24,14 +24,22 @@ pub(super) fn write(args: &BenchArgs, wanted: &Wanted, figures: &Figures, sort: 
         },
         bytes(wanted.each_bytes.into()),
         wanted.depth,
-        figures.via.as_deref().map_or_else(|| "RAM".to_owned(), |via| format!("memory of {via}")),
+        figures
+            .via
+            .as_deref()
+            .map_or_else(|| "RAM".to_owned(), |via| format!("memory of {via}")),
         sort.name(),
     );
     let heading = wrapped(&heading, "", "  ", out.width);
     let mut text = out.palette.paint(Tone::Strong, heading.trim_end());
     text.push('\n');
     let mut line = |label: &str, words: &str| {
-        text.push_str(&wrapped(words, &format!("  {label:<12}"), "              ", out.width));
+        text.push_str(&wrapped(
+            words,
+            &format!("  {label:<12}"),
+            "              ",
+            out.width,
+        ));
     };
     let measured = &figures.measured;
     let time = |ns: Option<u64>| ns.map_or_else(|| "?".to_owned(), |ns| duration(ns.saturating_mul(1000)));
@@ -59,9 +67,15 @@ pub(super) fn write(args: &BenchArgs, wanted: &Wanted, figures: &Figures, sort: 
     );
     // What a simulator costs says nothing of a driver.
     if sort == Sort::Live {
-        line("CPU time", &format!("{} an operation", time(cpu_each_ns(figures))));
+        line(
+            "CPU time",
+            &format!("{} an operation", time(cpu_each_ns(figures))),
+        );
     }
-    line("through RAM", &format!("{} bytes of user data", figures.ram_payload_bytes));
+    line(
+        "through RAM",
+        &format!("{} bytes of user data", figures.ram_payload_bytes),
+    );
     if let Some(trouble) = &figures.trouble {
         let words = wrapped(&trouble.to_string(), "  FAILED: ", "     ", out.width);
         text.push_str(&out.palette.paint(Tone::Bad, &words));

@@ -25,7 +25,8 @@ const SECONDS: f64 = 5.0;
 pub(super) fn wanted(args: &BenchArgs, blocks: u64, block_bytes: u64) -> Result<Wanted, Problem> {
     let each = amount::bytes("--block", &args.block)?;
     let each_bytes = u32::try_from(each).ok();
-    let each_bytes = each_bytes.filter(|each| *each > 0 && u64::from(*each).is_multiple_of(block_bytes.max(1)));
+    let each_bytes =
+        each_bytes.filter(|each| *each > 0 && u64::from(*each).is_multiple_of(block_bytes.max(1)));
     let each_bytes = each_bytes.ok_or_else(|| {
         Problem::new(
             format_args!("--block {} is no operation on {}", args.block, args.volume),
@@ -56,7 +57,9 @@ pub(super) fn wanted(args: &BenchArgs, blocks: u64, block_bytes: u64) -> Result<
     }
     let blocks_each = u64::from(each_bytes) / block_bytes.max(1);
     if count < blocks_each {
-        return Err(few(format!("{count} blocks are less than an operation of {blocks_each}")));
+        return Err(few(format!(
+            "{count} blocks are less than an operation of {blocks_each}"
+        )));
     }
     let seconds = match (args.seconds, args.operations) {
         (None, None) => Some(SECONDS),

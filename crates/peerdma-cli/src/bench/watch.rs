@@ -37,8 +37,10 @@ impl Watch {
         let began_ns = *self.began_ns.get_or_insert(now_ns);
         if self.shows && self.began.elapsed() >= Duration::from_secs(1) {
             // Of both ends the nearer one.
-            let of = |done: u64, most: u64| (u128::from(done) * 1000 / u128::from(most.max(1))).min(1000) as u64;
-            let share = of(done, self.most_operations).max(of(now_ns.saturating_sub(began_ns), self.budget_ns));
+            let of =
+                |done: u64, most: u64| (u128::from(done) * 1000 / u128::from(most.max(1))).min(1000) as u64;
+            let share =
+                of(done, self.most_operations).max(of(now_ns.saturating_sub(began_ns), self.budget_ns));
             let bar = self.bar.get_or_insert_with(|| {
                 let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));
                 match ProgressStyle::with_template("measuring {wide_bar} {percent} %") {

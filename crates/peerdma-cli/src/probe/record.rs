@@ -43,6 +43,8 @@ pub(crate) struct Line {
     pub(crate) bar: u8,
     /// Did the kernel move the data, and not a driver of peerdma's?
     pub(crate) by_kernel: bool,
+    /// Do both lie below one port, so that requests can turn around below the root complex?
+    pub(crate) share_a_port: bool,
     /// Ports and bridges above both, each once.
     pub(crate) ports: Vec<Port>,
     pub(crate) directions: Vec<Direction>,
@@ -114,6 +116,7 @@ impl Line {
             provider: end(account.memory.provider, ends[1]),
             bar: account.memory.bar,
             by_kernel: account.by_kernel,
+            share_a_port: share_a_port(topology, ends),
             ports: ports(topology, ends.into_iter().flatten()),
             directions: (account.tried.iter())
                 .map(|one| Direction::of(DirectionLine::new(one)))
@@ -156,6 +159,16 @@ impl End {
     }
 }
 
+/// Does any of these ports send requests or completions up to the root complex? Nothing where nobody can say.
+pub(crate) fn redirect(ports: &[Port]) -> Option<bool> {
+    const REDIRECT: u16 = 0b1100;
+    let is_set = |port: &Port| port.acs_control.is_some_and(|control| control & REDIRECT != 0);
+    match ports.iter().any(is_set) {
+        true => Some(true),
+        false => ports.iter().all(|port| port.acs_is_known).then_some(false),
+    }
+}
+
 impl Direction {
     fn of(line: DirectionLine) -> Self {
         let figures = line
@@ -179,7 +192,14 @@ impl Direction {
     }
 }
 
-fn ports(topology: &Topology, ends: impl Iterator<Item = NodeId>) -> Vec<Port> {
+/// Do both lie below one port?
+pub(crate) fn share_a_port(topology: &Topology, ends: [Option<NodeId>; 2]) -> bool {
+    let shared = ends[0].zip(ends[1]);
+    shared.is_some_and(|(one, other)| topology.common_ancestor(one, other).is_some())
+}
+
+/// Ports and bridges above functions, each once.
+pub(crate) fn ports(topology: &Topology, ends: impl Iterator<Item = NodeId>) -> Vec<Port> {
     let mut found: Vec<Port> = Vec::new();
     for end in ends {
         for node in topology.climb(end).filter(|node| *node != end) {
@@ -389,6 +409,7 @@ mod tests {
             provider: end("0000:02:00.0"),
             bar: 2,
             by_kernel: false,
+            share_a_port: true,
             ports: Vec::new(),
             directions: Vec::new(),
         }
