@@ -28,6 +28,8 @@ pub(super) struct Account {
     /// Does the kernel move the data, and not our driver?
     pub(super) by_kernel: bool,
     pub(super) tried: Vec<Tried>,
+    /// Was anything laid out in the blocks and the memory?
+    pub(super) touched: bool,
     pub(super) interrupted: bool,
     pub(super) not_restored: Option<String>,
 }
@@ -80,6 +82,7 @@ pub(super) fn hold<G: Ground>(
         memory: asked.memory,
         by_kernel: matches!(end.place, Place::Own(_)),
         tried: promises(&ground, &end.initiator, asked),
+        touched: false,
         interrupted: false,
         not_restored: None,
     };
@@ -155,6 +158,7 @@ pub(super) fn hold<G: Ground>(
             "look at the device and the memory that were named: `peerdma topo -v`, --scratch, --bar",
         )
     })?;
+    account.touched = true;
     account.interrupted = report.interrupted;
     account.not_restored = report.not_restored.map(|why| why.to_string());
     for seen in report.directions {
