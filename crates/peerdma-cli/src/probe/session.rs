@@ -12,7 +12,9 @@ use peerdma::addr::Bdf;
 use peerdma::dma::{PeerRoute, Routes, SpecRoutes};
 use peerdma::memory::CpuView;
 use peerdma::plan::{DeviceMemory, as_if};
-use peerdma::probe::{CpuWitness, DirectionReport, Judgement, Options, Promise, Scratch, Site, Speed, run};
+use peerdma::probe::{
+    CpuWitness, DirectionReport, Judgement, Options, ProbeError, Promise, Scratch, Site, Speed, run,
+};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, Answer, MapType, TlpClass, linux, spec};
 use peerdma_nvme::QueueOptions;
@@ -149,14 +151,18 @@ pub(super) fn hold<G: Ground>(
     drop(watch);
     let closed = volume.close();
     let report = ended.map_err(|error| {
-        Problem::new(
+        let mut problem = Problem::new(
             format_args!(
                 "nothing can be said of the route from {} to {}",
                 end.name, args.provider
             ),
-            error,
+            &error,
             "look at the device and the memory that were named: `peerdma topo -v`, --scratch, --bar",
-        )
+        );
+        if matches!(error, ProbeError::NotRestored(_)) {
+            problem.exit_code = super::ALARM;
+        }
+        problem
     })?;
     account.touched = true;
     account.interrupted = report.interrupted;
