@@ -21,7 +21,7 @@ pub(super) fn uses(system: &System, hands: &mut impl Hands, bdf: Bdf) -> Vec<Obs
         swapped(system, node, &mut uses);
         held(system, node, &mut uses);
         let known = uses.len() > before;
-        match hands.is_claimed(&system.path("dev").join(&node.name)) {
+        match hands.is_claimed(&system.path("dev").join(&node.name), &node.number) {
             // Whoever it is, he is named already, or sits where we do not see him: another mount namespace, a file system of many devices.
             Ok(true) if !known => uses.push(Obstacle::Claimed {
                 device: node.name.clone(),
