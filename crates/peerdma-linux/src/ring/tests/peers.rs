@@ -262,6 +262,22 @@ fn kinds_that_meet_within_a_block_are_refused() {
     }
 }
 
+#[test]
+fn a_bio_that_is_refused_keeps_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = file(folder.path());
+    let mut rig = rig(taking(&path), Kind::Bar, reached());
+    let block = rig.volume.limits().block_bytes;
+    let owners = Arc::strong_count(&rig.pages.ram.0);
+    let blocks = 8192 / block;
+    let read = Bio {
+        data: vector(&[(RAM, 4096), (BAR, 4096)]),
+        ..bio(Operation::Read, 0, blocks, &[])
+    };
+    rig.volume.submit(read).unwrap_err();
+    assert_eq!(Arc::strong_count(&rig.pages.ram.0), owners);
+}
+
 /// RAM alone as a host, for who compares.
 pub(super) struct HostOf(pub(super) Ram);
 
