@@ -14,6 +14,12 @@ pub(super) fn uses(system: &System, hands: &mut impl Hands, bdf: Bdf) -> Vec<Obs
     if !found.functions.is_empty() {
         uses.push(Obstacle::Bridge);
     }
+    if found.is_cut {
+        uses.push(Obstacle::Unclear {
+            device: bdf.to_string(),
+            why: "more lies below it than is looked into".into(),
+        });
+    }
     let blocks = || found.nodes.iter().filter(|node| node.kind == NodeKind::Block);
     for node in blocks() {
         let before = uses.len();
