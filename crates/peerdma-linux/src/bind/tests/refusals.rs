@@ -2,7 +2,7 @@
 
 use super::fake::{BRIDGE, Fake, NIC, NVME, OTHER, bdf, home};
 use super::{GroupWish, bind, planned, returns};
-use crate::bind::{Obstacle, Refusal};
+use crate::bind::{Live, Obstacle, Refusal};
 use std::fs;
 
 /// Refused, with this obstacle among the reasons, and nothing was touched.
@@ -211,6 +211,21 @@ fn a_function_below_which_not_everything_was_seen_is_refused() {
                 ..
             }]
         ),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_disk_without_a_node_is_refused_but_in_a_copy_of_a_machine() {
+    let fake = Fake::new();
+    let named = GROUP.map(bdf);
+    let plan = || crate::bind::plan(&fake.system, &mut Live, &named, GroupWish::Named, &fake.state());
+    plan().unwrap();
+    fake.file("dev/null", "");
+    let refused = plan().unwrap_err();
+    let is_unclear = |refusal: &Refusal| matches!(refusal.obstacle, Obstacle::Unclear { .. });
+    assert!(
+        !refused.is_empty() && refused.iter().all(is_unclear),
         "{refused:?}"
     );
 }
