@@ -65,8 +65,8 @@ fn own_base(map: &MemoryMap, initiator: Bdf) -> Option<OwnBase> {
         })
     };
     let own = map.regions().iter().filter(is_own).filter_map(of_region);
-    let own = own.filter(|own| own.bar == first.bar && start(own) == start(&first));
-    let whole = own.fold(Some(first), |whole, own| both(whole?, own))?;
+    let mut own = own.filter(|own| own.bar == first.bar && start(own) == start(&first));
+    let whole = own.try_fold(first, both)?;
     let is_within = |other: OwnBase| {
         other
             .base
