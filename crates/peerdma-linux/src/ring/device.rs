@@ -147,7 +147,7 @@ impl BlockDevice {
         }
     }
 
-    fn open_block(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
+    pub(super) fn open_block(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
         let (sys, proc) = (Path::new("/sys"), Path::new("/proc"));
         let no_sysfs = || OpenError::NoSysfs {
             path: path.to_owned(),
@@ -174,6 +174,7 @@ impl BlockDevice {
                 source,
             })?,
         };
+        check_same(path, &fd, FileType::BlockDevice, Some(number))?;
         let align_bytes = direct_alignment(&fd).map_or(block_bytes, |(memory, _)| memory);
         let device = Self {
             fd,
@@ -191,7 +192,7 @@ impl BlockDevice {
         device.measured()
     }
 
-    fn open_file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
+    pub(super) fn open_file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
         let open = |more| rustix::fs::open(path, access | more | OFlags::CLOEXEC, Mode::empty());
         let direct = open(OFlags::DIRECT).map(|fd| (fd, Transfers::Direct));
         let opened = match direct {
@@ -206,6 +207,7 @@ impl BlockDevice {
             path: path.to_owned(),
             source,
         })?;
+        check_same(path, &fd, FileType::RegularFile, None)?;
         Self::of_file(path, fd, transfers)
     }
 
@@ -340,6 +342,22 @@ impl BlockDevice {
 
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+}
+
+/// Is what was opened what was looked at before? A name may lead elsewhere by now, and each kind is opened with precautions of its own.
+fn check_same(path: &Path, fd: &OwnedFd, kind: FileType, number: Option<u64>) -> Result<(), OpenError> {
+    let found = rustix::fs::fstat(fd).map_err(|source| OpenError::System {
+        path: path.to_owned(),
+        source,
+    })?;
+    let is_kind = FileType::from_raw_mode(found.st_mode) == kind;
+    match is_kind && number.is_none_or(|number| number == found.st_rdev) {
+        true => Ok(()),
+        false => Err(OpenError::WrongType {
+            path: path.to_owned(),
+            what: "something else than a moment ago",
+        }),
     }
 }
 
