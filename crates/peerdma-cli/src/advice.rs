@@ -52,6 +52,12 @@ impl Lacking {
 fn settle(missing: spec::Missing, source: &Source, command: &str) -> String {
     use spec::Missing as Fact;
     match missing {
+        Fact::HostWindows if *source == Source::Live && !is_root() => {
+            format!("{} (/proc/iomem tells it to CAP_SYS_ADMIN)", capture(source, command))
+        }
+        Fact::HostMemory if *source == Source::Live => {
+            format!("{} (/proc/iomem tells it to CAP_SYS_ADMIN)", capture(source, command))
+        }
         Fact::Forwarding | Fact::HostWindows | Fact::InboundOffset => {
             "no register tells it; a snapshot states it under `host`, `bridges` (`forwarding`, `windows`, `inbound_offset`)"
                 .into()

@@ -4,9 +4,10 @@
 //! args      what the command line says
 //! input     the machine it is about (capture: where it is read from; machine_file: a simulated one; processor: what
 //!           --cpu names)
+//! ground    machines whose devices are used: a simulated one
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
-//! topo, matrix, route, check, copy, simulate, snapshot     the commands
+//! topo, matrix, route, check, copy, simulate, snapshot, bind     the commands
 //! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
@@ -14,6 +15,7 @@ mod acs;
 mod advice;
 mod answer;
 mod args;
+mod bind;
 mod capture;
 mod check;
 mod copy;
@@ -21,6 +23,7 @@ mod describe;
 mod destination;
 mod error;
 mod figures;
+mod ground;
 mod input;
 mod judges;
 mod layout;
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Copy(args) => copy::run(args),
+        Command::Bind(args) => bind::run(args, bind::Way::Bind),
+        Command::Unbind(args) => bind::run(args, bind::Way::Unbind),
         Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => manual::completions(args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => manual::man(args).map(|()| ExitCode::SUCCESS),

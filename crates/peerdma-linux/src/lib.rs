@@ -2,15 +2,20 @@
 //!
 //! [`source::open`] reads a machine from whatever it is given, [`source::live`] the one at hand. Behind
 //! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
-//! format.
+//! format. [`bind`] lends functions to drivers in a process.
 
+pub mod bind;
 pub mod ids;
 pub mod json;
 mod keep;
 pub mod lspci;
 mod shown;
+pub mod process;
+pub mod ring;
 pub mod source;
+pub mod sys;
 pub mod sysfs;
 pub mod tree;
+pub mod vfio;
 
 pub use keep::KeepConfig;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use peerdma::addr::Bdf;
+use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr};
 use peerdma::fact::{Fact, Unread};
 use peerdma::pci::{LinkRate, PortType};
 use peerdma::snapshot::{IommuMode, Warnings};
@@ -54,6 +54,31 @@ fn every_fact_of_a_tree_is_read() {
     assert_eq!(snapshot.host.iommu, Fact::Known(IommuMode::Translating));
     assert!(snapshot.host.cpu.as_ref().known().unwrap().is_amd_zen());
     assert_eq!(snapshot.host.kernel.known().unwrap().to_string(), "6.8");
+
+    let ram = snapshot.host.ram.as_ref().known().unwrap();
+    assert_eq!(ram.len(), 1);
+    let bridges = snapshot.host.bridges.as_ref().known().unwrap();
+    let [bridge] = &bridges[..] else {
+        panic!("one root bus, {} host bridges", bridges.len());
+    };
+    let windows = bridge.windows.as_ref().known().unwrap();
+    assert_eq!(windows.len(), 1);
+    assert_eq!(windows[0].bus.first(), BusAddr::from_u64(0xfe00_0000));
+    assert_eq!(windows[0].bus.last(), BusAddr::from_u64(0xfebf_ffff));
+    assert_eq!(windows[0].phys, PhysAddr::from_u64(0xfe00_0000));
+    assert_eq!(bridge.inbound_offset, Fact::Known(0));
+    assert_eq!(bridge.forwarding, Fact::NOT_IN_SOURCE);
+}
+
+#[test]
+fn without_the_privilege_windows_and_ram_are_unknown_for_want_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path());
+    let hidden = "00000000-00000000 : System RAM\n00000000-00000000 : PCI Bus 0000:00\n";
+    fs::write(folder.path().join("proc/iomem"), hidden).unwrap();
+    let snapshot = open(folder.path());
+    assert_eq!(snapshot.host.bridges, Fact::Unknown(Unread::AccessDenied));
+    assert_eq!(snapshot.host.ram, Fact::Unknown(Unread::AccessDenied));
 }
 
 #[test]

@@ -1,18 +1,24 @@
 //! Options of `copy`.
 
 use super::OutputArgs;
-use clap::ValueHint;
+use clap::{ValueEnum, ValueHint};
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CopyArgs {
-    /// The namespace that is read: nvme0n1, or an address with its namespace (3b:00.0/1)
+    /// What is read. On this machine: a controller bound to vfio-pci (3b:00.0, or with its namespace 3b:00.0/1), a block device
+    /// (nvme0n1, /dev/sda1) or a file; with --machine: a namespace (nvme0n1, 3b:00.0/1)
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: String,
-    /// The namespace that is written
+    /// What is written; a file that does not exist is made
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) destination: String,
-    /// The simulated machine: a machine file, or the name of one that ships (two-ssds, gpu-box, redirect, ...)
+    /// A simulated machine instead of this one: a machine file, or the name of one that ships (two-ssds, gpu-box, redirect, ...)
     #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
-    pub(crate) machine: PathBuf,
+    pub(crate) machine: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) live: LiveArgs,
     #[command(flatten)]
     pub(crate) what: WhatArgs,
     #[command(flatten)]
@@ -21,10 +27,10 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
     /// Lets packets come in another order (up to 500 ns later, where the machine does not say), and copies another pattern
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "machine")]
     pub(crate) seed: Option<u64>,
     /// Open the files that the machine file itself names for namespaces, to read and overwrite them
-    #[arg(long)]
+    #[arg(long, requires = "machine")]
     pub(crate) allow_files: bool,
     /// No warnings, notes and progress
     #[arg(short, long)]
@@ -33,13 +39,47 @@ pub(crate) struct CopyArgs {
     pub(crate) output: OutputArgs,
 }
 
+impl CopyArgs {
+    /// The machine, as it was named.
+    pub(crate) fn machine_name(&self) -> Cow<'_, str> {
+        match &self.machine {
+            Some(machine) => machine.to_string_lossy(),
+            None => "this machine".into(),
+        }
+    }
+}
+
+/// What only this machine has.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "On this machine")]
+pub(crate) struct LiveArgs {
+    /// Overwrite the destination without asking
+    #[arg(short, long, conflicts_with = "machine")]
+    pub(crate) yes: bool,
+    /// How controllers are had from the kernel; without it: iommufd where the kernel offers it for them, else type1
+    #[arg(long, value_enum, value_name = "API", conflicts_with = "machine")]
+    pub(crate) vfio: Option<VfioArg>,
+    /// Which BAR of the device of --via is used, where it is no NVMe controller; without it the largest that is memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5), requires = "via", conflicts_with = "machine")]
+    pub(crate) via_bar: Option<u8>,
+}
+
+/// How VFIO is asked for devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VfioArg {
+    /// Groups and containers
+    Type1,
+    /// Device files and iommufd
+    Iommufd,
+}
+
 /// What is copied.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is copied")]
 pub(crate) struct WhatArgs {
     /// A file in the place of a namespace's medium; only the destination's is written. Without one the source is a
     /// pattern, of which 64 MiB are copied
-    #[arg(long, value_name = "NAMESPACE=FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "NAMESPACE=FILE", value_hint = ValueHint::FilePath, requires = "machine")]
     pub(crate) image: Vec<String>,
     /// Blocks of the source: FIRST..END, FIRST..=LAST, FIRST+COUNT or FIRST..; they keep their place in bytes
     #[arg(long, value_name = "RANGE")]

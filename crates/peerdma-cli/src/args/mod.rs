@@ -4,10 +4,12 @@
 //! Values that deserve a long explanation when they are wrong (`--cpu`, `--kernel`, selectors) stay
 //! text here and are read where they are used.
 
+mod bind;
 mod copy;
 mod shared;
 
-pub(crate) use copy::CopyArgs;
+pub(crate) use bind::BindArgs;
+pub(crate) use copy::{CopyArgs, VfioArg};
 pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
@@ -45,6 +47,12 @@ pub(crate) enum Command {
     /// Write the machine into one file that every command takes with --from
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
+    /// Take functions from their drivers and bind them to vfio-pci, for drivers in processes
+    #[command(after_help = BIND_EXAMPLES)]
+    Bind(BindArgs),
+    /// Put back what bind has taken: the driver and the driver_override that were there before
+    #[command(after_help = UNBIND_EXAMPLES)]
+    Unbind(BindArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one page a command into a folder
@@ -304,7 +312,7 @@ Examples:
 
 Exit codes: 0 done, 2 bad input or usage; check: 1 something is blocked, 5 something is unknown;
 simulate: 1 a transfer did not end as its script expects; copy: 3 only the way through RAM is safe,
-4 not proven, 130 interrupted.";
+4 not proven, 130 interrupted; bind, unbind: 3 refused or undone, 4 not undone.";
 
 const TOPO_EXAMPLES: &str = "\
 Examples:
@@ -351,6 +359,9 @@ Exit code: 0 the destination was read back and equals the source, 2 bad input, 3
 (--require-p2p), 4 the destination is not proven, 130 interrupted. With 2 and 3 nothing was written.
 
 Examples:
+  sudo peerdma copy 0000:03:00.0 0000:04:00.0        two controllers that `peerdma bind` gave to vfio-pci
+  sudo peerdma copy nvme0n1 nvme1n1 --via 0000:04:00.0     block devices, through a controller's memory (p2pmem)
+  peerdma copy disk.img copy.img                     files, through RAM
   peerdma copy --machine two-ssds nvme0n1 nvme1n1
   peerdma copy --machine box.toml nvme0n1 nvme1n1 --image nvme0n1=disk.img --image nvme1n1=copy.img --resume state.json
   peerdma copy --machine gpu-box nvme0n1 nvme1n1 --via gpu0 --bytes 1GiB
@@ -360,6 +371,27 @@ const SNAPSHOT_EXAMPLES: &str = "\
 Examples:
   sudo peerdma snapshot --blank-serials -o machine.json
   peerdma snapshot --from dump.txt -o machine.json";
+
+const BIND_EXAMPLES: &str = "\
+Refused, always: what is mounted, swap, held by another device or open in a program; network interfaces that are up;
+bridges; the display that the machine started with; functions with virtual functions; a part of an IOMMU group.
+Needs root, and the module vfio-pci. A binding lasts until unbind or the next boot.
+
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+
+Examples:
+  peerdma bind nvme1 --dry-run                     what would be done, and what stands in the way
+  sudo modprobe vfio-pci && sudo peerdma bind 3b:00.0
+  sudo peerdma bind 3b:00.0 --group --yes          with all that share its IOMMU group";
+
+const UNBIND_EXAMPLES: &str = "\
+Needs root. Refused while a program has the function open.
+
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+
+Examples:
+  sudo peerdma unbind 3b:00.0
+  sudo peerdma unbind 3b:00.0 --group              all that bind has taken of its IOMMU group";
 
 impl Command {
     /// Shall errors be JSON too?
@@ -372,6 +404,7 @@ impl Command {
             Self::Copy(args) => args.output.json,
             Self::Simulate(args) => args.output.json,
             Self::Snapshot(args) => args.look.json,
+            Self::Bind(args) | Self::Unbind(args) => args.output.json,
             Self::Completions(_) | Self::Man(_) => false,
         }
     }

@@ -5,7 +5,7 @@ use clap::{ValueEnum, ValueHint};
 use std::path::PathBuf;
 
 /// Which machine, and what is known of it beside its source.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "The machine")]
 pub(crate) struct MachineArgs {
     /// A capture instead of this machine: peerdma snapshot, lspci -vvv or -xxxx, sysfs tree or archive; - is stdin

@@ -1,9 +1,9 @@
 //! What became of a copy that was begun.
 
+use crate::ground::Traffic;
 use peerdma::dma::Space;
 use peerdma::engine::{Check, Counts, Failure, SlotMappings};
 use peerdma::plan::CopyPlan;
-use peerdma_sim::host::Traffic;
 use std::time::Duration;
 
 /// A copy that was begun, and how it ended.
@@ -17,7 +17,9 @@ pub(super) struct Account {
     /// The destination read back: nothing where nobody asked, or it was interrupted.
     pub(super) check: Option<Check>,
     pub(super) traffic: Traffic,
-    pub(super) simulated: Duration,
+    /// By the machine's clock.
+    pub(super) took: Duration,
+    /// By ours.
     pub(super) host: Duration,
 }
 

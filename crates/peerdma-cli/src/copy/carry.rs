@@ -1,23 +1,21 @@
-//! Plans a copy and carries it out on a machine, from switching on its drivers to reading the destination back.
+//! Plans a copy and carries it out on a machine, from starting its drivers to reading the destination back.
 
 use super::account::{Account, Ended, SlotAddress};
 use super::read_back::{check, proving_ram};
 use super::request::{MemoryWanted, Request, job};
-use super::rig::{Rig, Volume};
 use crate::error::Problem;
+use crate::ground::{End, EndVolume, Ground, Place, Rig, mend};
 use peerdma::addr::Bdf;
-use peerdma::block::Volume as _;
-use peerdma::device::Host;
-use peerdma::dma::{Mapper, SingleThread, SpecRoutes};
+use peerdma::block::{PeerSupport, Volume};
+use peerdma::dma::{Mapper, SingleThread};
 use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
 use peerdma::plan::{
-    self, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
+    self, Arrival, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
 use peerdma::route::spec;
 use peerdma_nvme::{QueueOptions, QueuePlace};
-use peerdma_sim::host::{Computer, Pattern};
 use std::time::{Duration, Instant};
 
 /// Why no copy was begun.
@@ -35,8 +33,11 @@ impl From<Problem> for Halt {
 
 /// What a run does beside copying.
 pub(super) trait Watcher {
-    /// The plan was chosen; nothing has moved yet.
-    fn planned(&mut self, computer: &Computer, plan: &CopyPlan);
+    /// The plan was chosen; nothing has moved yet, and nothing does where this says no.
+    ///
+    /// # Errors
+    /// Why the copy is not to begin.
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem>;
 
     /// So much is done; shall it go on?
     fn copied(&mut self, counts: Counts) -> Verdict;
@@ -59,35 +60,64 @@ pub(super) enum ReadBack {
     No,
 }
 
-/// What a machine is filled with where no run has left anything.
-const POISON: Pattern = Pattern::Poison(0xa5);
 /// Bytes of a completion entry.
 const ENTRY_BYTES: u32 = 16;
 /// What memory for devices is a multiple of.
 pub(super) const PAGE_BYTES: u32 = 4096;
 
-/// Plans a copy and carries it out.
+/// Starts the drivers that a copy needs, plans it and carries it out.
 ///
 /// # Errors
 /// [`Halt`]: nothing was written, unless its exit code says that data has moved ([`late`]).
-pub(super) fn carry(
-    computer: &Computer,
+pub(super) fn carry<G: Ground>(
+    ground: &G,
     request: &Request,
     read_back: ReadBack,
     watcher: &mut dyn Watcher,
 ) -> Result<Account, Halt> {
-    let topology = computer.topology();
-    let judge = spec::Judge::new(topology);
-    let mut controllers = vec![request.source.controller, request.destination.controller];
+    let initiators = [request.source.initiator, request.destination.initiator];
     // Its memory is there for others once it is enabled.
-    controllers.extend(
-        request
-            .way
-            .via
-            .filter(|via| !computer.namespaces(*via).is_empty()),
-    );
-    let rig = Rig::new(computer, &judge, &controllers)?;
-    poison(&rig, &controllers);
+    let via = request.way.via.filter(|via| ground.is_controller(*via));
+    let controllers: Vec<Bdf> = initiators.into_iter().chain(via).collect();
+    let rig = start(ground, &initiators, &controllers)?;
+    carry_on(rig, request, read_back, watcher)
+}
+
+/// Starts the drivers of these controllers, for a copy whose ends have these initiators.
+///
+/// # Errors
+/// A [`Problem`] where one does not work.
+pub(super) fn start<G: Ground>(
+    ground: &G,
+    initiators: &[Bdf],
+    controllers: &[Bdf],
+) -> Result<Rig<G>, Problem> {
+    let judge = spec::Judge::new(ground.topology());
+    let mut all = initiators.to_vec();
+    all.extend(controllers);
+    let rig = Rig::new(ground, &*ground.routes(&judge), &all, controllers)?;
+    for bdf in controllers {
+        if let Some((memory, buffer)) = rig.buffer(*bdf) {
+            ground.poison(&memory, buffer.own_base.offset_bytes);
+        }
+    }
+    Ok(rig)
+}
+
+/// Plans a copy and carries it out; the drivers are stopped at its end.
+///
+/// # Errors
+/// [`Halt`]: nothing was written, unless its exit code says that data has moved ([`late`]).
+pub(super) fn carry_on<G: Ground>(
+    rig: Rig<G>,
+    request: &Request,
+    read_back: ReadBack,
+    watcher: &mut dyn Watcher,
+) -> Result<Account, Halt> {
+    let ground = rig.ground().clone();
+    let topology = ground.topology();
+    let judge = spec::Judge::new(topology);
+    let routes = ground.routes(&judge);
     let options = QueueOptions {
         depth: request.queue_depth,
         ..QueueOptions::default()
@@ -106,11 +136,11 @@ pub(super) fn carry(
     let staging = rig.ram(staging_bytes, PAGE_BYTES.into()).ok();
     let thirds = thirds(&rig, request);
     let situation = Situation {
-        source: end(&rig, &source, request),
-        destination: end(&rig, &destination, request),
+        source: end(&rig, &request.source, &source, request),
+        destination: end(&rig, &request.destination, &destination, request),
         thirds: &thirds,
         ram: staging.as_ref().map(|staging| staging.span),
-        routes: &SpecRoutes::new(&judge),
+        routes: &*routes,
         links: &Estimator::new(topology),
         shape: Shape {
             chunk_bytes: request.chunk_bytes,
@@ -123,10 +153,13 @@ pub(super) fn carry(
                 MemoryWanted::Any | MemoryWanted::Ram => RamUse::Allowed,
             },
             force: request.way.force,
+            // The destination is read back in any case.
+            arrival: Arrival::ReadBack,
         },
     };
     let plan = plan::choose(&situation).map_err(|why| Halt::NoPlan(Box::new(why)))?;
-    watcher.planned(computer, &plan);
+    watcher.planned(&plan)?;
+    ground.poison_slots(&plan.layout);
     rig.force(&plan.crossings, plan.layout.slots_at)?;
     let mut proving = match plan.layout.completion_queue {
         None => None,
@@ -146,7 +179,7 @@ pub(super) fn carry(
     let check = match proving_ram.filter(|_| moved.ended != Ended::Interrupted) {
         None => None,
         Some(ram) => {
-            let ends = (&mut source, &mut destination);
+            let ends: (&mut dyn Volume, &mut dyn Volume) = (&mut source, &mut destination);
             Some(check(&rig, request, (&plan, &ram), ends, watcher).map_err(late)?)
         }
     };
@@ -168,47 +201,43 @@ fn late(problem: Problem) -> Problem {
 /// RAM that slots take at most.
 const MOST_STAGING_BYTES: u64 = 256 << 20;
 
-/// Lets nothing that lies in memory of the ends be taken for data that was moved there.
-fn poison(rig: &Rig, controllers: &[Bdf]) {
-    for bdf in controllers {
-        if let Some((memory, buffer)) = rig.buffer(*bdf) {
-            let len_bytes = memory.free.len_bytes().unwrap_or(0).min(MOST_STAGING_BYTES);
-            let offset = buffer.own_base.offset_bytes;
-            // Memory that the simulated machine cannot hold holds nothing that could be mistaken.
-            let _ = rig
-                .computer
-                .fill_bar_memory(*bdf, memory.bar, offset..offset + len_bytes, POISON);
-        }
+fn end<G: Ground>(rig: &Rig<G>, end: &End, volume: &EndVolume<G>, request: &Request) -> plan::End {
+    let mut limits = *volume.limits();
+    if rig.ground().takes_ram_alone(end) {
+        limits.peer = PeerSupport::None;
     }
-}
-
-fn end(rig: &Rig, volume: &Volume, request: &Request) -> plan::End {
-    let limits = *volume.limits();
-    let buffer = match request.way.memory {
+    let memory = match request.way.memory {
         MemoryWanted::Ram => None,
-        MemoryWanted::Any | MemoryWanted::Devices => rig.buffer(limits.initiator),
+        MemoryWanted::Any | MemoryWanted::Devices => {
+            let of_driver = rig.buffer(end.initiator).map(|(memory, buffer)| {
+                let own_data = OwnData {
+                    of_reads: buffer.abilities.data_of_reads(),
+                    of_writes: buffer.abilities.data_of_writes(),
+                };
+                (memory, own_data)
+            });
+            of_driver.or_else(|| rig.ground().memory_of(end))
+        }
     };
     let queue_bytes = (u32::from(limits.queue_depth) + 1) * ENTRY_BYTES;
+    let is_ours = matches!(end.place, Place::Namespace(_));
     plan::End {
         limits,
         class: TlpClass::Strict,
-        memory: buffer.map(|(memory, _)| memory),
-        own_data: buffer.map_or(OwnData::NONE, |(_, buffer)| OwnData {
-            of_reads: buffer.abilities.data_of_reads(),
-            of_writes: buffer.abilities.data_of_writes(),
-        }),
-        completion_queue: Some(QueueNeeds {
+        memory: memory.map(|(memory, _)| memory),
+        own_data: memory.map_or(OwnData::NONE, |(_, own_data)| own_data),
+        completion_queue: is_ours.then_some(QueueNeeds {
             len_bytes: queue_bytes.next_multiple_of(PAGE_BYTES),
             align_bytes: PAGE_BYTES,
         }),
     }
 }
 
-fn thirds(rig: &Rig, request: &Request) -> Vec<DeviceMemory> {
+fn thirds<G: Ground>(rig: &Rig<G>, request: &Request) -> Vec<DeviceMemory> {
     if request.way.memory == MemoryWanted::Ram {
         return Vec::new();
     }
-    let mut thirds = rig.others();
+    let mut thirds = rig.ground().lent();
     thirds.extend(
         request
             .way
@@ -219,33 +248,40 @@ fn thirds(rig: &Rig, request: &Request) -> Vec<DeviceMemory> {
     thirds
 }
 
-fn move_all(
-    rig: &Rig,
+fn move_all<G: Ground>(
+    rig: &Rig<G>,
     request: &Request,
     plan: &CopyPlan,
-    source: &mut Volume,
-    destination: &mut Volume,
+    source: &mut dyn Volume,
+    destination: &mut dyn Volume,
     watcher: &mut dyn Watcher,
 ) -> Result<Account, Halt> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Problem::new(
-            "the copy was not begun",
-            error,
-            "look at the sizes of both ends, and at --chunk",
-        )
+    const LOOK_AT_SIZES: &str = "look at the sizes of both ends, and at --chunk";
+    let refused =
+        |error: &dyn std::fmt::Display| Problem::new("the copy was not begun", error, LOOK_AT_SIZES);
+    let not_mapped = |error: &SlotError| Problem {
+        fix: match error {
+            SlotError::Map(error) => mend::of_map(error, G::SORT).unwrap_or(LOOK_AT_SIZES).to_owned(),
+            _ => LOOK_AT_SIZES.to_owned(),
+        },
+        ..refused(error)
     };
     let job = job(request, source, destination);
     let mut copy = Copy::new(plan, job, source, destination).map_err(|error| refused(&error))?;
     let mut mappers = [
-        rig.mapper(request.source.controller)?,
-        rig.mapper(request.destination.controller)?,
+        rig.mapper(request.source.initiator)?,
+        rig.mapper(request.destination.initiator)?,
     ];
     let mut mapped = Vec::new();
     let mut addresses = [None; 2];
     let attached = match map_slots(plan, &mut mappers, [source, destination], &mut mapped) {
-        Err(why) => Err((refused(&why), mapped)),
+        Err(why) => Err((not_mapped(&why), mapped)),
         Ok(()) => {
             addresses = mapped.first().map_or(addresses, SlotAddress::of);
+            // What the kernel tells its devices is for the kernel to know.
+            for (address, end) in addresses.iter_mut().zip([&request.source, &request.destination]) {
+                *address = address.filter(|_| matches!(end.place, Place::Namespace(_)));
+            }
             copy.attach(plan, mapped)
                 .map_err(|(error, back)| (refused(&error), back))
         }
@@ -254,8 +290,8 @@ fn move_all(
         unmap_slots(&mut mappers, mapped)?;
         return Err(problem.into());
     }
-    let before = rig.computer.counters();
-    let (began, began_ns) = (Instant::now(), rig.computer.now_ns());
+    let before = rig.ground().mark();
+    let (began, began_ns) = (Instant::now(), rig.ground().now_ns());
     let mut last = Counts::default();
     let counts = loop {
         let counts = match copy.poll(source, destination) {
@@ -264,16 +300,16 @@ fn move_all(
         };
         if counts != last {
             last = counts;
-            if watcher.copied(counts) == Verdict::Stop {
+            if watcher.copied(counts) == Verdict::Stop || rig.ground().is_recalled() {
                 copy.cancel();
             }
         } else {
-            rig.computer.relax();
+            rig.ground().relax();
         }
     };
-    let simulated = Duration::from_nanos(rig.computer.now_ns().saturating_sub(began_ns));
+    let took = Duration::from_nanos(rig.ground().now_ns().saturating_sub(began_ns));
     let host = began.elapsed();
-    let traffic = rig.computer.traffic(&before);
+    let traffic = rig.ground().traffic(&before);
     let ended = match copy.outcome() {
         Some(Outcome::Whole) => Ended::Whole,
         Some(Outcome::Failed(failure)) => Ended::Failed(failure.clone()),
@@ -287,7 +323,7 @@ fn move_all(
         ended,
         check: None,
         traffic,
-        simulated,
+        took,
         host,
     })
 }
@@ -296,7 +332,7 @@ fn move_all(
 fn map_slots(
     plan: &CopyPlan,
     mappers: &mut [Mapper<SingleThread>; 2],
-    volumes: [&Volume; 2],
+    volumes: [&dyn Volume; 2],
     mapped: &mut Vec<SlotMappings>,
 ) -> Result<(), SlotError> {
     let [first, second] = mappers;
@@ -331,8 +367,8 @@ fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>
     }
 }
 
-fn close(volume: Volume) -> Result<(), Problem> {
-    volume.close(&mut |_| ()).map_err(|error| {
+fn close<G: Ground>(volume: EndVolume<G>) -> Result<(), Problem> {
+    volume.close().map_err(|error| {
         Problem::new(
             "a queue could not be closed",
             error,

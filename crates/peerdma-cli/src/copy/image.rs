@@ -1,7 +1,7 @@
 //! `--image NAMESPACE=FILE`: a file in the place of a namespace's medium.
 
-use super::end::End;
 use crate::error::Problem;
+use crate::ground::{End, Place};
 use peerdma::topology::Topology;
 use peerdma_sim::blueprint::{Blueprint, DeviceKind, Protection};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) fn attach(
             "give NAMESPACE=FILE, for example --image nvme0n1=disk.img",
         ));
     };
-    let end = End::find(blueprint, topology, name)?;
+    let end = End::of_blueprint(blueprint, topology, name)?;
     let path = Path::new(path);
     let bad = |why: &dyn std::fmt::Display, fix: &str| {
         Problem::new(
@@ -75,7 +75,7 @@ pub(super) fn refuse_others(blueprint: &Blueprint, images: &[End]) -> Result<(),
     });
     for (controller, nvme) in controllers {
         for (namespace, kind) in (1_u32..).zip(&nvme.namespaces) {
-            let is_it = |end: &End| end.controller == controller && end.namespace == namespace;
+            let is_it = |end: &End| end.initiator == controller && end.place == Place::Namespace(namespace);
             if let Some(path) = kind.file.as_ref().filter(|_| !images.iter().any(is_it)) {
                 return Err(Problem::new(
                     format_args!("{} is not opened", path.display()),

@@ -2,11 +2,11 @@
 
 use super::account::{Account, Ended, SlotAddress};
 use super::{Report, text};
+use crate::ground::{LinkTraffic, Sort};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
 use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
 use peerdma::route::Access;
-use peerdma_sim::host::LinkTraffic;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 #[derive(Serialize)]
 pub(super) struct Answer<'r> {
     schema: &'static str,
+    machine: &'static str,
     source: &'r str,
     destination: &'r str,
     bytes: u64,
@@ -23,18 +24,20 @@ pub(super) struct Answer<'r> {
     copied_bytes: u64,
     done_bytes: u64,
     host_ram_bytes: u64,
-    queue_bytes: u64,
+    queue_bytes: Option<u64>,
     verified: bool,
     interrupted: bool,
     forced: bool,
     plan: PlanLine,
-    links: Vec<LinkLine>,
-    simulated_seconds: f64,
+    /// Nothing where nobody counts.
+    links: Option<Vec<LinkLine>>,
+    simulated_seconds: Option<f64>,
     bytes_per_second: u64,
     host_seconds: f64,
     via_ram: Option<RamLine>,
     failure: Option<FailureLine>,
     mismatch: Option<MismatchLine>,
+    beliefs: &'r [String],
     notes: &'r [String],
 }
 
@@ -118,6 +121,7 @@ impl<'r> Answer<'r> {
         } = account;
         Self {
             schema: "peerdma.copy/1",
+            machine: report.sort.name(),
             source: &request.source.name,
             destination: &request.destination.name,
             bytes: request.len_bytes,
@@ -131,9 +135,12 @@ impl<'r> Answer<'r> {
             interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
             plan: PlanLine::new(plan, account.addresses),
-            links: traffic.links.iter().map(LinkLine::new).collect(),
-            simulated_seconds: account.simulated.as_secs_f64(),
-            bytes_per_second: text::rate(counts.written_bytes, account.simulated),
+            links: (traffic.links.as_ref()).map(|links| links.iter().map(LinkLine::new).collect()),
+            simulated_seconds: match report.sort {
+                Sort::Simulated => Some(account.took.as_secs_f64()),
+                Sort::Live => None,
+            },
+            bytes_per_second: text::rate(counts.written_bytes, account.took),
             host_seconds: account.host.as_secs_f64(),
             via_ram: report.by_ram.map(RamLine::new),
             failure: match (&account.ended, &account.check) {
@@ -158,6 +165,7 @@ impl<'r> Answer<'r> {
                 }
                 _ => None,
             },
+            beliefs: report.beliefs,
             notes: report.notes,
         }
     }
@@ -235,8 +243,8 @@ impl RamLine {
         Self {
             copied_bytes: copied,
             host_ram_bytes: account.traffic.ram_payload_bytes,
-            simulated_seconds: seconds(&account.simulated),
-            bytes_per_second: text::rate(copied, account.simulated),
+            simulated_seconds: seconds(&account.took),
+            bytes_per_second: text::rate(copied, account.took),
             host_seconds: seconds(&account.host),
         }
     }

@@ -2,17 +2,17 @@
 
 use super::carry::{Verdict, Watcher};
 use crate::args::CopyArgs;
+use crate::error::Problem;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peerdma::engine::Counts;
 use peerdma::plan::CopyPlan;
-use peerdma_sim::host::Computer;
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Told of a plan before anything moves.
-type Planned<'p> = &'p mut dyn FnMut(&Computer, &CopyPlan);
+type Planned<'p> = &'p mut dyn FnMut(&CopyPlan) -> Result<(), Problem>;
 
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Progress<'p> {
@@ -42,8 +42,13 @@ impl Stop {
         stop
     }
 
+    /// Was it asked for?
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn verdict(&self) -> Verdict {
-        match self.0.load(Ordering::Relaxed) {
+        match self.is_set() {
             true => Verdict::Stop,
             false => Verdict::GoOn,
         }
@@ -93,9 +98,10 @@ impl<'p> Progress<'p> {
 }
 
 impl Watcher for Progress<'_> {
-    fn planned(&mut self, computer: &Computer, plan: &CopyPlan) {
-        if let Some(planned) = &mut self.planned {
-            planned(computer, plan);
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem> {
+        match &mut self.planned {
+            Some(planned) => planned(plan),
+            None => Ok(()),
         }
     }
 

@@ -2,15 +2,18 @@
 
 use super::carry::{PAGE_BYTES, Verdict, Watcher};
 use super::request::{Request, job};
-use super::rig::{Ram, Rig, Volume};
 use crate::error::Problem;
-use peerdma::block::Volume as _;
-use peerdma::device::Host;
+use crate::ground::{Ground, Ram, Rig};
+use peerdma::block::Volume;
 use peerdma::engine::{Check, Job, Truth, Verify};
 use peerdma::plan::CopyPlan;
 
 /// RAM to read the destination back by way of, and perhaps the source: for 16 pieces, or fewer where there is little.
-pub(super) fn proving_ram(rig: &Rig, request: &Request, ends: [&Volume; 2]) -> Result<Ram, Problem> {
+pub(super) fn proving_ram<G: Ground>(
+    rig: &Rig<G>,
+    request: &Request,
+    ends: [&dyn Volume; 2],
+) -> Result<Ram<G>, Problem> {
     let [source, destination] = ends.map(|volume| volume.limits().max_transfer_bytes);
     // No plan takes larger pieces.
     let piece = request.chunk_bytes.min(source).min(destination);
@@ -19,11 +22,11 @@ pub(super) fn proving_ram(rig: &Rig, request: &Request, ends: [&Volume; 2]) -> R
 }
 
 /// Reads the destination back through its driver.
-pub(super) fn check(
-    rig: &Rig,
+pub(super) fn check<G: Ground>(
+    rig: &Rig<G>,
     request: &Request,
-    (plan, ram): (&CopyPlan, &Ram),
-    (source, destination): (&mut Volume, &mut Volume),
+    (plan, ram): (&CopyPlan, &Ram<G>),
+    (source, destination): (&mut dyn Volume, &mut dyn Volume),
     watcher: &mut dyn Watcher,
 ) -> Result<Check, Problem> {
     let whole = job(request, source, destination);
@@ -33,10 +36,7 @@ pub(super) fn check(
         ..whole
     };
     let chunk_bytes = plan.layout.chunk_bytes;
-    let read_again = request
-        .pattern
-        .is_none()
-        .then_some(&*source as &dyn peerdma::block::Volume);
+    let read_again = request.pattern.is_none().then_some(&*source);
     let verify = Verify::new(whole, destination, read_again, ram.span, chunk_bytes);
     let mut verify = verify.map_err(|error| {
         Problem::new(
@@ -58,14 +58,14 @@ pub(super) fn check(
     };
     let mut last = u64::MAX;
     loop {
-        match verify.poll(destination, &mut truth, &rig.computer) {
+        match verify.poll(destination, &mut truth, rig.ground()) {
             Check::UnderWay { checked_bytes } if checked_bytes != last => {
                 last = checked_bytes;
-                if watcher.checked(checked_bytes) == Verdict::Stop {
+                if watcher.checked(checked_bytes) == Verdict::Stop || rig.ground().is_recalled() {
                     verify.cancel();
                 }
             }
-            Check::UnderWay { .. } => rig.computer.relax(),
+            Check::UnderWay { .. } => rig.ground().relax(),
             ended => return Ok(ended),
         }
     }

@@ -1,25 +1,21 @@
 //! What is copied, and how: as the command line says, for a machine that has it.
 
 use super::amount::{self, Blocks};
-use super::end::End;
-use super::image;
 use super::resume::{self, State};
-use super::rig::Volume;
 use crate::args::CopyArgs;
 use crate::error::Problem;
+use crate::ground::{End, Pattern};
 use crate::select;
 use peerdma::addr::Bdf;
-use peerdma::block::Volume as _;
+use peerdma::block::Volume;
 use peerdma::engine::Job;
 use peerdma::plan::Force;
 use peerdma::topology::Topology;
-use peerdma_sim::blueprint::Blueprint;
-use peerdma_sim::host::Pattern;
 
 /// How much of a pattern is copied where nobody says.
 const PATTERN_BYTES: u64 = 64 << 20;
 /// Bytes of a piece where nobody says: few enough for several in a small buffer.
-const CHUNK_BYTES: u64 = 256 << 10;
+pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// What is copied, and how.
 #[derive(Debug, Clone)]
@@ -59,47 +55,36 @@ pub(super) enum MemoryWanted {
     Ram,
 }
 
-/// What the command line asks for.
+/// Both ends, as they are now.
+pub(super) struct Ends {
+    pub(super) source: End,
+    pub(super) destination: End,
+    pub(super) shapes: [Blocked; 2],
+    /// What the source was filled with, where it was.
+    pub(super) pattern: Option<Pattern>,
+    /// What keeps their content, as it was named.
+    pub(super) files: [Option<String>; 2],
+}
+
+/// How an end is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocked {
+    pub(super) blocks: u64,
+    pub(super) block_bytes: u64,
+}
+
+/// What the command line asks for, of these ends.
+///
+/// # Errors
+/// A [`Problem`] where it makes no sense for them.
 pub(super) fn request(
     args: &CopyArgs,
-    blueprint: &mut Blueprint,
     topology: &Topology,
+    ends: Ends,
     notes: &mut Vec<String>,
 ) -> Result<Request, Problem> {
-    let source = End::find(blueprint, topology, &args.source)?;
-    let destination = End::find(blueprint, topology, &args.destination)?;
-    if source.is(&destination) {
-        return Err(Problem::new(
-            format_args!("{} would be copied onto itself", source.name),
-            "source and destination are the same namespace",
-            "name two namespaces",
-        ));
-    }
-    let mut images = Vec::new();
-    for words in &args.what.image {
-        let end = image::attach(blueprint, topology, words, &destination)?;
-        if images.iter().any(|known: &End| known.is(&end)) {
-            return Err(Problem::new(
-                format_args!("{} has two images", end.name),
-                "--image names it twice",
-                "give one",
-            ));
-        }
-        images.push(end);
-    }
-    if !args.allow_files {
-        image::refuse_others(blueprint, &images)?;
-    }
-    // Also one that the machine file itself names: what is in it is data, and no place for a pattern.
-    let mut file = |end: &End| end.kind(blueprint).and_then(|kind| kind.file.clone());
-    let files = [file(&source), file(&destination)];
-    let seed = args.seed.unwrap_or(blueprint.nature.seed);
-    let pattern = files[0].is_none().then_some(Pattern::Seeded(seed));
-    let part = part(args, blueprint, &source, &destination, pattern.is_some())?;
-    let via = match &args.way.via {
-        None => None,
-        Some(word) => Some(topology.function(select::one(topology, word)?).bdf),
-    };
+    let part = part(args, &ends)?;
+    let via = via(args, topology)?;
     let chunk_bytes = match &args.way.chunk {
         None => CHUNK_BYTES,
         Some(text) => amount::bytes("--chunk", text)?,
@@ -108,8 +93,8 @@ pub(super) fn request(
         .ok()
         .filter(|bytes| (1..=1 << 30).contains(bytes));
     let mut request = Request {
-        source,
-        destination,
+        source: ends.source,
+        destination: ends.destination,
         source_offset: part.source_offset,
         destination_offset: part.destination_offset,
         len_bytes: part.len_bytes,
@@ -137,8 +122,8 @@ pub(super) fn request(
                 false => Force::Never,
             },
         },
-        pattern,
-        files: files.map(|file| file.map(|path| path.to_string_lossy().into_owned())),
+        pattern: ends.pattern,
+        files: ends.files,
     };
     if let Some(path) = &args.resume {
         request.resume_bytes = State::done(path, resume::same(args, &request))?;
@@ -153,6 +138,31 @@ pub(super) fn request(
     Ok(request)
 }
 
+/// The device that `--via` names.
+///
+/// # Errors
+/// A [`Problem`] where there is none.
+pub(super) fn via(args: &CopyArgs, topology: &Topology) -> Result<Option<Bdf>, Problem> {
+    let via = args.way.via.as_deref();
+    via.map(|word| Ok(topology.function(select::one(topology, word)?).bdf))
+        .transpose()
+}
+
+/// A copy onto itself is refused.
+///
+/// # Errors
+/// A [`Problem`] where both are the same.
+pub(super) fn refuse_same(source: &End, destination: &End) -> Result<(), Problem> {
+    match source.is(destination) {
+        false => Ok(()),
+        true => Err(Problem::new(
+            format_args!("{} would be copied onto itself", source.name),
+            "source and destination are the same namespace",
+            "name two namespaces",
+        )),
+    }
+}
+
 /// Which bytes go where.
 struct Part {
     source_offset: u64,
@@ -160,19 +170,13 @@ struct Part {
     len_bytes: u64,
 }
 
-fn part(
-    args: &CopyArgs,
-    blueprint: &mut Blueprint,
-    source: &End,
-    destination: &End,
-    is_pattern: bool,
-) -> Result<Part, Problem> {
-    let shape = |blueprint: &mut Blueprint, end: &End| {
-        let kind = end.kind(blueprint);
-        kind.map_or((0, 1), |kind| (kind.blocks, u64::from(kind.block_bytes)))
-    };
-    let (blocks, block_bytes) = shape(blueprint, source);
-    let (there, block_there) = shape(blueprint, destination);
+fn part(args: &CopyArgs, ends: &Ends) -> Result<Part, Problem> {
+    let Ends {
+        source, destination, ..
+    } = ends;
+    let [here, there] = ends.shapes;
+    let (blocks, block_bytes) = (here.blocks, here.block_bytes.max(1));
+    let (there, block_there) = (there.blocks, there.block_bytes.max(1));
     let range = match &args.what.lba {
         None => Blocks::ALL,
         Some(text) => Blocks::read(text)?,
@@ -188,8 +192,8 @@ fn part(
             "give a range within them",
         ));
     };
-    let source_offset = range.start * block_bytes;
-    let most = (range.end - range.start) * block_bytes;
+    let source_offset = range.start.saturating_mul(block_bytes);
+    let most = (range.end - range.start).saturating_mul(block_bytes);
     let len_bytes = match &args.what.bytes {
         Some(text) => {
             let len_bytes = amount::bytes("--bytes", text)?;
@@ -206,7 +210,7 @@ fn part(
             }
             len_bytes
         }
-        None if is_pattern && args.what.lba.is_none() => {
+        None if ends.pattern.is_some() && args.what.lba.is_none() => {
             // A pattern has no end of its own: no more than fits.
             let fits = there.saturating_mul(block_there);
             let common = block_bytes.max(block_there);
@@ -256,7 +260,7 @@ fn part(
 }
 
 /// The same, in blocks.
-pub(super) fn job(request: &Request, source: &Volume, destination: &Volume) -> Job {
+pub(super) fn job(request: &Request, source: &dyn Volume, destination: &dyn Volume) -> Job {
     Job {
         source_lba: request.source_offset / u64::from(source.limits().block_bytes.max(1)),
         destination_lba: request.destination_offset / u64::from(destination.limits().block_bytes.max(1)),

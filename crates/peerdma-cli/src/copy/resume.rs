@@ -4,8 +4,9 @@ use super::account::{Account, Ended};
 use super::request::Request;
 use crate::args::CopyArgs;
 use crate::error::Problem;
+use crate::ground::Pattern;
 use peerdma::engine::Check;
-use peerdma_sim::host::Pattern;
+
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs;
@@ -158,7 +159,7 @@ fn read(path: &Path) -> io::Result<String> {
 /// What makes it the same copy.
 pub(super) fn same<'a>(args: &'a CopyArgs, request: &'a Request) -> Same<'a> {
     Same {
-        machine: args.machine.to_string_lossy(),
+        machine: args.machine_name(),
         source_file: request.files[0].as_deref(),
         destination_file: request.files[1].as_deref(),
         source: &request.source.name,

@@ -5,26 +5,32 @@ use super::account::{Account, Ended, SlotAddress};
 use super::request::Request;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
+use crate::ground::{LinkTraffic, Names, Place, Sort, mend};
 use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
-use peerdma::addr::Bdf;
+use peerdma::block::SubmitError;
 use peerdma::dma::Space;
-use peerdma::engine::{Check, Mismatch};
-use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Reach, Rejected};
+use peerdma::engine::{Check, Failure, Mismatch, Trouble};
+use peerdma::plan::{CopyPlan, Cost, Crossing, Kind, Method, NoPlan, Proof, Reach, Rejected};
 use peerdma::route::Access;
-use peerdma_sim::host::Computer;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The plan, and why not in another way.
-pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out: &Out) -> String {
+pub(super) fn plan(
+    names: Names<'_>,
+    plan: &CopyPlan,
+    request: &Request,
+    beliefs: &[String],
+    out: &Out,
+) -> String {
     let heading = format!(
         "{} to {}, {}: {}",
         request.source.name,
         request.destination.name,
         bytes(request.len_bytes),
-        method(computer, plan.method),
+        method(names, plan.method),
     );
     let mut text = out
         .palette
@@ -39,23 +45,26 @@ pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out:
     for (number, crossing) in plan.crossings.iter().enumerate() {
         let first = format!("  {}. ", number + 1);
         text.push_str(&wrapped(
-            &crossing_text(computer, crossing),
+            &crossing_text(names, crossing),
             &first,
             "     ",
             out.width,
         ));
     }
-    let proof = wrapped(&arrival(computer, plan), "  arrival: ", "     ", out.width);
+    let proof = wrapped(&arrival(names, plan), "  arrival: ", "     ", out.width);
     text.push_str(&proof);
-    if let Some(rate) = cost(computer, plan.cost) {
+    if let Some(rate) = cost(names, plan.cost) {
         text.push_str(&wrapped(&rate, "  links:   ", "     ", out.width));
+    }
+    for belief in beliefs {
+        text.push_str(&wrapped(belief, "  believed: ", "     ", out.width));
     }
     if !plan.rejected.is_empty() {
         text.push_str("not taken:\n");
     }
     for rejected in &plan.rejected {
         text.push_str(&wrapped(
-            &rejected_text(computer, rejected),
+            &rejected_text(names, rejected),
             "  - ",
             "    ",
             out.width,
@@ -65,39 +74,39 @@ pub(super) fn plan(computer: &Computer, plan: &CopyPlan, request: &Request, out:
     text
 }
 
-fn rejected_text(computer: &Computer, rejected: &Rejected) -> String {
+fn rejected_text(names: Names<'_>, rejected: &Rejected) -> String {
     format!(
         "{}: {}",
-        method(computer, rejected.method),
-        named(computer, &rejected.why.to_string())
+        method(names, rejected.method),
+        names.name_all(&rejected.why.to_string())
     )
 }
 
 /// A way in words.
-pub(super) fn method(computer: &Computer, method: Method) -> String {
+pub(super) fn method(names: Names<'_>, method: Method) -> String {
     match method {
         Method::Store => {
             "direct, by writes (the source's device writes into the destination's memory)".into()
         }
         Method::Load => "direct, by reads (the destination's device reads the source's memory)".into(),
         Method::Internal => "inside the device".into(),
-        Method::ThirdParty(bdf) => format!("through the memory of {}", computer.call(bdf)),
+        Method::ThirdParty(bdf) => format!("through the memory of {}", names.call(bdf)),
         Method::ViaRam => "through host RAM".into(),
     }
 }
 
-fn crossing_text(computer: &Computer, crossing: &Crossing) -> String {
+fn crossing_text(names: Names<'_>, crossing: &Crossing) -> String {
     let does = match crossing.operation {
         Access::Read => "reads",
         Access::Write => "writes",
     };
-    let initiator = spoken(computer, crossing.initiator);
+    let initiator = names.call_at_length(crossing.initiator);
     let what = match (crossing.reach, crossing.provider) {
         (Reach::Own, _) => "its own memory (OWN_BAR): nothing travels".to_owned(),
         (Reach::Ram, _) | (_, None) => "host RAM".to_owned(),
         (reach, Some(provider)) => format!(
             "the memory of {} ({})",
-            spoken(computer, provider),
+            names.call_at_length(provider),
             reach.memory_kind()
         ),
     };
@@ -105,15 +114,18 @@ fn crossing_text(computer: &Computer, crossing: &Crossing) -> String {
         None => format!("{initiator} {does} {what}"),
         Some(refused) => format!(
             "{initiator} {does} {what}, though refused: {}",
-            named(computer, &refused.to_string())
+            names.name_all(&refused.to_string())
         ),
     }
 }
 
-fn arrival(computer: &Computer, plan: &CopyPlan) -> String {
+fn arrival(names: Names<'_>, plan: &CopyPlan) -> String {
     let [put, _] = plan.crossings;
-    let source = computer.call(put.initiator);
+    let source = names.call(put.initiator);
     match plan.method {
+        Method::Store | Method::ThirdParty(_) if plan.arrival() == Proof::ReadBack => format!(
+            "read-back (the kernel's completions of {source} lie in RAM and prove nothing: the destination is read back)"
+        ),
         Method::Store | Method::ThirdParty(_) => format!(
             "same-path-completion ({source} writes its completion entries into the same memory, behind the data)"
         ),
@@ -124,7 +136,7 @@ fn arrival(computer: &Computer, plan: &CopyPlan) -> String {
     }
 }
 
-fn cost(computer: &Computer, cost: Cost) -> Option<String> {
+fn cost(names: Names<'_>, cost: Cost) -> Option<String> {
     match cost {
         Cost::NoLink => Some("none is crossed".into()),
         Cost::Rate {
@@ -134,33 +146,10 @@ fn cost(computer: &Computer, cost: Cost) -> Option<String> {
         } => Some(format!(
             "up to {} GB/s, limited by the link of {}",
             gigabytes(bytes_per_second),
-            computer.call(below)
+            names.call(below)
         )),
         Cost::Unknown(_) => None,
     }
-}
-
-/// Name and address.
-fn spoken(computer: &Computer, bdf: Bdf) -> String {
-    let name = computer.call(bdf);
-    match name == bdf.to_string() {
-        true => name,
-        false => format!("{name} ({bdf})"),
-    }
-}
-
-/// Addresses of functions that have names get them.
-fn named(computer: &Computer, text: &str) -> String {
-    let word = |word: &str| {
-        let bare = word.trim_end_matches([':', ',', ';', ')', '.']);
-        match bare.parse::<Bdf>() {
-            Ok(bdf) if bare.len() >= "0000:00:00.0".len() => {
-                format!("{}{}", spoken(computer, bdf), &word[bare.len()..])
-            }
-            _ => word.to_owned(),
-        }
-    };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// What became of the copy.
@@ -172,7 +161,9 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
             text.push_str(&wrapped(note, "note: ", "      ", out.width));
         }
     }
-    text.push_str(&links(report, out));
+    if let Some(counted) = &account.traffic.links {
+        text.push_str(&links(counted, report, out));
+    }
     text.push_str(&addresses(report, out));
     text.push_str(&times(report, out));
     text.push('\n');
@@ -189,14 +180,17 @@ pub(super) fn result(report: &Report<'_>, out: &Out) -> String {
     text
 }
 
-fn links(report: &Report<'_>, out: &Out) -> String {
+fn links(counted: &[LinkTraffic], report: &Report<'_>, out: &Out) -> String {
     let plain = |text: String| (text, None);
-    let computer = report.computer;
-    let rows: Vec<_> = (report.account.traffic.links.iter())
+    let names = report.names;
+    let rows: Vec<_> = (counted.iter())
         .map(|link| {
             [
-                plain(link.device.map_or_else(String::new, |bdf| spoken(computer, bdf))),
-                plain(spoken(computer, link.port)),
+                plain(
+                    link.device
+                        .map_or_else(String::new, |bdf| names.call_at_length(bdf)),
+                ),
+                plain(names.call_at_length(link.port)),
                 plain(bytes(link.up_bytes)),
                 plain(bytes(link.down_bytes)),
             ]
@@ -220,7 +214,7 @@ fn addresses(report: &Report<'_>, out: &Out) -> String {
         };
         Some(format!(
             "{} {space} {addr:#x}",
-            report.computer.call(crossing.initiator)
+            report.names.call(crossing.initiator)
         ))
     });
     let told: Vec<String> = told.collect();
@@ -244,8 +238,8 @@ fn times(report: &Report<'_>, out: &Out) -> String {
                     _ => Tone::Fair,
                 }),
             ),
-            plain(simulated(account.simulated)),
-            plain(gigabytes(rate(copied, account.simulated))),
+            plain(simulated(account.took)),
+            plain(gigabytes(rate(copied, account.took))),
             plain(duration(
                 u64::try_from(account.host.as_nanos())
                     .unwrap_or(u64::MAX)
@@ -264,8 +258,20 @@ fn times(report: &Report<'_>, out: &Out) -> String {
             .by_ram
             .map(|account| row("through RAM, to compare", account)),
     );
-    let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
-    table(&titles, &rows, out)
+    match report.sort {
+        Sort::Simulated => {
+            let titles = ["WAY", "COPIED", "THROUGH RAM", "SIMULATED TIME", "GB/s", "TOOK"];
+            table(&titles, &rows, out)
+        }
+        // Its clock is ours.
+        Sort::Live => {
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|[way, copied, ram, took, rate, _]| [way, copied, ram, took, rate])
+                .collect();
+            table(&["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s"], &rows, out)
+        }
+    }
 }
 
 fn simulated(time: Duration) -> String {
@@ -290,8 +296,12 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
     let mut said = match (&account.ended, &account.check) {
         (Ended::Whole, Some(Check::Equal)) => {
             let said = format!(
-                "Verified: {} of {name} were read back through its driver and equal {}.",
+                "Verified: {} of {name} were read back{} and equal {}.",
                 bytes(request.len_bytes),
+                match request.destination.place {
+                    Place::Namespace(_) => " through its driver",
+                    Place::Own(_) => "",
+                },
                 request.source.name
             );
             return (Tone::Good, said);
@@ -318,7 +328,8 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
             );
         }
         (Ended::Failed(failure), _) => format!(
-            "NOT PROVEN: {failure}. The first {} bytes are written and flushed.",
+            "NOT PROVEN: {failure}{}. The first {} bytes are written and flushed.",
+            mended(failure, report.sort),
             account.counts.durable_bytes
         ),
         (Ended::Whole, _) => format!(
@@ -335,6 +346,14 @@ fn verdict(report: &Report<'_>) -> (Tone, String) {
         Some(Check::UnderWay { .. } | Check::Cancelled) | None => {}
     }
     (Tone::Bad, said)
+}
+
+/// What to do about memory that was not mapped.
+fn mended(failure: &Failure, sort: Sort) -> String {
+    let Trouble::Submit(SubmitError::Map(error)) = &failure.trouble else {
+        return String::new();
+    };
+    mend::of_map(error, sort).map_or_else(String::new, |fix| format!(": {fix}"))
 }
 
 fn differs(mismatch: &Mismatch) -> String {
@@ -358,10 +377,10 @@ pub(super) fn samples(mismatch: &Mismatch) -> (String, String) {
 }
 
 /// Why there is no plan.
-pub(super) fn no_plan(why: &NoPlan, computer: &Computer, request: &Request) -> Problem {
+pub(super) fn no_plan(why: &NoPlan, names: Names<'_>, request: &Request) -> Problem {
     let (source, destination) = (&request.source.name, &request.destination.name);
     let ways = |rejected: &[Rejected]| {
-        let ways: Vec<String> = rejected.iter().map(|way| rejected_text(computer, way)).collect();
+        let ways: Vec<String> = rejected.iter().map(|way| rejected_text(names, way)).collect();
         ways.join("\n")
     };
     match why {
@@ -373,7 +392,7 @@ pub(super) fn no_plan(why: &NoPlan, computer: &Computer, request: &Request) -> P
         NoPlan::NotVia { via, rejected } => Problem::new(
             format_args!(
                 "{source} cannot be copied to {destination} by way of {}",
-                spoken(computer, *via)
+                names.call_at_length(*via)
             ),
             match rejected.iter().any(|way| way.method == Method::ThirdParty(*via)) {
                 true => ways(rejected),

@@ -4,29 +4,34 @@
 //! follow Documentation/ABI/testing/sysfs-bus-pci and drivers/pci/pci-sysfs.c of Linux. One file here
 //! holds one thing that sysfs tells: `place` where the folders are, `path` who sits below whom,
 //! `survey` what a function's folder holds, `function` what it means, `resource`, `link` and `port`
-//! single entries of it, `groups` IOMMU groups, `host` the rest of the machine.
+//! single entries of it, `groups` IOMMU groups, `host` the rest of the machine, `iomem` the memory map, `reserved` what
+//! IOMMU groups must not map.
 
 mod function;
 mod groups;
 mod host;
+mod iomem;
 mod link;
 mod names;
 mod number;
 mod path;
 mod place;
 mod port;
-mod resource;
+mod reserved;
+pub(crate) mod resource;
 mod survey;
 
 use crate::keep::KeepConfig;
 use crate::shown::Shown;
 use crate::tree::{EntryKind, Gap, Listing, Tree};
 use function::Reader;
+pub(crate) use iomem::MOST_BYTES as IOMEM_BYTES;
 pub(crate) use path::leads_outside;
 use peerdma::addr::Bdf;
 use peerdma::fact::{Fact, Unread};
 use peerdma::snapshot::{Function, Snapshot, Warnings};
 use place::Devices;
+pub use reserved::{ReservedKind, ReservedRegion, reserved_regions};
 use std::fmt;
 
 /// A tree from which no machine can be read.
@@ -81,6 +86,7 @@ pub fn read<T: Tree>(tree: &T, warnings: &mut Warnings, keep: KeepConfig) -> Res
     let mut host = host::read(tree, &place);
     let groups = reader.finish(&mut functions, host.kernel);
     host.iommu = host::iommu(tree, &place, &groups, &functions, &host.cpu);
+    iomem::fill(tree, &place, &functions, &mut host, warnings);
     Ok(Snapshot::new(host, functions, warnings))
 }
 

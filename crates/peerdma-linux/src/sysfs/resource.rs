@@ -21,7 +21,7 @@ const REGISTER_MEM_64: u64 = 0x4;
 const NONE: &[u8] = b"0x0000000000000000 0x0000000000000000 0x0000000000000000";
 
 /// The BARs that the file tells; unknown where it is not of this form.
-pub(super) fn parse(text: &[u8]) -> Fact<Vec<Resource>> {
+pub(crate) fn parse(text: &[u8]) -> Fact<Vec<Resource>> {
     let mut resources = Vec::new();
     let mut lines = number::trimmed(text).split(|byte| *byte == b'\n');
     for index in 0..6 {

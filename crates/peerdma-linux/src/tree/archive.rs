@@ -239,6 +239,14 @@ impl Tree for ArchiveTree {
         }
     }
 
+    fn read_whole(&self, at: &Position, path: &[u8], most_bytes: usize) -> Result<Vec<u8>, Gap> {
+        let there = self.resolve(*at, path, &mut 0)?;
+        match self.node(there) {
+            Some(Node::File(content)) => Ok(content.get(..most_bytes).unwrap_or(content).to_vec()),
+            _ => Err(Gap::Missing),
+        }
+    }
+
     fn read_config(
         &self,
         at: &Position,

@@ -9,6 +9,8 @@ use peerdma::pci::Extent;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::Read;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
@@ -100,6 +102,16 @@ impl Tree for LiveTree {
     fn read(&self, at: &OwnedFd, path: &[u8], buffer: &mut [u8]) -> Result<usize, Gap> {
         let file = rustix::fs::openat(at, path, FILE, Mode::empty()).map_err(gap)?;
         fill(&file, buffer)
+    }
+
+    fn read_whole(&self, at: &OwnedFd, path: &[u8], most_bytes: usize) -> Result<Vec<u8>, Gap> {
+        let file = rustix::fs::openat(at, path, FILE, Mode::empty()).map_err(gap)?;
+        let mut bytes = Vec::new();
+        File::from(file)
+            .take(most_bytes as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|error| gap(error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)))?;
+        Ok(bytes)
     }
 
     fn read_config(&self, at: &OwnedFd, keep: KeepConfig, buffer: &mut [u8]) -> Result<(usize, Extent), Gap> {

@@ -1,5 +1,7 @@
 //! Which members of an archive are kept: those that [`crate::sysfs`] asks for, by their place and name.
 
+use crate::sysfs::IOMEM_BYTES;
+
 /// How much of a member is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interest {
@@ -50,6 +52,7 @@ pub(super) fn interest(parts: &[&[u8]], kind: MemberKind) -> Interest {
     if above.last() == Some(&&b"proc"[..]) {
         return match (kind, *name) {
             (MemberKind::File, b"cpuinfo" | b"version" | b"cmdline") => Interest::Content(PROC_BYTES),
+            (MemberKind::File, b"iomem") => Interest::Content(IOMEM_BYTES),
             _ => Interest::None,
         };
     }

@@ -52,6 +52,13 @@ pub trait Tree {
     /// [`Gap`] where there is no such file, or it may not be read.
     fn read(&self, at: &Self::Folder, path: &[u8], buffer: &mut [u8]) -> Result<usize, Gap>;
 
+    /// Reads the file `path` below `at` up to its end, at most `most_bytes`. Unlike [`Self::read`] it does not stop at the end of a
+    /// line: longer files of `proc` come in several pieces.
+    ///
+    /// # Errors
+    /// [`Gap`] where there is no such file, or it may not be read.
+    fn read_whole(&self, at: &Self::Folder, path: &[u8], most_bytes: usize) -> Result<Vec<u8>, Gap>;
+
     /// Reads configuration space from the file `config` in `at`; says how many bytes, and whether
     /// there may be more. Unless it is to be kept, a live one may hold 0 wherever its meaning does
     /// not depend on the byte.

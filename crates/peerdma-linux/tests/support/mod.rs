@@ -57,6 +57,14 @@ pub fn files() -> Vec<(String, Vec<u8>)> {
     );
     add("proc/version".into(), b"Linux version 6.8.0-1 (gcc) #1 SMP\n");
     add("proc/cmdline".into(), b"quiet iommu=pt\n");
+    // Longer than one read gives: the kernel hands out a page at a time.
+    let kernel = "  00200000-00200fff : Kernel code\n".repeat(300);
+    let iomem = [
+        "00100000-3fffffff : System RAM\n",
+        &kernel,
+        "fe000000-febfffff : PCI Bus 0000:00\n  fe000000-fe0fffff : PCI Bus 0000:01\n",
+    ];
+    add("proc/iomem".into(), iomem.concat().as_bytes());
     files
 }
 

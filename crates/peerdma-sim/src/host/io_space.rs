@@ -4,10 +4,8 @@ use super::Computer;
 use super::refusal::Step;
 use crate::fabric::{self, IoasId, Mapped};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};
-use peerdma::fact::Fact;
 use peerdma::iommu::{IommuError, Rights, Target, Translations};
-use peerdma::pci::PortType;
-use peerdma::snapshot::{Function, IommuMode};
+use peerdma::snapshot::IommuMode;
 use std::collections::BTreeSet;
 
 /// An address space for some functions. When it is dropped all its mappings are gone, and its functions have none.
@@ -55,7 +53,8 @@ impl Computer {
     pub fn io_space(&self, functions: &[Bdf]) -> Result<Option<IoSpace>, IoSpaceError> {
         let mut requesters = BTreeSet::new();
         for bdf in functions {
-            self.add_group(*bdf, &mut requesters)?;
+            let group = self.shared.topology.requesters(*bdf);
+            requesters.extend(group.ok_or(IoSpaceError::NoSuchFunction(*bdf))?);
         }
         if self.iommu_mode() != IommuMode::Translating {
             return Ok(None);
@@ -81,37 +80,6 @@ impl Computer {
             apertures: apertures(),
         }))
     }
-
-    /// All requester IDs of a function's group.
-    fn add_group(&self, bdf: Bdf, requesters: &mut BTreeSet<Bdf>) -> Result<(), IoSpaceError> {
-        let topology = &self.shared.topology;
-        let node = topology.find(bdf).ok_or(IoSpaceError::NoSuchFunction(bdf))?;
-        let group = |function: &Function| match &function.os.iommu_group {
-            Fact::Known(Some(group)) => Some(group.number),
-            Fact::Known(None) | Fact::Unknown(_) => None,
-        };
-        let wanted = group(topology.function(node));
-        let members = topology.nodes().filter(|member| {
-            *member == node || wanted.is_some() && group(topology.function(*member)) == wanted
-        });
-        for member in members {
-            requesters.insert(topology.function(member).bdf);
-            for above in topology.climb(member) {
-                requesters.extend(alias(topology.function(above)));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The name under which requests from below pass a bridge to a conventional bus.
-fn alias(function: &Function) -> Option<Bdf> {
-    let bridge = function.bridge()?;
-    let is_taking_over = matches!(
-        function.port_type(),
-        Fact::Known(None | Some(PortType::TO_CONVENTIONAL))
-    );
-    is_taking_over.then(|| Bdf::from_devfn(function.bdf.domain(), bridge.secondary, 0))
 }
 
 /// 52 bits, but for where interrupts are written.

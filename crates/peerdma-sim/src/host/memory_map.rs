@@ -2,9 +2,9 @@
 
 use super::Computer;
 use super::bars::BarBank;
-use super::space::windows;
 use peerdma::addr::{Address, Bdf, PhysAddr, Span};
 use peerdma::memory::{BarMemory, CpuView, Memory, MemoryMap, Region, Widths};
+use peerdma::snapshot::HostBridge;
 
 /// Names for what the CPU cannot address begin here: machine files have no address above.
 const NAMES: u64 = 1 << 52;
@@ -84,7 +84,8 @@ impl Computer {
     /// The first address above all RAM and windows that may be a name.
     fn first_name(&self) -> Option<u64> {
         let ram = self.ram_spans().iter().map(|span| span.last().to_u64());
-        let windows = self.bridges().iter().flat_map(windows);
+        let bridges = self.shared.topology.host_bridges();
+        let windows = bridges.iter().flat_map(HostBridge::windows);
         let windows = windows.map(|window| (window.phys.to_u64()).saturating_add(window.bus.len_minus_one()));
         let last = ram.chain(windows).fold(NAMES - 1, u64::max);
         last.checked_add(1)

@@ -6,8 +6,8 @@ use peerdma::dma::{Constraints, SpecRoutes};
 use peerdma::fact::Fact;
 use peerdma::memory::CpuView;
 use peerdma::plan::{
-    self, CopyPlan, Demands, DeviceMemory, End, Force, NoPlan, OwnData, QueueNeeds, RamUse, Reach, Shape,
-    Situation,
+    self, Arrival, CopyPlan, Demands, DeviceMemory, End, Force, NoPlan, OwnData, QueueNeeds, RamUse, Reach,
+    Shape, Situation,
 };
 use peerdma::route::bandwidth::Estimator;
 use peerdma::route::spec::Judge;
@@ -44,6 +44,7 @@ pub(crate) const ASK: Ask<'static> = Ask {
         via: None,
         ram: RamUse::Allowed,
         force: Force::Never,
+        arrival: Arrival::Proven,
     },
     thirds: &[],
     memory: [true; 2],

@@ -2,7 +2,9 @@ use crate::rig::{ASK, Ask, Machine, demand, map_type};
 use peerdma::addr::Address;
 use peerdma::fact::Fact;
 use peerdma::memory::CpuView;
-use peerdma::plan::{CopyPlan, Demands, Force, Method, NoPlan, OwnData, Proof, RamUse, Reach, Reason, Shape};
+use peerdma::plan::{
+    Arrival, CopyPlan, Demands, Force, Method, NoPlan, OwnData, Proof, RamUse, Reach, Reason, Shape,
+};
 use peerdma::route::{Access, MapType};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
@@ -215,6 +217,27 @@ fn where_arrival_cannot_be_proven_nothing_is_stored_into_a_peer() {
         ..ASK
     };
     assert_eq!(ssds.plan("nvme0", "nvme1", &ask).unwrap().method, Method::Load);
+}
+
+#[test]
+fn a_source_whose_completions_lie_in_ram_stores_only_for_who_reads_back_and_the_plan_says_so() {
+    let machine = Machine::shipped("store-only");
+    let ask = Ask {
+        queue: None,
+        ..demand(Demands {
+            arrival: Arrival::ReadBack,
+            ..Demands::default()
+        })
+    };
+    let plan = machine.plan("nvme0", "nvme1", &ask).unwrap();
+    assert_eq!((plan.method, plan.arrival()), (Method::Store, Proof::ReadBack));
+    assert_eq!(plan.layout.completion_queue, None);
+    let movable = Ask {
+        queue: ASK.queue,
+        ..ask
+    };
+    let plan = machine.plan("nvme0", "nvme1", &movable).unwrap();
+    assert_eq!(plan.arrival(), Proof::SamePathCompletion);
 }
 
 #[test]

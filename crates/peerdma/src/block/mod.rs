@@ -14,4 +14,6 @@ pub use limits::{Limits, PeerSupport};
 pub(crate) use shape::contiguous_bytes;
 pub(crate) use split::common_multiple;
 pub use split::{SplitError, split};
-pub use volume::{CommandError, CompletionPlace, Done, Rejected, SubmitError, Ticket, Volume, VolumeError};
+pub use volume::{
+    CommandError, CompletionPlace, Done, PeerRefused, Rejected, SubmitError, Ticket, Volume, VolumeError,
+};

@@ -1,10 +1,11 @@
 //! Where blocks are kept.
 
 use super::{Bio, Limits};
-use crate::addr::PhysAddr;
+use crate::addr::{Bdf, PhysAddr};
 use crate::device::DeviceError;
-use crate::dma::{LookUpError, MapError};
+use crate::dma::{LookUpError, MapError, MemoryKind};
 use crate::memory::RegionId;
+use crate::route::Access;
 use core::fmt;
 
 /// Where blocks are kept: a queue to a device, a file, a stack of others.
@@ -139,6 +140,37 @@ pub enum CommandError {
     Removed,
     /// The device or the system broke its own rules.
     Protocol(&'static str),
+    /// The system, which drives the device, failed it with this error number.
+    System {
+        /// The number.
+        number: i32,
+        /// In words, and what to do.
+        meaning: &'static str,
+    },
+    /// The system did not let its device reach memory of a peer.
+    PeerRefused(PeerRefused),
+    /// The memory is no longer there: the function whose BAR it lies behind was unbound, or taken out.
+    PeerGone {
+        /// The function.
+        provider: Bdf,
+    },
+}
+
+/// A pair that the system refused although its route was judged good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerRefused {
+    /// The function that was to do the DMA.
+    pub initiator: Bdf,
+    /// Whose memory it was to reach.
+    pub provider: Bdf,
+    /// What it was to do there.
+    pub access: Access,
+    /// What the memory was judged to be to it.
+    pub judged: MemoryKind,
+    /// Was that judged, or a refusal overridden?
+    pub is_forced: bool,
+    /// The system's error number.
+    pub number: i32,
 }
 
 /// Why a volume as a whole no longer works.
@@ -196,7 +228,39 @@ impl fmt::Display for CommandError {
             Self::Reset => f.write_str("the device was reset while it was under way"),
             Self::Removed => f.write_str("the device is gone"),
             Self::Protocol(what) => write!(f, "the device broke its rules: {what}"),
+            Self::System { number, meaning } => write!(f, "the system says: {meaning} (error {number})"),
+            Self::PeerRefused(refused) => refused.fmt(f),
+            Self::PeerGone { provider } => write!(
+                f,
+                "the memory of {provider} is no longer there: the device was unbound or taken out; bind it again and take new memory"
+            ),
         }
+    }
+}
+
+impl fmt::Display for PeerRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            initiator,
+            provider,
+            access,
+            judged,
+            is_forced,
+            number,
+        } = self;
+        let verb = match access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        let verdict = match is_forced {
+            true => "which was forced as",
+            false => "although it was judged",
+        };
+        write!(
+            f,
+            "the system does not let {initiator} {verb} memory of {provider}, {verdict} {judged} (error {number}): choose another \
+             provider, or go by way of RAM"
+        )
     }
 }
 

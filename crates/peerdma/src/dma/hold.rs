@@ -116,7 +116,14 @@ impl<L: Locks> State<L> {
                     phase_bytes: 0,
                     ..aligned
                 };
-                let iova = (self.addresses.allocate(aligned))
+                // RAM keeps its number where that is free: who reads a trace or a fault finds the memory by it.
+                let same = match memory {
+                    Memory::Ram => Some(Iova::from_u64(phys.to_u64())),
+                    Memory::Bar(_) => None,
+                };
+                let iova = same
+                    .and_then(|iova| self.addresses.allocate_at(iova, len_bytes, mask))
+                    .or_else(|| self.addresses.allocate(aligned))
                     .or_else(|| self.addresses.allocate(any))
                     .or_else(|| {
                         self.magazine.drain(&mut self.addresses);

@@ -75,6 +75,8 @@ pub enum Refused {
     NotNamed(Bdf),
     /// Whoever judges says that the function is reached, by a map type that says that it is not.
     NotSupported(Bdf),
+    /// Nobody can say whether the system's kernel reaches the function: it decides by facts that are not known here.
+    Undecided(Bdf),
     /// Parts of the function's BAR are reached in different ways: no window holds all of it, or other memory covers a part.
     InParts(Bdf),
 }
@@ -239,6 +241,11 @@ impl fmt::Display for Refused {
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
             Self::NotSupported(bdf) => write!(f, "the map type of the way to {bdf} says that there is none"),
+            Self::Undecided(bdf) => write!(
+                f,
+                "unknown, for want of a fact by which the kernel decides on the way to {bdf}; ask as root, who may read all of \
+                 configuration space"
+            ),
             Self::InParts(bdf) => write!(f, "parts of the memory of {bdf} are reached in different ways"),
             Self::NotNamed(bdf) => write!(f, "{bdf} has no name for this part of its own memory"),
         }

@@ -139,6 +139,7 @@ fn proven(plan: &CopyPlan, place: CompletionPlace) -> Result<(), JobError> {
             queue.is_some_and(|queue| queue.contains(at))
         }
         (Proof::SamePathCompletion, CompletionPlace::Ram) => false,
+        (Proof::ReadBack, _) => true,
         // In its own memory the data is before the device says so, wherever it says it; in RAM where it says so there.
         (Proof::DeviceOrder, place) => plan.layout.provider.is_some() || place == CompletionPlace::Ram,
         // The source only ever writes slots.

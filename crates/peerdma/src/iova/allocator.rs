@@ -86,7 +86,23 @@ impl Allocator {
         Some(Iova::from_u64(first))
     }
 
-    /// Gives back what [`Self::allocate`] gave at `iova`. Says if it was given.
+    /// Takes the pages from `iova` on, if all of them are free and none lies above `mask`.
+    pub fn allocate_at(&mut self, iova: Iova, len_bytes: u64, mask: u64) -> Option<Iova> {
+        let first = iova.to_u64();
+        let less_one = len_bytes
+            .checked_next_multiple_of(self.page_bytes)?
+            .checked_sub(1)?;
+        let end = first.checked_add(less_one).filter(|end| *end <= mask)?;
+        let (_, last) = self.free.range(..=first).next_back()?;
+        if !first.is_multiple_of(self.page_bytes) || end > *last {
+            return None;
+        }
+        self.take_out(first, end);
+        self.taken.insert(first, end);
+        Some(iova)
+    }
+
+    /// Gives back what [`Self::allocate`] or [`Self::allocate_at`] gave at `iova`. Says if it was given.
     pub fn free(&mut self, iova: Iova) -> Freed {
         let mut first = iova.to_u64();
         let Some(mut last) = self.taken.remove(&first) else {
@@ -212,7 +228,7 @@ fn last_of_pages(last: u64, page: u64) -> Option<u64> {
 }
 
 /// The same addresses, sorted, neighbours joined.
-pub(crate) fn joined(spans: impl Iterator<Item = Span<Iova>>) -> Vec<Span<Iova>> {
+pub fn joined(spans: impl Iterator<Item = Span<Iova>>) -> Vec<Span<Iova>> {
     let mut sorted: Vec<Span<Iova>> = spans.collect();
     sorted.sort_unstable_by_key(|span| (span.first(), span.last()));
     let mut joined: Vec<Span<Iova>> = Vec::with_capacity(sorted.len());

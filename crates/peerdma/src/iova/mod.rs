@@ -8,6 +8,5 @@ mod magazine;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use allocator::joined;
-pub use allocator::{Allocator, Freed, Request, ReserveError};
+pub use allocator::{Allocator, Freed, Request, ReserveError, joined};
 pub use magazine::Magazine;

@@ -18,6 +18,11 @@ enum Step {
         phase: u64,
         mask_pages: u64,
     },
+    AllocateAt {
+        first: u64,
+        pages: u64,
+        mask_pages: u64,
+    },
     Free(usize),
     Reserve(Vec<(u64, u64)>),
 }
@@ -27,6 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..12u64, 0..4u32, 0..8u64, prop_oneof![Just(u64::MAX / PAGE), 0..PAGES])
             .prop_map(|(pages, align, phase, mask_pages)| Step::Allocate { pages, align, phase, mask_pages }),
+        3 => (0..PAGES, 0..12u64, prop_oneof![Just(u64::MAX / PAGE), 0..PAGES])
+            .prop_map(|(first, pages, mask_pages)| Step::AllocateAt { first, pages, mask_pages }),
         4 => any::<usize>().prop_map(Step::Free),
         1 => spans.prop_map(Step::Reserve),
     ]
@@ -81,6 +88,15 @@ proptest! {
                     let got = allocator.allocate(request).map(|iova| iova.to_u64() / PAGE);
                     prop_assert_eq!(got, expected);
                     given.extend(got.map(|first| (first, pages)));
+                }
+                Step::AllocateAt { first, pages, mask_pages } => {
+                    let mask = mask_pages.saturating_mul(PAGE).saturating_add(PAGE - 1);
+                    let fits = pages > 0 && (first..first + pages).all(|page| is_free(page) && page <= mask_pages);
+                    let off = Iova::from_u64(first * PAGE + 1);
+                    prop_assert_eq!(allocator.allocate_at(off, pages * PAGE, mask), None);
+                    let at = Iova::from_u64(first * PAGE);
+                    prop_assert_eq!(allocator.allocate_at(at, pages * PAGE, mask), fits.then_some(at));
+                    given.extend(fits.then_some((first, pages)));
                 }
                 Step::Free(which) => {
                     if given.is_empty() {

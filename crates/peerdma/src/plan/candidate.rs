@@ -2,7 +2,8 @@
 
 use super::layout::{Memory, lay_out};
 use super::{
-    Cost, Crossing, DeviceMemory, End, Force, Layout, Method, Proof, QueueNeeds, Reach, Reason, Situation,
+    Arrival, Cost, Crossing, DeviceMemory, End, Force, Layout, Method, Proof, QueueNeeds, Reach, Reason,
+    Situation,
 };
 use crate::addr::Bdf;
 use crate::block::PeerSupport;
@@ -122,11 +123,17 @@ fn via_ram(situation: &Situation<'_>, cut: Cut) -> Result<Ready, Reason> {
 }
 
 fn through(situation: &Situation<'_>, memory: DeviceMemory, cut: Cut, force: Force) -> Result<Ready, Reason> {
-    let put = crossing(situation, &situation.source, memory, Access::Write, force)?;
+    let mut put = crossing(situation, &situation.source, memory, Access::Write, force)?;
     let take = crossing(situation, &situation.destination, memory, Access::Read, force)?;
     let queue = match put.proof {
-        Proof::SamePathCompletion => Some(queue(&situation.source, memory)?),
-        Proof::DeviceOrder | Proof::ReadReturned => None,
+        Proof::SamePathCompletion => match queue(&situation.source, memory) {
+            Err(Reason::CompletionsInRam { .. }) if situation.demands.arrival == Arrival::ReadBack => {
+                put.proof = Proof::ReadBack;
+                None
+            }
+            needs => Some(needs?),
+        },
+        Proof::DeviceOrder | Proof::ReadReturned | Proof::ReadBack => None,
     };
     ready(situation, [put, take], Memory::Device(memory), queue, cut)
 }

@@ -93,6 +93,9 @@ pub enum Proof {
     ReadReturned,
     /// The completion entry is written to the same memory as the data, behind it, and the CPU sees it there.
     SamePathCompletion,
+    /// Nothing, before the whole destination is read back: the entry lies in RAM, and the data goes to a peer. Taken only where whoever asks
+    /// reads back ([`Arrival::ReadBack`](super::Arrival::ReadBack)).
+    ReadBack,
 }
 
 impl CopyPlan {
@@ -105,7 +108,7 @@ impl CopyPlan {
     pub fn arrival(&self) -> Proof {
         match self.method {
             Method::Load => Proof::ReadReturned,
-            Method::Store | Method::ThirdParty(_) => Proof::SamePathCompletion,
+            Method::Store | Method::ThirdParty(_) => self.crossings[0].proof,
             Method::Internal | Method::ViaRam => Proof::DeviceOrder,
         }
     }
@@ -164,6 +167,7 @@ impl Proof {
             Self::DeviceOrder => "device-order",
             Self::ReadReturned => "read-returned",
             Self::SamePathCompletion => "same-path-completion",
+            Self::ReadBack => "read-back",
         }
     }
 }

@@ -23,4 +23,6 @@ pub use copy_plan::{CopyPlan, Crossing, Kind, Method, Proof, Reach};
 pub use cost::Cost;
 pub use layout::Layout;
 pub use reason::{NoPlan, Reason, Rejected, Unfit};
-pub use situation::{Demands, DeviceMemory, End, Force, OwnData, QueueNeeds, RamUse, Shape, Situation};
+pub use situation::{
+    Arrival, Demands, DeviceMemory, End, Force, OwnData, QueueNeeds, RamUse, Shape, Situation,
+};

@@ -105,6 +105,8 @@ pub struct Demands {
     pub ram: RamUse,
     /// May a route be taken that was refused?
     pub force: Force,
+    /// Must a plan prove by itself that data has arrived?
+    pub arrival: Arrival,
 }
 
 /// May the data of a copy pass RAM?
@@ -115,6 +117,17 @@ pub enum RamUse {
     Allowed,
     /// No (`--require-p2p`).
     Forbidden,
+}
+
+/// Must a plan prove by itself that data has arrived?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arrival {
+    /// Yes.
+    #[default]
+    Proven,
+    /// Not where the source's completions can only lie in RAM (a kernel's own driver serves it): whoever asks reads the whole destination
+    /// back ([`Proof::ReadBack`](super::Proof::ReadBack)).
+    ReadBack,
 }
 
 /// May a route be taken that was refused?

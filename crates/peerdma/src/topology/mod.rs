@@ -5,6 +5,7 @@
 //! bridges decide (see `buses.rs`). Where the source contradicts itself a function has no place, and
 //! neither has what is below it: nothing is guessed.
 
+mod addresses;
 mod buses;
 mod path;
 #[cfg(test)]

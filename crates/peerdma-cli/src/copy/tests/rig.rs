@@ -2,15 +2,16 @@
 
 use super::super::account::{Account, Ended};
 use super::super::carry::{self, Halt, ReadBack, Verdict, Watcher};
-use super::super::end::End;
 use super::super::request::{MemoryWanted, Request, WayWanted};
+use crate::error::Problem;
+use crate::ground::{End, Pattern, Place};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::{Check, Counts};
 use peerdma::plan::{CopyPlan, Force, Method};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_sim::blueprint::Blueprint;
-use peerdma_sim::host::{Area, Computer, Difference, Pattern, State};
+use peerdma_sim::host::{Area, Computer, Difference, State};
 use peerdma_sim::machine::{Fault, FaultPlan, Options};
 use std::fmt::Debug;
 use std::path::Path;
@@ -172,7 +173,7 @@ impl Case {
     pub(super) fn try_switch_on(&self, faults: Vec<Fault>, seed: u64) -> Option<Trial> {
         let blueprint = self.blueprint();
         let topology = Topology::new(blueprint.snapshot.clone(), &mut Warnings::default());
-        let end = |name| End::find(&blueprint, &topology, name).expect("it is there");
+        let end = |name| End::of_blueprint(&blueprint, &topology, name).expect("it is there");
         let (source, destination) = (end("nvme0n1"), end("nvme1n1"));
         let options = Options {
             faults: FaultPlan { seed: 1, faults },
@@ -207,7 +208,7 @@ impl Case {
         let all = 0..2 * OFFSET + LEN_BYTES;
         for (end, pattern) in [(&request.source, TRUTH), (&request.destination, OLD)] {
             computer
-                .fill_namespace(end.controller, end.namespace, all.clone(), pattern)
+                .fill_namespace(end.initiator, number(end), all.clone(), pattern)
                 .ok()?;
         }
         let before = computer.state();
@@ -223,6 +224,13 @@ impl Case {
     pub(super) fn find(&self, name: &str) -> Option<Bdf> {
         let computer = Computer::new(&self.blueprint(), Options::default()).expect("it can be switched on");
         computer.find(name).map(|found| found.bdf)
+    }
+}
+
+fn number(end: &End) -> u32 {
+    match end.place {
+        Place::Namespace(number) => number,
+        Place::Own(_) => panic!("all ends are namespaces"),
     }
 }
 
@@ -333,11 +341,11 @@ impl Trial {
             Area::Ram => false,
             Area::Namespace { bdf, number } => {
                 let end = &request.destination;
-                (bdf, number) == (end.controller, end.namespace)
+                (bdf, Place::Namespace(number)) == (end.initiator, end.place)
                     && within(request.destination_offset, request.len_bytes)
             }
             Area::Bar { bdf, .. }
-                if [request.source.controller, request.destination.controller].contains(&bdf) =>
+                if [request.source.initiator, request.destination.initiator].contains(&bdf) =>
             {
                 true
             }
@@ -369,12 +377,9 @@ impl Trial {
         TRUTH.fill(request.source_offset, &mut new);
         OLD.fill(request.destination_offset, &mut old);
         let end = &request.destination;
-        let read = self.computer.read_namespace(
-            end.controller,
-            end.namespace,
-            request.destination_offset,
-            &mut found,
-        );
+        let read =
+            self.computer
+                .read_namespace(end.initiator, number(end), request.destination_offset, &mut found);
         read.expect("the medium is there, even of a device that is not");
         let durable = durable_bytes.min(bad_from) as usize;
         assert!(
@@ -402,8 +407,9 @@ struct Keeper<'k> {
 }
 
 impl Watcher for Keeper<'_> {
-    fn planned(&mut self, _: &Computer, plan: &CopyPlan) {
+    fn planned(&mut self, plan: &CopyPlan) -> Result<(), Problem> {
         self.plan = Some(plan.clone());
+        Ok(())
     }
 
     fn copied(&mut self, counts: Counts) -> Verdict {

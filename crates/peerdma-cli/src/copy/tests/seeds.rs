@@ -32,7 +32,7 @@ fn a_controller_that_is_an_end_and_the_way_too_is_opened_once() {
     };
     let allocations = |via_source: Option<()>| {
         let mut trial = case.switch_on(Vec::new(), 0);
-        trial.request.way.via = via_source.map(|()| trial.request.source.controller);
+        trial.request.way.via = via_source.map(|()| trial.request.source.initiator);
         let computer = trial.computer.clone();
         assert_eq!(trial.run().result, Ok(()));
         computer.attempts(Step::Allocation)

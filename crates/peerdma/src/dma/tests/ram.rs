@@ -133,3 +133,24 @@ fn ram_whose_name_for_translated_requests_lies_in_a_window_is_refused() {
     );
     assert!(map(0, 0x10_1000).is_ok() && map(1, 0x10_0ff0).is_ok());
 }
+
+#[test]
+fn registered_ram_keeps_its_number_where_that_is_free() {
+    for (reserved, expected) in [(&[][..], true), (&[iova(0x1f_f000, 0x1f_ffff)][..], false)] {
+        let iommu = Iommu {
+            apertures: [iova(0, 0xffff_ffff)].to_vec(),
+            ..Iommu::default()
+        };
+        let translation = Translation::Translated(Box::new(iommu) as Box<dyn Translations>);
+        let ioas = Ioas::<SingleThread>::new(translation, map(), reserved);
+        ioas.add_initiator(initiator(0), &WritesOnly).unwrap();
+        let region = map().regions()[0].id;
+        ioas.register(region).unwrap();
+        let mut mapper = ioas.mapper(bdf(0)).unwrap();
+        let piece = PhysVec::new(PhysAddr::from_u64(0x10_0010), 16, Origin::Ram).unwrap();
+        let located = mapper.look_up(&[piece]).unwrap();
+        let mapping = (mapper.map(located, Direction::DeviceWrites, &Constraints::NONE)).unwrap();
+        assert_eq!(mapping.list().segments()[0].addr == 0x10_0010, expected);
+        mapper.unmap(mapping).unwrap();
+    }
+}

@@ -181,7 +181,7 @@ fn processor(host: &Host) -> Tri {
 }
 
 /// What the list says of the bridge above a root bus (`__host_bridge_whitelist`).
-fn listing(topology: &Topology, root: Root, kernel: Kernel) -> Listing {
+pub(super) fn listing(topology: &Topology, root: Root, kernel: Kernel) -> Listing {
     let first = topology.function(root.first);
     // The key must be function 00.0 or a root port (`pci_host_bridge_dev`).
     let is_key = if first.bdf.devfn() == 0 {

@@ -6,6 +6,7 @@
 //! ([`Judge::row`]) and the question why ([`Judge::evidence`]). One function decides for all three. [`Remedy`] says what would change an answer.
 
 mod acs;
+mod believed;
 mod evidence;
 #[cfg(test)]
 mod fabric;
@@ -24,6 +25,7 @@ mod remedy;
 mod tests;
 
 pub use acs::REDIRECT;
+pub use believed::{Belief, Word, believed};
 pub use evidence::{Effect, Evidence, Hop, Reason, Side};
 pub use gate::{Accepted, Gate, GateKeeper, Listing};
 pub use host_bridges::{ENTRIES, Entry, Scope, Since};

@@ -1,0 +1,9 @@
+//! The process over address spaces that only remember what they were told.
+
+mod fake;
+#[cfg(not(loom))]
+mod machine;
+#[cfg(not(loom))]
+mod mappings;
+#[cfg(loom)]
+mod threads;

@@ -1,0 +1,373 @@
+//! A block device or a plain file, opened so that the kernel moves data straight between it and our memory.
+//!
+//! Opened by who copies; driven by [`super::RingVolume`]. Whose DMA it is, and whether its queue takes p2pmem, is told by sysfs ([`super::place`]).
+
+use super::holder::{Holder, holders};
+use super::place::{Driver, Place};
+use super::space::NOBODY;
+use peerdma::addr::Bdf;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A block device or a plain file that is open.
+#[derive(Debug)]
+pub struct BlockDevice {
+    fd: OwnedFd,
+    path: PathBuf,
+    function: Option<Bdf>,
+    block_bytes: u32,
+    align_bytes: u32,
+    len_bytes: u64,
+    transfers: Transfers,
+    is_block_device: bool,
+    pub(super) takes_peer_memory: bool,
+    is_polled: bool,
+    holders: Vec<Holder>,
+}
+
+/// How the kernel moves the data of a device or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfers {
+    /// Straight between it and the memory (`O_DIRECT`).
+    Direct,
+    /// By way of the page cache, with a copy by the CPU: its file system does nothing else.
+    Buffered,
+}
+
+/// What is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenOptions {
+    /// May it be written?
+    pub write: Write,
+}
+
+/// May a device or file be written?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Write {
+    /// No.
+    #[default]
+    No,
+    /// What is there may be. A block device is then ours alone: nobody has it mounted, nor can mount it.
+    Existing,
+    /// A file is created, of this many bytes, rounded up to whole blocks.
+    Create {
+        /// How many bytes.
+        len_bytes: u64,
+    },
+}
+
+/// Why a device or file was not opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The system refused it.
+    #[error("{}: {source}{}", path.display(), advice(*source))]
+    System {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The system's word.
+        source: Errno,
+    },
+    /// It is neither.
+    #[error("{}: it is {what}, and neither a block device nor a plain file; name one of those", path.display())]
+    WrongType {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Somebody uses the blocks that were to be written.
+    #[error("{}: it is in use: {}; unmount it, or end what uses it, before it is written", path.display(), listed(holders))]
+    Held {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Who uses it, as far as that can be seen.
+        holders: Vec<Holder>,
+    },
+    /// sysfs does not tell what it is.
+    #[error("{}: sysfs does not tell the size of its blocks; is /sys mounted?", path.display())]
+    NoSysfs {
+        /// What was to be opened.
+        path: PathBuf,
+    },
+    /// It does not hold a whole block.
+    #[error("{}: its {len_bytes} bytes are not one block of {block_bytes}; choose another, or create it with a length", path.display())]
+    TooSmall {
+        /// What was to be opened.
+        path: PathBuf,
+        /// How many bytes it has.
+        len_bytes: u64,
+        /// Bytes of a block.
+        block_bytes: u32,
+    },
+}
+
+/// The block of a file that is not read or written directly.
+const BUFFERED_BLOCK_BYTES: u32 = 512;
+/// Enough for every device that Linux knows, where nobody says how a file's data must be aligned.
+const SAFE_ALIGN_BYTES: u32 = 4096;
+
+impl BlockDevice {
+    /// Opens a block device or a plain file. To write, it is opened for us alone if it is a block device.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Self, OpenError> {
+        let system = |source| OpenError::System {
+            path: path.to_owned(),
+            source,
+        };
+        if let Write::Create { len_bytes } = options.write {
+            return Self::create(path, len_bytes);
+        }
+        let found = rustix::fs::stat(path).map_err(system)?;
+        let access = match options.write {
+            Write::No => OFlags::RDONLY,
+            Write::Existing | Write::Create { .. } => OFlags::RDWR,
+        };
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::BlockDevice => Self::block_device(path, access, found.st_rdev),
+            FileType::RegularFile => Self::file(path, access),
+            other => Err(OpenError::WrongType {
+                path: path.to_owned(),
+                what: match other {
+                    FileType::Directory => "a folder",
+                    FileType::CharacterDevice => "a character device",
+                    _ => "something else",
+                },
+            }),
+        }
+    }
+
+    fn block_device(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
+        let (sys, proc) = (Path::new("/sys"), Path::new("/proc"));
+        let no_sysfs = || OpenError::NoSysfs {
+            path: path.to_owned(),
+        };
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let place = Place::of(sys, major, minor).ok_or_else(no_sysfs)?;
+        let block_bytes = place.block_bytes().ok_or_else(no_sysfs)?;
+        let alone = match access {
+            OFlags::RDWR => OFlags::EXCL,
+            _ => OFlags::empty(),
+        };
+        let flags = access | alone | OFlags::DIRECT | OFlags::CLOEXEC;
+        let mut holders = holders(proc, &place);
+        let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::BUSY) => {
+                if holders.is_empty() {
+                    holders.push(Holder::Program);
+                }
+                let path = path.to_owned();
+                return Err(OpenError::Held { path, holders });
+            }
+            opened => opened.map_err(|source| OpenError::System {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        let align_bytes = direct_alignment(&fd).map_or(block_bytes, |(memory, _)| memory);
+        let device = Self {
+            fd,
+            path: path.to_owned(),
+            function: place.function(),
+            block_bytes,
+            align_bytes,
+            len_bytes: 0,
+            transfers: Transfers::Direct,
+            is_block_device: true,
+            takes_peer_memory: place.driver() == Driver::NvmePci,
+            is_polled: place.is_polled(),
+            holders,
+        };
+        device.measured()
+    }
+
+    fn file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
+        let open = |more| rustix::fs::open(path, access | more | OFlags::CLOEXEC, Mode::empty());
+        let direct = open(OFlags::DIRECT).map(|fd| (fd, Transfers::Direct));
+        let opened = match direct {
+            // Some file systems have no direct transfers at all, others none for this file.
+            Err(Errno::INVAL) => open(OFlags::empty()).map(|fd| (fd, Transfers::Buffered)),
+            Ok((fd, _)) if direct_alignment(&fd) == Some((0, 0)) => {
+                open(OFlags::empty()).map(|fd| (fd, Transfers::Buffered))
+            }
+            other => other,
+        };
+        let (fd, transfers) = opened.map_err(|source| OpenError::System {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::of_file(path, fd, transfers)
+    }
+
+    /// A file that is open for transfers of this kind.
+    pub(super) fn of_file(path: &Path, fd: OwnedFd, transfers: Transfers) -> Result<Self, OpenError> {
+        let (align_bytes, block_bytes) = match transfers {
+            Transfers::Direct => direct_alignment(&fd).unwrap_or((SAFE_ALIGN_BYTES, SAFE_ALIGN_BYTES)),
+            Transfers::Buffered => (1, BUFFERED_BLOCK_BYTES),
+        };
+        let device = Self {
+            fd,
+            path: path.to_owned(),
+            function: None,
+            block_bytes: block_bytes.max(BUFFERED_BLOCK_BYTES),
+            align_bytes,
+            len_bytes: 0,
+            transfers,
+            is_block_device: false,
+            takes_peer_memory: false,
+            is_polled: false,
+            holders: Vec::new(),
+        };
+        device.measured()
+    }
+
+    fn create(path: &Path, len_bytes: u64) -> Result<Self, OpenError> {
+        let system = |source| OpenError::System {
+            path: path.to_owned(),
+            source,
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(system)?;
+        // Large enough to be measured; then as large as its blocks make it.
+        let sized = rustix::fs::ftruncate(&fd, len_bytes.max(SAFE_ALIGN_BYTES.into()))
+            .map_err(system)
+            .and_then(|()| Self::file(path, OFlags::RDWR))
+            .and_then(|mut device| {
+                let whole = len_bytes.max(1).checked_next_multiple_of(device.block_bytes.into());
+                let whole = whole.ok_or(Errno::FBIG).map_err(system)?;
+                rustix::fs::ftruncate(&fd, whole).map_err(system)?;
+                device.len_bytes = whole;
+                Ok(device)
+            });
+        if sized.is_err() {
+            // It was made a moment ago, and is empty.
+            let _ = rustix::fs::unlink(path);
+        }
+        sized
+    }
+
+    /// With the number of its bytes.
+    fn measured(mut self) -> Result<Self, OpenError> {
+        let end = rustix::fs::seek(&self.fd, SeekFrom::End(0));
+        self.len_bytes = end.map_err(|source| OpenError::System {
+            path: self.path.clone(),
+            source,
+        })?;
+        let block_bytes = self.block_bytes;
+        if self.blocks() == 0 || !block_bytes.is_power_of_two() {
+            let (path, len_bytes) = (self.path, self.len_bytes);
+            return Err(OpenError::TooSmall {
+                path,
+                len_bytes,
+                block_bytes,
+            });
+        }
+        Ok(self)
+    }
+
+    /// What it was opened as.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The function whose DMA moves its data; none for a plain file, and for what lies on several devices or on none (loop, dm, md,
+    /// NVMe with multipath).
+    pub fn function(&self) -> Option<Bdf> {
+        self.function
+    }
+
+    /// The function, or [`NOBODY`].
+    pub fn initiator(&self) -> Bdf {
+        self.function.unwrap_or(NOBODY)
+    }
+
+    /// Bytes of a logical block; of a file, what its direct transfers are made of.
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
+    /// What the address and length of each piece of memory must be a multiple of.
+    pub fn align_bytes(&self) -> u32 {
+        self.align_bytes
+    }
+
+    /// Its length; of a file not always whole blocks.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// How many whole blocks it has.
+    pub fn blocks(&self) -> u64 {
+        self.len_bytes.checked_div(self.block_bytes.into()).unwrap_or(0)
+    }
+
+    /// How its data is moved.
+    pub fn transfers(&self) -> Transfers {
+        self.transfers
+    }
+
+    /// Is it a block device, and no plain file?
+    pub fn is_block_device(&self) -> bool {
+        self.is_block_device
+    }
+
+    /// Does its queue take p2pmem (Linux: `BLK_FEAT_PCI_P2PDMA`, which the kernel shows nowhere)? nvme-pci's do, without a layer between.
+    pub fn takes_peer_memory(&self) -> bool {
+        self.takes_peer_memory
+    }
+
+    /// Does its driver have queues for polling (of NVMe: the module's parameter `poll_queues`)?
+    pub fn is_polled(&self) -> bool {
+        self.is_polled
+    }
+
+    /// Who used it, or blocks that it shares, when it was opened for reading.
+    pub fn holders(&self) -> &[Holder] {
+        &self.holders
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+}
+
+/// Alignment of memory and of offsets for direct transfers, (0, 0) where there are none; nothing where the kernel does not tell (before 6.1, or
+/// not of this file system).
+fn direct_alignment(fd: &OwnedFd) -> Option<(u32, u32)> {
+    let found = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
+    let found = found.or_else(|| {
+        // Older kernels want the path of the descriptor itself.
+        rustix::fs::statx(CWD, format!("/proc/self/fd/{}", raw(fd)), AtFlags::empty(), StatxFlags::DIOALIGN).ok()
+    })?;
+    let is_told = found.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
+    let pair = (found.stx_dio_mem_align, found.stx_dio_offset_align);
+    let is_sound = pair == (0, 0) || (pair.0.is_power_of_two() && pair.1.is_power_of_two());
+    (is_told && is_sound).then_some(pair)
+}
+
+fn raw(fd: &OwnedFd) -> i32 {
+    use rustix::fd::AsRawFd;
+    fd.as_raw_fd()
+}
+
+fn listed(holders: &[Holder]) -> String {
+    let holders: Vec<String> = holders.iter().map(Holder::to_string).collect();
+    holders.join("; ")
+}
+
+/// What to do about an error of open.
+fn advice(error: Errno) -> &'static str {
+    match error {
+        Errno::ACCESS | Errno::PERM => "; ask as its owner (group disk for block devices), or as root",
+        Errno::NOENT => "; is the name right, and the device not bound to another driver?",
+        Errno::EXIST => "; it is there already: name another, or write to it as it is",
+        Errno::ROFS => "; its file system, or the device, can only be read",
+        Errno::NXIO | Errno::NODEV => "; no driver answers for it: look at the kernel's log",
+        _ => "",
+    }
+}

@@ -1,0 +1,40 @@
+//! The kernel's way: block devices that the kernel drives, and plain files, as [`peerdma::block::Volume`]s by io_uring; and memory of
+//! devices that the kernel gives out (p2pmem).
+//!
+//! ```text
+//! BlockDevice::open(path)      what it is: a function behind it, blocks, who holds it, whether it takes p2pmem   (device, place, holder)
+//! Process::p2pmem(bdf, len)    memory behind a BAR, mapped into this process                                     (p2pmem, guarded)
+//! kernel_space(map, ...)       an address space for it: KernelRoutes judge, the kernel maps
+//! RingVolume::new(device, pages, space, options)
+//!     submit   check, look up, map, resolve to the process's own pages, queue                                    (volume, transfer)
+//!     poll     one system call for all that is queued; completions are read from shared memory                   (uring, failure)
+//! ```
+//!
+//! [`Pages`] is what a volume needs of the process: whose pages lie at a `PhysAddr`. RAM and p2pmem can be used; a BAR that is open by VFIO cannot
+//! be pinned by the kernel, and is refused with the reason.
+
+mod device;
+mod error;
+mod failure;
+pub(crate) mod guarded;
+mod holder;
+mod p2pmem;
+mod pages;
+mod place;
+mod reap;
+mod space;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod uring;
+mod volume;
+
+pub use device::{BlockDevice, OpenError, OpenOptions, Transfers, Write};
+pub use error::RingError;
+pub use guarded::GuardedError;
+pub use holder::Holder;
+pub use p2pmem::{BarPlace, P2pmem, P2pmemError};
+pub use pages::Pages;
+pub use space::{NOBODY, kernel_space};
+pub use volume::{Mode, RingOptions, RingVolume};

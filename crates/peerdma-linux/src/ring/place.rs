@@ -1,0 +1,169 @@
+//! Where sysfs has a block device: the PCI function behind it, its queue, and the devices that share its blocks.
+//!
+//! Read for [`super::device`]. Linux: Documentation/ABI/stable/sysfs-block.
+
+use peerdma::addr::Bdf;
+use std::path::{Path, PathBuf};
+
+/// A block device in sysfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its name: `nvme0n1p1`.
+    pub(super) name: String,
+    /// The folder of the whole disk.
+    disk: PathBuf,
+    /// Its own folder.
+    folder: PathBuf,
+}
+
+/// Who moves a disk's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// Linux's nvme-pci, directly, without a layer between: its queues take p2pmem (`BLK_FEAT_PCI_P2PDMA`, drivers/nvme/host/core.c).
+    NvmePci,
+    /// Any other.
+    Other,
+}
+
+impl Place {
+    /// Device `major:minor` in the sysfs at `sys`.
+    pub(super) fn of(sys: &Path, major: u32, minor: u32) -> Option<Self> {
+        let link = sys.join(format!("dev/block/{major}:{minor}"));
+        let folder = link.canonicalize().ok()?;
+        let name = folder.file_name()?.to_str()?.to_owned();
+        let disk = match folder.join("partition").exists() {
+            true => folder.parent()?.to_path_buf(),
+            false => folder.clone(),
+        };
+        Some(Self { name, disk, folder })
+    }
+
+    /// The function behind the disk; none for what lies in no device (loop, dm, md, NVMe with multipath).
+    pub(super) fn function(&self) -> Option<Bdf> {
+        let names = self.disk.iter().rev();
+        names.filter_map(|name| name.to_str()?.parse().ok()).next()
+    }
+
+    pub(super) fn driver(&self) -> Driver {
+        let Some(controller) = self.disk.parent() else {
+            return Driver::Other;
+        };
+        // .../0000:01:00.0/nvme/nvme0/nvme0n1
+        let Some(function) = controller.parent().and_then(Path::parent) else {
+            return Driver::Other;
+        };
+        let is_function = function
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<Bdf>().ok())
+            .is_some();
+        let driver = function.join("driver").canonicalize().ok();
+        let is_nvme = driver.is_some_and(|driver| driver.file_name().is_some_and(|name| name == "nvme"));
+        match is_function && is_nvme {
+            true => Driver::NvmePci,
+            false => Driver::Other,
+        }
+    }
+
+    /// Bytes of a logical block.
+    pub(super) fn block_bytes(&self) -> Option<u32> {
+        self.queue("logical_block_size")
+    }
+
+    /// Does its driver have queues for polling?
+    pub(super) fn is_polled(&self) -> bool {
+        self.queue("io_poll") == Some(1)
+    }
+
+    /// The names of the disk and its partitions that share blocks with this device: itself; of a disk its partitions; of a partition its disk.
+    pub(super) fn sharers(&self) -> Vec<(String, PathBuf)> {
+        let mut sharers = vec![(self.name.clone(), self.folder.clone())];
+        if self.disk != self.folder {
+            let name = self.disk.file_name().and_then(|name| name.to_str());
+            sharers.extend(name.map(|name| (name.to_owned(), self.disk.clone())));
+            return sharers;
+        }
+        let entries = std::fs::read_dir(&self.disk).into_iter().flatten().flatten();
+        let partition = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            path.join("partition").exists().then_some((name, path))
+        };
+        let mut partitions: Vec<_> = entries.filter_map(|entry| partition(entry.path())).collect();
+        partitions.sort();
+        sharers.extend(partitions);
+        sharers
+    }
+
+    fn queue(&self, attribute: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.disk.join("queue").join(attribute)).ok()?;
+        text.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree() -> tempfile::TempDir {
+        let sys = tempfile::tempdir().unwrap();
+        let at = |path: &str| sys.path().join(path);
+        let function = "devices/pci0000:00/0000:00:02.0/0000:01:00.0";
+        let disk = format!("{function}/nvme/nvme0/nvme0n1");
+        let others = [
+            "devices/virtual/block/loop0",
+            "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda",
+            "devices/virtual/nvme-subsystem/nvme-subsys0/nvme1n1",
+            "bus/pci/drivers/nvme",
+            "dev/block",
+        ];
+        for folder in others {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::create_dir_all(at(&disk).join("queue")).unwrap();
+        std::fs::write(at(&disk).join("queue/logical_block_size"), "4096\n").unwrap();
+        for partition in ["nvme0n1p1", "nvme0n1p2"] {
+            std::fs::create_dir_all(at(&disk).join(partition)).unwrap();
+            std::fs::write(at(&disk).join(partition).join("partition"), "1\n").unwrap();
+        }
+        symlink(at("bus/pci/drivers/nvme"), at(function).join("driver")).unwrap();
+        let links = [
+            ("259:0", disk.clone()),
+            ("259:1", format!("{disk}/nvme0n1p1")),
+            ("7:0", others[0].to_owned()),
+            ("8:0", others[1].to_owned()),
+            ("259:7", others[2].to_owned()),
+        ];
+        for (number, to) in links {
+            symlink(at(&to), at("dev/block").join(number)).unwrap();
+        }
+        sys
+    }
+
+    #[test]
+    fn the_function_behind_a_disk_is_found_through_its_partitions() {
+        let sys = tree();
+        let disk = Place::of(sys.path(), 259, 0).unwrap();
+        let partition = Place::of(sys.path(), 259, 1).unwrap();
+        for place in [&disk, &partition] {
+            assert_eq!(place.function(), Some("0000:01:00.0".parse().unwrap()));
+            assert_eq!(place.driver(), Driver::NvmePci);
+            assert_eq!(place.block_bytes(), Some(4096));
+        }
+        let names = |place: &Place| -> Vec<String> { place.sharers().into_iter().map(|(name, _)| name).collect() };
+        assert_eq!(names(&disk), ["nvme0n1", "nvme0n1p1", "nvme0n1p2"]);
+        assert_eq!(names(&partition), ["nvme0n1p1", "nvme0n1"]);
+    }
+
+    #[test]
+    fn what_lies_in_no_device_has_no_function_and_other_drivers_take_no_p2pmem() {
+        let sys = tree();
+        let of = |major, minor| Place::of(sys.path(), major, minor).unwrap();
+        assert_eq!(of(7, 0).function(), None);
+        assert_eq!(of(259, 7).function(), None);
+        assert_eq!(of(8, 0).function(), Some("0000:00:1f.2".parse().unwrap()));
+        for (major, minor) in [(7, 0), (259, 7), (8, 0)] {
+            assert_eq!(of(major, minor).driver(), Driver::Other);
+        }
+        assert_eq!(Place::of(sys.path(), 1, 2), None);
+    }
+}

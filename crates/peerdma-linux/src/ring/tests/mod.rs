@@ -1,0 +1,7 @@
+//! Volumes of plain files and loop devices, judged by vectors in memory; and kernels that fail.
+
+mod faults;
+mod faulty;
+mod model;
+mod peers;
+mod rig;

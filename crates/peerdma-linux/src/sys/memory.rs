@@ -1,0 +1,350 @@
+//! Memory that is mapped into this process: anonymous pages, or what a file descriptor shows (a BAR, p2pmem, a dma-buf).
+//!
+//! Devices write to such memory at any time. So nothing here ever makes a slice of it: memory of BARs is loaded and stored by volatile
+//! accesses of exactly one width, RAM by atomic cells. Called by `process` (RAM and BARs), `vfio` (registers) and `ring` (p2pmem).
+#![allow(unsafe_code)]
+
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// One mapping of memory, undone on drop.
+#[derive(Debug)]
+pub struct Memory {
+    start: NonNull<c_void>,
+    len_bytes: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; it is only unmapped by the drop of its one owner, and all that `&Memory`
+// offers are volatile or atomic accesses to memory that others (devices) change anyway.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Anonymous memory: reads as zero, and takes RAM only where it is touched or pinned. A child of this process does not have it.
+    ///
+    /// # Errors
+    /// That of `mmap`; `EINVAL` for no bytes at all, or more than the process can address.
+    pub fn anonymous(len_bytes: u64) -> Result<Self, Errno> {
+        let len_bytes = checked(len_bytes)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses the address, so no other mapping is replaced.
+        let start =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len_bytes, READ_WRITE, flags) }?;
+        let memory = Self::owned(start, len_bytes)?;
+        // A copy for a child would part what the process sees from what devices do. Where the kernel refuses it, nothing else is lost.
+        // SAFETY: the range is this mapping, and the advice changes nothing in this process.
+        let _ = unsafe { rustix::mm::madvise(start, len_bytes, Advice::LinuxDontFork) };
+        Ok(memory)
+    }
+
+    /// What `fd` shows from `offset_bytes` on, shared.
+    ///
+    /// # Errors
+    /// That of `mmap`; `EINVAL` for no bytes at all, or more than the process can address.
+    pub fn of_file(fd: BorrowedFd<'_>, offset_bytes: u64, len_bytes: u64) -> Result<Self, Errno> {
+        let len_bytes = checked(len_bytes)?;
+        // SAFETY: the kernel chooses the address, so no other mapping is replaced.
+        let start = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len_bytes,
+                READ_WRITE,
+                MapFlags::SHARED,
+                fd,
+                offset_bytes,
+            )
+        }?;
+        Self::owned(start, len_bytes)
+    }
+
+    /// Where it begins in this process.
+    pub fn address(&self) -> u64 {
+        self.start.as_ptr() as u64
+    }
+
+    /// Bytes of it, as they were asked for.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes as u64
+    }
+
+    /// Loads a byte; nothing outside of the memory.
+    pub fn load_u8(&self, offset_bytes: u64) -> Option<u8> {
+        let at = self.at::<u8>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`.
+        Some(unsafe { at.as_ptr().read_volatile() })
+    }
+
+    /// Stores a byte; nothing happens outside of the memory.
+    pub fn store_u8(&self, offset_bytes: u64, value: u8) -> Option<()> {
+        let at = self.at::<u8>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`.
+        unsafe { at.as_ptr().write_volatile(value) };
+        Some(())
+    }
+
+    /// Loads a word by one access; nothing outside of the memory or where it is not aligned.
+    pub fn load_u16(&self, offset_bytes: u64) -> Option<u16> {
+        let at = self.at::<u16>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        Some(unsafe { at.as_ptr().read_volatile() })
+    }
+
+    /// Stores a word by one access; nothing happens outside of the memory or where it is not aligned.
+    pub fn store_u16(&self, offset_bytes: u64, value: u16) -> Option<()> {
+        let at = self.at::<u16>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        unsafe { at.as_ptr().write_volatile(value) };
+        Some(())
+    }
+
+    /// Loads a dword by one access; nothing outside of the memory or where it is not aligned.
+    pub fn load_u32(&self, offset_bytes: u64) -> Option<u32> {
+        let at = self.at::<u32>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        Some(unsafe { at.as_ptr().read_volatile() })
+    }
+
+    /// Stores a dword by one access; nothing happens outside of the memory or where it is not aligned.
+    pub fn store_u32(&self, offset_bytes: u64, value: u32) -> Option<()> {
+        let at = self.at::<u32>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        unsafe { at.as_ptr().write_volatile(value) };
+        Some(())
+    }
+
+    /// Loads a qword by one access (two on machines of 32 bits); nothing outside of the memory or where it is not aligned.
+    pub fn load_u64(&self, offset_bytes: u64) -> Option<u64> {
+        let at = self.at::<u64>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        Some(unsafe { at.as_ptr().read_volatile() })
+    }
+
+    /// Stores a qword by one access (two on machines of 32 bits); nothing happens outside of the memory or where it is not aligned.
+    pub fn store_u64(&self, offset_bytes: u64, value: u64) -> Option<()> {
+        let at = self.at::<u64>(offset_bytes)?;
+        // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
+        unsafe { at.as_ptr().write_volatile(value) };
+        Some(())
+    }
+
+    /// Loads a dword of RAM: what its writer wrote before it is seen by what is read after it. Nothing outside of the memory or where
+    /// it is not aligned.
+    pub fn load_acquire(&self, offset_bytes: u64) -> Option<u32> {
+        Some(self.atomic_u32(offset_bytes)?.load(Ordering::Acquire))
+    }
+
+    /// Stores a dword of RAM: who loads it by [`Self::load_acquire`] sees what was written before it.
+    pub fn store_release(&self, offset_bytes: u64, value: u32) -> Option<()> {
+        self.atomic_u32(offset_bytes)?.store(value, Ordering::Release);
+        Some(())
+    }
+
+    /// Copies from RAM, in any widths; nothing where not all of it lies in the memory.
+    pub fn copy_out(&self, offset_bytes: u64, into: &mut [u8]) -> Option<()> {
+        let cells = self.cells(offset_bytes, into.len())?;
+        let (head, rest) = into.split_at_mut(cells.head.len());
+        let (body, tail) = rest.split_at_mut(cells.body.len() * 8);
+        let load = |bytes: &mut [u8], cells: &[AtomicU8]| {
+            for (byte, cell) in bytes.iter_mut().zip(cells) {
+                *byte = cell.load(Ordering::Relaxed);
+            }
+        };
+        load(head, cells.head);
+        for (bytes, cell) in body.chunks_exact_mut(8).zip(cells.body) {
+            bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        load(tail, cells.tail);
+        Some(())
+    }
+
+    /// Copies to RAM, in any widths; nothing happens where not all of it would lie in the memory.
+    pub fn copy_in(&self, offset_bytes: u64, from: &[u8]) -> Option<()> {
+        let cells = self.cells(offset_bytes, from.len())?;
+        let (head, rest) = from.split_at(cells.head.len());
+        let (body, tail) = rest.split_at(cells.body.len() * 8);
+        let store = |bytes: &[u8], cells: &[AtomicU8]| {
+            for (byte, cell) in bytes.iter().zip(cells) {
+                cell.store(*byte, Ordering::Relaxed);
+            }
+        };
+        store(head, cells.head);
+        for (bytes, cell) in body.chunks_exact(8).zip(cells.body) {
+            let mut word = [0; 8];
+            word.copy_from_slice(bytes);
+            cell.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        }
+        store(tail, cells.tail);
+        Some(())
+    }
+
+    /// Lets RAM be zero; nothing happens where not all of it lies in the memory.
+    pub fn clear(&self, offset_bytes: u64, len_bytes: u64) -> Option<()> {
+        let cells = self.cells(offset_bytes, usize::try_from(len_bytes).ok()?)?;
+        for cell in cells.head.iter().chain(cells.tail) {
+            cell.store(0, Ordering::Relaxed);
+        }
+        for cell in cells.body {
+            cell.store(0, Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    fn owned(start: *mut c_void, len_bytes: usize) -> Result<Self, Errno> {
+        let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
+        Ok(Self { start, len_bytes })
+    }
+
+    /// The place of an access, if it lies within and is aligned.
+    fn at<T>(&self, offset_bytes: u64) -> Option<NonNull<T>> {
+        let offset = usize::try_from(offset_bytes).ok()?;
+        let end = offset.checked_add(size_of::<T>())?;
+        if end > self.len_bytes || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: `offset` lies within the mapping.
+        Some(unsafe { self.start.byte_add(offset) }.cast())
+    }
+
+    fn atomic_u32(&self, offset_bytes: u64) -> Option<&AtomicU32> {
+        let at = self.at::<u32>(offset_bytes)?;
+        // SAFETY: it lies in this mapping, which lives as long as `self`, and is aligned. Within the process, RAM is accessed by atomics
+        // alone; what devices write is, to the abstract machine, another thread that does the same.
+        Some(unsafe { AtomicU32::from_ptr(at.as_ptr()) })
+    }
+
+    /// A range of RAM as atomic cells: bytes up to the first qword, qwords, bytes.
+    fn cells(&self, offset_bytes: u64, len_bytes: usize) -> Option<Cells<'_>> {
+        let offset = usize::try_from(offset_bytes).ok()?;
+        let end = offset.checked_add(len_bytes)?;
+        if end > self.len_bytes {
+            return None;
+        }
+        // SAFETY: all of it lies in this mapping, which lives as long as the result. Bytes of atomic cells may change under a shared
+        // reference, and the process accesses RAM by such cells alone (as in `atomic_u32`).
+        let bytes: &[AtomicU8] =
+            unsafe { std::slice::from_raw_parts(self.start.byte_add(offset).cast().as_ptr(), len_bytes) };
+        // SAFETY: any eight aligned bytes are an `AtomicU64`. Accesses of different widths to one byte race in the abstract machine only
+        // where a caller races with itself; on hardware each byte has one of the values that were stored.
+        let (head, body, tail) = unsafe { bytes.align_to::<AtomicU64>() };
+        Some(Cells { head, body, tail })
+    }
+}
+
+struct Cells<'m> {
+    head: &'m [AtomicU8],
+    body: &'m [AtomicU64],
+    tail: &'m [AtomicU8],
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that was made, whole, and nobody else has its address after the drop of its owner.
+        // It can only fail for want of memory to split a mapping; then it stays mapped, which harms nobody.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len_bytes) };
+    }
+}
+
+const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+fn checked(len_bytes: u64) -> Result<usize, Errno> {
+    match usize::try_from(len_bytes) {
+        Ok(len_bytes) if 0 < len_bytes && len_bytes <= isize::MAX as usize => Ok(len_bytes),
+        Ok(_) | Err(_) => Err(Errno::INVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BYTES: u64 = 8192;
+
+    #[test]
+    fn an_access_outside_of_the_memory_or_not_aligned_touches_nothing() {
+        let memory = Memory::anonymous(BYTES).unwrap();
+        for offset in [BYTES, BYTES - 3, u64::MAX, u64::MAX - 3, 1, 2] {
+            assert_eq!(memory.load_u32(offset), None);
+            assert_eq!(memory.store_u32(offset, u32::MAX), None);
+            assert_eq!(memory.load_acquire(offset), None);
+            assert_eq!(memory.store_release(offset, 1), None);
+        }
+        for offset in [BYTES, BYTES - 7, u64::MAX, 4] {
+            assert_eq!(memory.load_u64(offset), None);
+            assert_eq!(memory.store_u64(offset, u64::MAX), None);
+        }
+        assert_eq!(memory.load_u16(BYTES - 1), None);
+        assert_eq!(memory.store_u16(1, 1), None);
+        assert_eq!(memory.load_u8(BYTES), None);
+        assert_eq!(memory.store_u8(BYTES, 1), None);
+        assert_eq!(memory.copy_in(BYTES - 1, &[1, 2]), None);
+        assert_eq!(memory.copy_out(u64::MAX, &mut [1]), None);
+        assert_eq!(memory.clear(1, BYTES), None);
+        let mut all = vec![1; BYTES as usize];
+        memory.copy_out(0, &mut all).unwrap();
+        assert_eq!(all, vec![0; BYTES as usize]);
+        assert_eq!(Memory::anonymous(0).err(), Some(Errno::INVAL));
+        assert_eq!(Memory::anonymous(u64::MAX).err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn each_width_loads_what_it_stored_and_its_neighbours_stay() {
+        let memory = Memory::anonymous(BYTES).unwrap();
+        memory.store_u64(8, 0x0807_0605_0403_0201).unwrap();
+        memory.store_u8(8, 0xa1).unwrap();
+        memory.store_u16(10, 0xa4a3).unwrap();
+        memory.store_u32(12, 0xa8a7_a6a5).unwrap();
+        assert_eq!(memory.load_u64(8), Some(0xa8a7_a6a5_a4a3_02a1));
+        assert_eq!(memory.load_u8(9), Some(2));
+        assert_eq!(memory.load_u16(8), Some(0x02a1));
+        assert_eq!(memory.load_u32(8), Some(0xa4a3_02a1));
+        memory.store_release(BYTES - 4, 7).unwrap();
+        assert_eq!(memory.load_acquire(BYTES - 4), Some(7));
+    }
+
+    #[test]
+    fn a_file_is_shown_from_its_offset_on() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES).unwrap();
+        let all = Memory::of_file(rustix::fd::AsFd::as_fd(&file), 0, BYTES).unwrap();
+        let rest = Memory::of_file(rustix::fd::AsFd::as_fd(&file), 4096, 4096).unwrap();
+        rest.store_u32(4, 0x1234).unwrap();
+        assert_eq!(all.load_u32(4100), Some(0x1234));
+    }
+
+    proptest! {
+        #[test]
+        fn copies_move_exactly_their_bytes(
+            steps in prop::collection::vec((0..BYTES + 20, prop::collection::vec(any::<u8>(), 0..70), any::<bool>()), 1..40),
+        ) {
+            let memory = Memory::anonymous(BYTES).unwrap();
+            let mut model = vec![0_u8; BYTES as usize];
+            for (offset, bytes, clears) in steps {
+                let end = offset as usize + bytes.len();
+                let fits = end <= model.len();
+                let done = match clears {
+                    true => memory.clear(offset, bytes.len() as u64),
+                    false => memory.copy_in(offset, &bytes),
+                };
+                prop_assert_eq!(done.is_some(), fits);
+                if let Some(part) = model.get_mut(offset as usize..end) {
+                    match clears {
+                        true => part.fill(0),
+                        false => part.copy_from_slice(&bytes),
+                    }
+                    let mut back = vec![0xee; bytes.len()];
+                    memory.copy_out(offset, &mut back).unwrap();
+                    prop_assert_eq!(&back[..], &*part);
+                }
+            }
+            let mut all = vec![0xee; BYTES as usize];
+            memory.copy_out(0, &mut all).unwrap();
+            prop_assert_eq!(all, model);
+        }
+    }
+}
