@@ -155,7 +155,8 @@ fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Repor
     if !wanted_somewhere {
         return Ok(());
     }
-    let (Ok(qemu), Ok(kernel)) = (&parts.qemu, &parts.kernel) else {
+    let guest = (&parts.busybox, &parts.programs);
+    let (Ok(qemu), Ok(kernel), (Ok(_), Ok(_))) = (&parts.qemu, &parts.kernel, guest) else {
         let names: std::collections::BTreeSet<&str> = boots.iter().map(|(check, _)| check.name).collect();
         let line = |name| Line::missing(name, "nothing can be booted");
         report.add(names.into_iter().map(line).collect());

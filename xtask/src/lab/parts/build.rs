@@ -54,6 +54,12 @@ pub(super) fn programs(folder: &Path) -> Result<Programs, Failure> {
         .map_err(Failure::io("cargo build"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
+        if let Some(line) = said.lines().find(|line| line.contains("cannot find -l")) {
+            return Err(Failure::Missing(format!(
+                "static libraries for {target} ({}): install libc6-dev, or `rustup target add {MUSL}`",
+                line.trim()
+            )));
+        }
         return Err(Failure::Bad(format!(
             "static build for {target}: {}",
             said.trim_end()
@@ -98,6 +104,7 @@ pub(super) fn modules(root: &Root, version: &Version) -> Result<BTreeMap<String,
             let path = folder.join(name);
             fs::write(&path, content).map_err(Failure::io(path.display()))?;
         }
+        root.check_shell()?;
         let output = root.shell(&format!(
             "make -s -C /usr/src/linux-headers-{version} M=/{inside} modules 2>&1"
         ))?;

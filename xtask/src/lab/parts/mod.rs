@@ -164,7 +164,7 @@ pub(crate) const KERNEL_MODULES: [&str; 11] = [
 
 /// Gets everything; `cache` is where it is kept.
 ///
-/// Fails only where the cache cannot be written.
+/// Fails where the cache cannot be written, or where something of ours does not compile.
 pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure> {
     fs::create_dir_all(cache).map_err(Failure::io(cache.display()))?;
     let cache = &cache.canonicalize().map_err(Failure::io(cache.display()))?;
@@ -175,9 +175,8 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
         let panicked = |_| Err(Failure::Bad("building panicked".into()));
         (unpacked, programs.unwrap_or_else(panicked))
     });
-    let why = |failure: Failure| failure.to_string();
-    let programs = programs.map_err(why);
-    let unpacked = unpacked.map_err(why);
+    let programs = part(programs)?;
+    let unpacked = part(unpacked)?;
     let of_debian =
         |take: fn(&Unpacked) -> Part<PathBuf>| unpacked.as_ref().map_err(Clone::clone).and_then(take);
     let busybox = match &arguments.busybox {
@@ -200,7 +199,10 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
         }
         None => {
             let compiled = unpacked.as_ref().map_err(Clone::clone);
-            let compiled = compiled.and_then(|of| build::modules(&of.root, &of.kernel()?).map_err(why));
+            let compiled = match compiled.and_then(|of| Ok((&of.root, of.kernel()?))) {
+                Ok((root, version)) => part(build::modules(root, &version))?,
+                Err(why) => Err(why),
+            };
             let own = match &unpacked {
                 Ok(of) => of.kernel.as_ref().map(|version| (version, &of.root)),
                 Err(_) => None,
@@ -222,6 +224,15 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
         programs,
         debian: unpacked.map(|unpacked| unpacked.root),
     })
+}
+
+/// What is missing is missing; what went wrong, such as our own code that does not compile, ends the run.
+fn part<T>(got: Result<T, Failure>) -> Result<Part<T>, Failure> {
+    match got {
+        Ok(part) => Ok(Ok(part)),
+        Err(Failure::Missing(why)) => Ok(Err(why)),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The unpacked packages, and the version of the kernel among them.

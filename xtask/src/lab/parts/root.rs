@@ -131,6 +131,20 @@ impl Root {
             .map_err(Failure::io("chroot into the unpacked packages"))
     }
 
+    /// Fails with `Missing` where nothing can be run in it.
+    pub(crate) fn check_shell(&self) -> Result<(), Failure> {
+        let output = self.shell("exit 0")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::Missing(format!(
+            "this machine allows neither chroot nor namespaces of its own ({}): modules are compiled as root, or where \
+             kernel.unprivileged_userns_clone is 1",
+            said.trim()
+        )))
+    }
+
     fn library_path(&self) -> OsString {
         let mut paths = self.path(LIBRARIES).into_os_string();
         paths.push(":");
