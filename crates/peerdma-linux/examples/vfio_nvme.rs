@@ -1,17 +1,18 @@
 //! Two NVMe controllers that are bound to vfio-pci, driven from this process by the driver that also drives simulated ones.
-//! `cargo run -p peerdma-linux --example vfio_nvme -- [--api type1|iommufd] [--by-bus] READER PROVIDER`
+//! `cargo run -p peerdma-linux --example vfio_nvme -- [--api type1|iommufd] [--by-bus] [--together] READER PROVIDER`
 //!
 //! Each is an address such as 0000:03:00.0. WHAT READER HOLDS in its first namespace from 1 MiB to 2 MiB IS OVERWRITTEN: with a pattern from RAM, which
 //! is read back by page lists and by SGLs, then into the memory of READER and PROVIDER (their controller memory buffers), and from there to other
 //! blocks. All bytes are compared.
 //!
-//! Who runs this vouches for the way between the two: that the root complex forwards requests, or (`--by-bus`) that bus addresses arrive.
+//! Each has an I/O address space of its own, or (`--together`) both share one. Who runs this vouches for the way between the two: that the root complex forwards requests, or (`--by-bus`) that bus addresses arrive.
 
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Bio, Data, Operation, Volume};
 use peerdma::device::Host;
 use peerdma::dma::{Ioas, PeerRoute, Routes, Threads, Translation};
 use peerdma::iomem;
+use peerdma::iommu::Translations;
 use peerdma::memory::Memory;
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome<()> {
     let (mut api, mut route, mut functions) = (None, through_root_complex(), Vec::new());
+    let mut are_together = false;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -63,11 +65,12 @@ fn run() -> Outcome<()> {
                 _ => return Err("--api type1 or --api iommufd".into()),
             },
             "--by-bus" => route = on_the_bus(),
+            "--together" => are_together = true,
             word => functions.push(word.parse::<Bdf>()?),
         }
     }
     let [reader, provider] = functions[..] else {
-        return Err("expected: [--api type1|iommufd] [--by-bus] READER PROVIDER".into());
+        return Err("expected: [--api type1|iommufd] [--by-bus] [--together] READER PROVIDER".into());
     };
     let snapshot = source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default())?;
     let topology = Topology::new(snapshot, &mut Warnings::default());
@@ -84,7 +87,16 @@ fn run() -> Outcome<()> {
         };
         println!("{} to {}: {what}", region.span.first(), region.span.last());
     }
-    let (near, far) = (space(&process, reader, route)?, space(&process, provider, route)?);
+    let (near, far) = match are_together {
+        true => {
+            let both = space(&process, &[reader, provider], route)?;
+            (both.clone(), both)
+        }
+        false => (
+            space(&process, &[reader], route)?,
+            space(&process, &[provider], route)?,
+        ),
+    };
     let reader = open(&process, &near, reader)?;
     let provider = open(&process, &far, provider)?;
     let mut moved = Vec::new();
@@ -113,19 +125,21 @@ fn run() -> Outcome<()> {
     Ok(())
 }
 
-/// An address space of its own for one function, with the RAM registered.
-fn space(process: &Process, bdf: Bdf, route: PeerRoute) -> Outcome<Arc<Ioas<Threads>>> {
-    let space = process.io_space(&[bdf])?.ok_or("no IOMMU")?;
+/// An address space for some functions, with the RAM registered.
+fn space(process: &Process, functions: &[Bdf], route: PeerRoute) -> Outcome<Arc<Ioas<Threads>>> {
+    let space = process.io_space(functions)?.ok_or("no functions")?;
     println!(
-        "{bdf}: {:?}, {:x?}",
+        "{functions:?}: {:?}, {:x?}",
         space.api(),
-        peerdma::iommu::Translations::apertures(&space)
+        Translations::apertures(&space)
     );
     let translation = Translation::Translated(Box::new(space) as _);
     let map = process.memory_map();
     let ioas = Ioas::<Threads>::new(translation, map.clone(), &process.reserved());
-    let initiator = process.initiator(bdf).ok_or("no such function")?;
-    ioas.add_initiator(initiator, &Vouched(route))?;
+    for bdf in functions {
+        let initiator = process.initiator(*bdf).ok_or("no such function")?;
+        ioas.add_initiator(initiator, &Vouched(route))?;
+    }
     for region in map.regions().iter().filter(|region| region.memory == Memory::Ram) {
         ioas.register(region.id)
             .map_err(|error| match process.refused() {
