@@ -129,8 +129,8 @@ impl BlockDevice {
             Write::Existing | Write::Create { .. } => OFlags::RDWR,
         };
         match FileType::from_raw_mode(found.st_mode) {
-            FileType::BlockDevice => Self::block_device(path, access, found.st_rdev),
-            FileType::RegularFile => Self::file(path, access),
+            FileType::BlockDevice => Self::open_block(path, access, found.st_rdev),
+            FileType::RegularFile => Self::open_file(path, access),
             other => Err(OpenError::WrongType {
                 path: path.to_owned(),
                 what: match other {
@@ -142,7 +142,7 @@ impl BlockDevice {
         }
     }
 
-    fn block_device(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
+    fn open_block(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
         let (sys, proc) = (Path::new("/sys"), Path::new("/proc"));
         let no_sysfs = || OpenError::NoSysfs {
             path: path.to_owned(),
@@ -186,7 +186,7 @@ impl BlockDevice {
         device.measured()
     }
 
-    fn file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
+    fn open_file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
         let open = |more| rustix::fs::open(path, access | more | OFlags::CLOEXEC, Mode::empty());
         let direct = open(OFlags::DIRECT).map(|fd| (fd, Transfers::Direct));
         let opened = match direct {
@@ -236,9 +236,11 @@ impl BlockDevice {
         // Large enough to be measured; then as large as its blocks make it.
         let sized = rustix::fs::ftruncate(&fd, len_bytes.max(SAFE_ALIGN_BYTES.into()))
             .map_err(system)
-            .and_then(|()| Self::file(path, OFlags::RDWR))
+            .and_then(|()| Self::open_file(path, OFlags::RDWR))
             .and_then(|mut device| {
-                let whole = len_bytes.max(1).checked_next_multiple_of(device.block_bytes.into());
+                let whole = len_bytes
+                    .max(1)
+                    .checked_next_multiple_of(device.block_bytes.into());
                 let whole = whole.ok_or(Errno::FBIG).map_err(system)?;
                 rustix::fs::ftruncate(&fd, whole).map_err(system)?;
                 device.len_bytes = whole;
@@ -342,7 +344,13 @@ fn direct_alignment(fd: &OwnedFd) -> Option<(u32, u32)> {
     let found = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
     let found = found.or_else(|| {
         // Older kernels want the path of the descriptor itself.
-        rustix::fs::statx(CWD, format!("/proc/self/fd/{}", raw(fd)), AtFlags::empty(), StatxFlags::DIOALIGN).ok()
+        rustix::fs::statx(
+            CWD,
+            format!("/proc/self/fd/{}", raw(fd)),
+            AtFlags::empty(),
+            StatxFlags::DIOALIGN,
+        )
+        .ok()
     })?;
     let is_told = found.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
     let pair = (found.stx_dio_mem_align, found.stx_dio_offset_align);

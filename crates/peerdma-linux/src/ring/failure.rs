@@ -97,7 +97,10 @@ mod tests {
                 provider: bdf("0000:02:00.0")
             }
         );
-        assert!(matches!(failure(Errno::FAULT, asked(None)), CommandError::System { .. }));
+        assert!(matches!(
+            failure(Errno::FAULT, asked(None)),
+            CommandError::System { .. }
+        ));
         for error in [Errno::IO, Errno::NOSPC] {
             assert_eq!(failure(error, asked(peer)), failure(error, asked(None)));
         }

@@ -17,7 +17,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum GuardedError {
     /// It has vanished: its device was unbound, or taken out. Of a write, a part may have been done.
-    #[error("the memory is no longer there: its device was unbound or taken out; bind it again and take new memory")]
+    #[error(
+        "the memory is no longer there: its device was unbound or taken out; bind it again and take new memory"
+    )]
     Gone,
     /// Not all of it lies within the memory.
     #[error("{len_bytes} bytes from {offset_bytes:#x} on pass the end of the memory")]
@@ -48,7 +50,9 @@ pub(crate) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Resul
         // SAFETY: the range lies within the memory, which is mapped as long as `memory`; where its pages have vanished the kernel says so. Nobody
         // makes a reference of it.
         let taken = bytes(unsafe { libc::write(pipe.1.as_raw_fd(), at.cast_const(), most) })?;
-        let (now, later) = rest.split_at_mut_checked(taken).ok_or(GuardedError::System(Errno::IO))?;
+        let (now, later) = rest
+            .split_at_mut_checked(taken)
+            .ok_or(GuardedError::System(Errno::IO))?;
         fill(&pipe.0, now)?;
         rest = later;
         at = at.wrapping_byte_add(taken);

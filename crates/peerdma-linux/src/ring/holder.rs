@@ -137,7 +137,8 @@ mod tests {
         std::fs::create_dir_all(root.path().join("dev/block")).unwrap();
         std::os::unix::fs::symlink(&disk, root.path().join("dev/block/259:0")).unwrap();
         std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
-        let mounts = "22 1 259:1 / /a\\040b rw - ext4 /dev/nvme0n1p1 rw\n23 1 8:1 / /other rw - ext4 /dev/sda1 rw\n";
+        let mounts =
+            "22 1 259:1 / /a\\040b rw - ext4 /dev/nvme0n1p1 rw\n23 1 8:1 / /other rw - ext4 /dev/sda1 rw\n";
         std::fs::write(root.path().join("proc/self/mountinfo"), mounts).unwrap();
         let swaps = "Filename\tType\n/dev/nvme0n1p2  partition 1 0 -2\n/swapfile file 1 0 -3\n";
         std::fs::write(root.path().join("proc/swaps"), swaps).unwrap();

@@ -251,7 +251,8 @@ fn bar_of(resource: &str, first: u64, last: u64) -> Option<(u8, u64)> {
 
 /// The one BAR that is large enough for a pool; nothing where there are several.
 fn only_bar(resource: &str, pool_bytes: u64) -> Option<u8> {
-    let mut bars = memory_bars(resource).filter(|(_, start, end)| end - start >= pool_bytes.saturating_sub(1));
+    let mut bars =
+        memory_bars(resource).filter(|(_, start, end)| end - start >= pool_bytes.saturating_sub(1));
     let (bar, ..) = bars.next()?;
     bars.next().is_none().then_some(bar)
 }
@@ -311,7 +312,10 @@ mod tests {
         assert_eq!(allocate(other), P2pmemError::NoSuchFunction(other));
         assert!(allocate(bdf()).to_string().contains("no driver is bound"));
         std::os::unix::fs::symlink("/proc/self", folder.join("driver")).unwrap();
-        assert!(matches!(allocate(bdf()), P2pmemError::NoPool { driver: Some(_), .. }));
+        assert!(matches!(
+            allocate(bdf()),
+            P2pmemError::NoPool { driver: Some(_), .. }
+        ));
     }
 
     #[test]

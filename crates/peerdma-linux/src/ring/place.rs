@@ -149,7 +149,8 @@ mod tests {
             assert_eq!(place.driver(), Driver::NvmePci);
             assert_eq!(place.block_bytes(), Some(4096));
         }
-        let names = |place: &Place| -> Vec<String> { place.sharers().into_iter().map(|(name, _)| name).collect() };
+        let names =
+            |place: &Place| -> Vec<String> { place.sharers().into_iter().map(|(name, _)| name).collect() };
         assert_eq!(names(&disk), ["nvme0n1", "nvme0n1p1", "nvme0n1p2"]);
         assert_eq!(names(&partition), ["nvme0n1p1", "nvme0n1"]);
     }

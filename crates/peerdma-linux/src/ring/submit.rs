@@ -74,22 +74,14 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                 Some(mapping)
             }
         };
-        Ok(Prepared {
-            slot,
-            mapping,
-            asked,
-        })
+        Ok(Prepared { slot, mapping, asked })
     }
 
     /// Begins what is prepared.
     pub(super) fn begin(&mut self, bio: Bio, prepared: Prepared) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        let Prepared {
-            slot,
-            mapping,
-            asked,
-        } = prepared;
+        let Prepared { slot, mapping, asked } = prepared;
         self.free.pop();
         if let Some(of) = self.slots.get_mut(usize::from(slot)) {
             of.sequence = of.sequence.wrapping_add(1);
@@ -130,7 +122,8 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             }
             // `prepare` has found some.
             (_, None) => {
-                self.ended.push((slot, CommandError::Protocol("there was nothing to do")));
+                self.ended
+                    .push((slot, CommandError::Protocol("there was nothing to do")));
                 return;
             }
         };
@@ -153,7 +146,10 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         let ioas = self.mapper.ioas().clone();
         let map = ioas.map_snapshot();
         let initiator = self.limits.initiator;
-        let of = self.slots.get_mut(usize::from(slot)).ok_or(SubmitError::QueueFull)?;
+        let of = self
+            .slots
+            .get_mut(usize::from(slot))
+            .ok_or(SubmitError::QueueFull)?;
         of.transfer.clear();
         for segment in segments {
             let mut rest = *segment;

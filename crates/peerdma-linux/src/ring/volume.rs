@@ -184,7 +184,8 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         &mut self.mapper
     }
 
-    /// Waits for an operation to end, or for so long; then as [`Volume::poll`]. With nothing under way it returns at once.
+    /// Waits for an operation to end, or for so long; then as [`Volume::poll`]. With nothing under way, and where the device is polled, it returns
+    /// at once.
     ///
     /// # Errors
     /// As [`Volume::poll`].
@@ -196,7 +197,6 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         self.enter(wait);
         self.poll(done)
     }
-
 }
 
 impl<L: Locks, P: Pages> Volume for RingVolume<L, P> {
@@ -235,7 +235,9 @@ impl<L: Locks, P: Pages> Volume for RingVolume<L, P> {
     /// What the kernel has not begun yet is cancelled; a device that has begun goes on to the end.
     fn abort_uses(&mut self, region: RegionId) {
         for slot in 0..self.slots.len() {
-            let Some(slot) = u16::try_from(slot).ok() else { return };
+            let Some(slot) = u16::try_from(slot).ok() else {
+                return;
+            };
             let Some(of) = self.slots.get_mut(usize::from(slot)) else {
                 return;
             };
@@ -310,7 +312,10 @@ impl Busy {
             Data::Mapped(mapping) => Some(mapping),
             Data::Vector(_) | Data::None => None,
         };
-        self.mapping.iter().chain(given).any(|mapping| mapping.uses(region))
+        self.mapping
+            .iter()
+            .chain(given)
+            .any(|mapping| mapping.uses(region))
     }
 }
 

@@ -128,7 +128,9 @@ fn failures_say_what_failed() {
     ];
     for (fate, words) in cases {
         script.lock().unwrap().fates.push_back(fate);
-        volume.submit(bio(Operation::Read, 0, 1, &[(RAM, block)])).unwrap();
+        volume
+            .submit(bio(Operation::Read, 0, 1, &[(RAM, block)]))
+            .unwrap();
         let ended = settle(&mut volume);
         let shown = ended[0].result.unwrap_err().to_string();
         assert!(shown.contains(words), "{fate:?}: {shown}");
@@ -148,14 +150,18 @@ fn what_a_broken_kernel_never_took_ends_and_nothing_more_is_taken() {
     script.lock().unwrap().entries.push_back(Errno::BADF);
     for lba in 0..3 {
         let at = RAM + lba * 4096;
-        volume.submit(bio(Operation::Read, lba, 1, &[(at, block)])).unwrap();
+        volume
+            .submit(bio(Operation::Read, lba, 1, &[(at, block)]))
+            .unwrap();
     }
     let mut ended = Vec::new();
     let result = volume.poll(&mut |done| ended.push(done));
     assert_eq!(ended.len(), 3);
     assert!(ended.iter().all(|done| done.result == Err(CommandError::Aborted)));
     assert!(result.is_err());
-    let refused = volume.submit(bio(Operation::Read, 0, 1, &[(RAM, block)])).unwrap_err();
+    let refused = volume
+        .submit(bio(Operation::Read, 0, 1, &[(RAM, block)]))
+        .unwrap_err();
     assert!(matches!(refused.why, SubmitError::Failed(_)));
 }
 
@@ -166,9 +172,15 @@ fn a_completion_of_what_never_was_touches_nothing() {
     let ram = Ram::new();
     let (mut volume, script) = faulty(&path, &ram, 2);
     let block = volume.limits().block_bytes;
-    volume.submit(bio(Operation::Read, 0, 1, &[(RAM, block)])).unwrap();
+    volume
+        .submit(bio(Operation::Read, 0, 1, &[(RAM, block)]))
+        .unwrap();
     for id in [0, 1, 2 << 16, 1 << 16 | 1, u64::MAX - 1] {
-        script.lock().unwrap().foreign.push(Completed { id, result: 4096 });
+        script
+            .lock()
+            .unwrap()
+            .foreign
+            .push(Completed { id, result: 4096 });
     }
     let mut ended = Vec::new();
     for _ in 0..1_000_000 {
@@ -194,7 +206,9 @@ fn a_file_that_was_cut_off_fails_where_it_ends() {
     volume
         .submit(bio(Operation::Read, 0, blocks, &[(RAM, blocks * block)]))
         .unwrap();
-    volume.submit(bio(Operation::Read, 3, 1, &[(RAM, block)])).unwrap();
+    volume
+        .submit(bio(Operation::Read, 3, 1, &[(RAM, block)]))
+        .unwrap();
     let ended = settle(&mut volume);
     assert!(ended.iter().all(|done| done.result.is_err()), "{ended:?}");
 }
@@ -283,6 +297,9 @@ fn a_copy_whose_destination_fails_says_where() {
 
     let (result, _) = copy(&mut from, &mut to, FILE_BYTES as u64);
 
+    // Reads may overtake each other: which chunk came second is open.
     let shown = result.unwrap_err();
-    assert!(shown.contains("offset_bytes: 65536") && shown.contains("no space"), "{shown}");
+    for words in ["no space", "step: Write", "Destination"] {
+        assert!(shown.contains(words), "{shown}");
+    }
 }

@@ -99,7 +99,9 @@ impl Kernel for Faulty {
         let refused = self.script.lock().unwrap().entries.pop_front();
         match refused {
             Some(error) => Err(error),
-            None => self.inner.enter(if self.ended.is_empty() { wait } else { Wait::No }),
+            None => self
+                .inner
+                .enter(if self.ended.is_empty() { wait } else { Wait::No }),
         }
     }
 

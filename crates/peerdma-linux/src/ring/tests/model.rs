@@ -71,7 +71,9 @@ fn run(path: &Path, device: BlockDevice, steps: &[Step]) {
     let mut room = RAM;
     for step in steps {
         let (blocks, lba) = (u64::from(step.blocks), step.lba);
-        let is_apart = taken.iter().all(|(first, end)| lba + blocks <= *first || *end <= lba);
+        let is_apart = taken
+            .iter()
+            .all(|(first, end)| lba + blocks <= *first || *end <= lba);
         if !is_apart || volume.under_way() == 8 || room > RAM + (4 << 20) {
             let ended = settle(&mut volume);
             assert!(ended.iter().all(|done| done.result.is_ok()), "{ended:?}");
@@ -88,7 +90,11 @@ fn run(path: &Path, device: BlockDevice, steps: &[Step]) {
         }
         let bytes = step.blocks * block_bytes;
         let vector = pieces(step, bytes, room, grain);
-        room = vector.last().map_or(room, |(at, len)| at + u64::from(*len) + 4096) / 4096 * 4096;
+        room = vector
+            .last()
+            .map_or(room, |(at, len)| at + u64::from(*len) + 4096)
+            / 4096
+            * 4096;
         let mut at = size(lba);
         for (piece, len) in &vector {
             let of_model = &mut model[at..at + *len as usize];
@@ -104,7 +110,9 @@ fn run(path: &Path, device: BlockDevice, steps: &[Step]) {
             }
             at += *len as usize;
         }
-        volume.submit(bio(step.operation, lba, step.blocks, &vector)).unwrap();
+        volume
+            .submit(bio(step.operation, lba, step.blocks, &vector))
+            .unwrap();
         taken.push((lba, lba + blocks));
     }
     let ended = settle(&mut volume);
@@ -192,7 +200,11 @@ fn a_file_that_is_not_moved_directly_holds_the_same_by_way_of_the_page_cache() {
     let path = file(folder.path());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(12));
     let tried = runner.run(&steps(), |steps| {
-        let buffered = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let buffered = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
         let device = BlockDevice::of_file(&path, buffered.into(), Transfers::Buffered).unwrap();
         assert_eq!((device.block_bytes(), device.align_bytes()), (512, 1));
         run(&path, device, &steps);
@@ -247,8 +259,13 @@ fn what_is_no_volume_is_refused_with_its_name() {
         (&empty, "not one block"),
     ];
     for (path, words) in cases {
-        let error = BlockDevice::open(path, OpenOptions::default()).unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains(path.to_str().unwrap()), "{error}");
+        let error = BlockDevice::open(path, OpenOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(words) && error.contains(path.to_str().unwrap()),
+            "{error}"
+        );
     }
 }
 
@@ -275,7 +292,10 @@ fn bios_that_do_not_fit_are_refused_and_nothing_is_begun() {
         refused(read(0, 2, &[(RAM, block)])),
         SubmitError::WrongLength { .. }
     ));
-    assert!(matches!(refused(read(0, 0, &[(RAM, block)])), SubmitError::WrongLength { .. }));
+    assert!(matches!(
+        refused(read(0, 0, &[(RAM, block)])),
+        SubmitError::WrongLength { .. }
+    ));
     assert!(matches!(
         refused(read(0, 1, &[(RAM - 4096, block)])),
         SubmitError::LookUp(_)
@@ -301,7 +321,9 @@ fn a_volume_that_is_dropped_waits_for_what_is_under_way() {
         let block = volume.limits().block_bytes;
         for lba in 0..16 {
             let at = RAM + lba * 4096;
-            volume.submit(bio(Operation::Write, lba, 1, &[(at, block)])).unwrap();
+            volume
+                .submit(bio(Operation::Write, lba, 1, &[(at, block)]))
+                .unwrap();
         }
         volume.poll(&mut |_| {}).unwrap();
         drop(volume);
@@ -315,12 +337,19 @@ fn what_is_open_for_reading_is_not_written() {
     let path = file(folder.path());
     let before = std::fs::read(&path).unwrap();
     let device = BlockDevice::open(&path, OpenOptions::default()).unwrap();
-    assert_eq!(device.transfers(), Transfers::Direct, "the folder for temporary files has direct transfers");
+    assert_eq!(
+        device.transfers(),
+        Transfers::Direct,
+        "the folder for temporary files has direct transfers"
+    );
     let ram = Ram::new();
     let ioas = super::rig::space(device.initiator());
-    let mut volume = crate::ring::RingVolume::new(device, ram.clone(), &ioas, super::rig::options(1)).unwrap();
+    let mut volume =
+        crate::ring::RingVolume::new(device, ram.clone(), &ioas, super::rig::options(1)).unwrap();
     let block = volume.limits().block_bytes;
-    volume.submit(bio(Operation::Write, 0, 1, &[(RAM, block)])).unwrap();
+    volume
+        .submit(bio(Operation::Write, 0, 1, &[(RAM, block)]))
+        .unwrap();
     let ended = settle(&mut volume);
     let shown = ended[0].result.unwrap_err().to_string();
     assert!(shown.contains("open it for writing"), "{shown}");

@@ -2,9 +2,9 @@
 
 use super::faulty::{Fate, Faulty, Script};
 use super::rig::{RAM, RAM_BYTES, Ram, bio, open, options, pattern, settle, span};
+use crate::process::{Kind, Resolved};
 use crate::ring::uring::{Ends, Uring};
 use crate::ring::{BlockDevice, Pages, RingVolume, kernel_space};
-use crate::process::{Kind, Resolved};
 use crate::sys::Memory;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Bio, CommandError, Data, Operation, PeerRefused, PeerSupport, SubmitError, Volume};
@@ -169,9 +169,7 @@ fn a_pair_that_the_kernel_refuses_is_named_with_its_verdict() {
     }
     rig.script.lock().unwrap().fates = [Fate::Fails(Errno::FAULT)].into();
     rig.volume.submit(read()).unwrap();
-    let gone = CommandError::PeerGone {
-        provider: provider(),
-    };
+    let gone = CommandError::PeerGone { provider: provider() };
     assert_eq!(settle(&mut rig.volume)[0].result, Err(gone));
 }
 

@@ -1,9 +1,7 @@
 //! A volume of a temporary file, with RAM of this process.
 
-use crate::ring::{
-    BlockDevice, Mode, OpenOptions, Pages, RingOptions, RingVolume, Write, kernel_space,
-};
 use crate::process::{Kind, Resolved};
+use crate::ring::{BlockDevice, Mode, OpenOptions, Pages, RingOptions, RingVolume, Write, kernel_space};
 use crate::sys::Memory;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
 use peerdma::block::{Bio, Data, Done, Operation, Volume};
