@@ -24,12 +24,12 @@ const FIRST_BYTE: u64 = 1 << 20;
 const REDIRECT: u16 = 0x1d;
 
 /// A controller of the kernel's driver.
-struct Controller {
-    address: String,
+pub(crate) struct Controller {
+    pub(crate) address: String,
     /// `/dev/nvmeNn1`.
-    block: String,
+    pub(crate) block: String,
     /// The serial number, by which the host finds the disk.
-    disk: String,
+    pub(crate) disk: String,
     /// Where its memory can be mapped; empty where it has none.
     memory: String,
 }
@@ -81,7 +81,8 @@ pub(crate) fn run(setting: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn controllers() -> Result<Vec<Controller>, String> {
+/// Those whose driver is the kernel's, in the order of their addresses.
+pub(crate) fn controllers() -> Result<Vec<Controller>, String> {
     const BLOCKS: &str = "/sys/block";
     let mut found = Vec::new();
     for entry in fs::read_dir(BLOCKS)

@@ -6,9 +6,11 @@
 use std::process::ExitCode;
 
 mod kernel_path;
+mod ours;
 mod outbox;
 mod pci;
 mod say;
+mod user_path;
 mod verdicts;
 
 fn main() -> ExitCode {
@@ -18,7 +20,11 @@ fn main() -> ExitCode {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
         ["kernel-path", setting] => kernel_path::run(setting),
-        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING".into()),
+        ["user-path", api] => user_path::run(api),
+        _ => Err(
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | user-path API"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 
 mod kernel_path;
 mod replayed;
+mod user_path;
 mod verdicts;
 mod vfio_ready;
 
@@ -13,11 +14,12 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 4] = [
+pub(crate) const ALL: [Check; 5] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     vfio_ready::CHECK,
+    user_path::CHECK,
 ];
 
 /// Something that a real kernel is asked.
