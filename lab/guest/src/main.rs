@@ -10,6 +10,7 @@ mod ours;
 mod outbox;
 mod pci;
 mod say;
+mod speed;
 mod user_path;
 mod verdicts;
 
@@ -20,9 +21,10 @@ fn main() -> ExitCode {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
         ["kernel-path", setting] => kernel_path::run(setting),
+        ["speed", rounds, seconds] => speed::run(rounds, seconds),
         ["user-path", api] => user_path::run(api),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | user-path API"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | user-path API | speed ROUNDS SECONDS"
                 .into(),
         ),
     };

@@ -113,7 +113,7 @@ pub(super) fn copy(
 }
 
 /// The same controllers with the names that the kernel gives them now.
-pub(super) fn after(before: &[Controller]) -> Result<Vec<Controller>, String> {
+pub(crate) fn after(before: &[Controller]) -> Result<Vec<Controller>, String> {
     let until = Instant::now() + PATIENCE;
     loop {
         // Some may be on their way.

@@ -11,7 +11,7 @@
 //!
 //! Every byte is compared in here.
 
-mod blocks;
+pub(crate) mod blocks;
 mod exercise;
 mod shapes;
 
