@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod copies;
 mod kernel_path;
 mod ours;
 mod outbox;
@@ -20,11 +21,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
+        ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
         ["user-path", api] => user_path::run(api),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | user-path API | speed ROUNDS SECONDS"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS"
                 .into(),
         ),
     };

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// Disks are files without content: what is not written takes no room.
-const DISK_BYTES: u64 = 64 << 20;
+const DISK_BYTES: u64 = 128 << 20;
 
 /// What QEMU is asked to emulate.
 #[derive(Debug, Clone)]

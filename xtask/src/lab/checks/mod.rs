@@ -2,6 +2,7 @@
 //!
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
+mod copies;
 mod kernel_path;
 mod replayed;
 mod user_path;
@@ -18,6 +19,7 @@ pub(crate) const ALL: [Check; 5] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
+    copies::CHECK,
     vfio_ready::CHECK,
     user_path::CHECK,
 ];
@@ -54,10 +56,11 @@ impl Need {
                 Ok(_) => Some(format!("lab/modules has no {name}")),
                 Err(why) => Some(format!("module {name}: {why}")),
             },
-            Need::KernelModule(name) => {
-                let is_there = parts.kernel_modules.contains_key(name);
-                (!is_there).then(|| format!("this kernel has no module {name}"))
-            }
+            Need::KernelModule(name) => match &parts.kernel {
+                Ok(_) if parts.kernel_modules.contains_key(name) => None,
+                Ok(_) => Some(format!("this kernel has no module {name}")),
+                Err(why) => Some(format!("module {name}: {why}")),
+            },
             Need::Fio => match &parts.debian {
                 Ok(root) if root.path("usr/bin/fio").is_file() => None,
                 Ok(_) => Some("fio is not among the unpacked packages".into()),
