@@ -1,28 +1,21 @@
 //! `speed ROUNDS SECONDS`: reads of 4 KiB by the kernel's driver (fio) and by ours, on the same controller in the same boot, in turns; and copies between two
 //! controllers, by their memory and by way of RAM.
 //!
-//! Sent: `speed`, a line for each measurement: `reads NAME READS_PER_SECOND CPU_NS_A_READ`, and `copy NAME BYTES_PER_SECOND CPU_NS_A_MIB RAM_BYTES`.
+//! Sent: `speed`, a line for each measurement: `reads NAME/DEPTH READS_PER_SECOND CPU_NS_A_READ RAM_BYTES_A_READ`,
+//! and `copy NAME BYTES_PER_SECOND CPU_NS_A_MIB RAM_BYTES`.
 //! The kernel needs `nvme.poll_queues=1`.
 
 use crate::kernel_path::{self, Controller};
-use crate::ours::{Ours, Way, after, vector};
 use crate::outbox;
 use crate::say;
 use crate::user_path::blocks;
 use crate::verdicts::peerdma;
-use peerdma::addr::Bdf;
-use peerdma::block::{Bio, Data, Operation, Volume};
-use peerdma::device::Host;
-use peerdma_linux::vfio::Api;
-use peerdma_nvme::QueueOptions;
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const BLOCK_BYTES: u64 = 4096;
 const DEPTHS: [u16; 2] = [1, 32];
-const RAM_BYTES: u64 = 8 << 20;
 const COPY_BYTES: u64 = 16 << 20;
 
 /// How the kernel's driver is asked, beside depth.
@@ -60,20 +53,15 @@ pub(crate) fn run(rounds: &str, seconds: &str) -> Result<(), String> {
         for (name, options, depths) in RIVALS {
             for depth in depths {
                 let (rate, cpu) = fio(source, options, *depth, seconds)?;
-                tell(format!("reads {name}/{depth} {rate:.0} {cpu:.0}"));
+                tell(format!("reads {name}/{depth} {rate:.0} {cpu:.0} {BLOCK_BYTES}"));
             }
         }
         let named = [source.address.as_str(), destination.address.as_str()];
         peerdma(&[&["bind", "--yes"], &named[..]].concat())?;
-        let bdf: Bdf = named[0]
-            .parse()
-            .map_err(|error| format!("{}: {error}", named[0]))?;
-        let ours = Ours::open(&[bdf], Api::Type1, Way::Judged, RAM_BYTES)?;
         for depth in DEPTHS {
-            let (rate, cpu) = reads(&ours, bdf, depth, Duration::from_secs(seconds))?;
-            tell(format!("reads ours/{depth} {rate:.0} {cpu:.0}"));
+            let (rate, cpu, ram_bytes) = ours(named[0], depth, seconds)?;
+            tell(format!("reads peerdma/{depth} {rate:.0} {cpu:.0} {ram_bytes}"));
         }
-        ours.close()?;
         for (name, way) in [("p2p", "--require-p2p"), ("ram", "--via-ram")] {
             let (rate, cpu, ram_bytes) = copy(&named, way)?;
             tell(format!("copy {name} {rate:.0} {cpu:.0} {ram_bytes}"));
@@ -127,79 +115,24 @@ fn fio(disk: &Controller, options: &[&str], depth: u16, seconds: u64) -> Result<
     Ok((rate, (user + system) / 100.0 * 1e9 / rate))
 }
 
-/// The same by our driver, polled.
-fn reads(ours: &Ours, bdf: Bdf, depth: u16, time: Duration) -> Result<(f64, f64), String> {
-    let options = QueueOptions {
-        depth,
-        ..QueueOptions::default()
-    };
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let mut disk = ours.disk(bdf, &options)?;
-    let process = &ours.process;
-    let ram = process
-        .allocate(u64::from(depth) * BLOCK_BYTES, BLOCK_BYTES)
-        .map_err(|error| text(&error))?;
-    let limits = *disk.limits();
-    let blocks = BLOCK_BYTES as u32 / limits.block_bytes;
-    let places = limits.blocks / u64::from(blocks);
-    let mut number = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        number ^= number << 13;
-        number ^= number >> 7;
-        number ^= number << 17;
-        (number >> 16) % places * u64::from(blocks)
-    };
-    let mut idle = Vec::new();
-    for slot in 0..u64::from(depth) {
-        let at = after(ram, slot * BLOCK_BYTES);
-        idle.push(Bio {
-            operation: Operation::Read,
-            lba: 0,
-            blocks,
-            data: Data::Vector(vector(&vec![(at, BLOCK_BYTES as u32)])?),
-        });
-    }
-    let (mut done, mut failed) = (0_u64, None);
-    let (cpu, started) = (cpu_ns()?, Instant::now());
-    let mut ends = false;
-    loop {
-        if !ends {
-            while let Some(mut bio) = idle.pop() {
-                bio.lba = next();
-                disk.submit(bio).map_err(|rejected| text(&rejected.why))?;
-            }
+/// The same by our driver, which looks for completions without interrupts.
+fn ours(bdf: &str, depth: u16, seconds: u64) -> Result<(f64, f64, u64), String> {
+    let (depth, seconds) = (depth.to_string(), seconds.to_string());
+    let mut arguments = vec!["bench", bdf, "--depth", &depth, "--seconds", &seconds];
+    arguments.extend(["--block", "4KiB", "--vfio", "type1", "--quiet", "--json"]);
+    let answer = json(&arguments)?;
+    let number = |name: &str| answer.get(name).and_then(Value::as_u64);
+    match (
+        number("operations"),
+        number("operations_per_second"),
+        number("cpu_ns_per_operation"),
+        number("ram_payload_bytes"),
+    ) {
+        (Some(operations @ 1..), Some(rate), Some(cpu), Some(ram_bytes)) => {
+            Ok((rate as f64, cpu as f64, ram_bytes / operations))
         }
-        let before = idle.len();
-        disk.poll(&mut |ended| {
-            failed = failed.or(ended.result.err());
-            idle.push(ended.bio);
-        })
-        .map_err(|error| text(&error))?;
-        done += (idle.len() - before) as u64;
-        if idle.len() == before {
-            process.relax();
-        } else {
-            ends = started.elapsed() >= time;
-        }
-        if ends && idle.len() == usize::from(depth) {
-            break;
-        }
+        _ => Err(format!("peerdma bench: {answer}")),
     }
-    let (cpu, seconds) = (cpu_ns()? - cpu, started.elapsed().as_secs_f64());
-    disk.close(&mut |_| ()).map_err(|error| text(&error))?;
-    process.free(ram);
-    match failed {
-        Some(error) => Err(text(&error)),
-        None => Ok((done as f64 / seconds, cpu / done as f64)),
-    }
-}
-
-/// CPU time of this thread so far.
-fn cpu_ns() -> Result<f64, String> {
-    const PATH: &str = "/proc/thread-self/schedstat";
-    let text = fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}"))?;
-    let first = text.split(' ').next().and_then(|word| word.parse().ok());
-    first.ok_or_else(|| format!("{PATH}: `{}`", text.trim()))
 }
 
 /// A copy by the command line, its bytes all different: how many bytes a second, the CPU time of a MiB, and how many bytes of data passed RAM.
@@ -208,10 +141,9 @@ fn copy(named: &[&str; 2], way: &str) -> Result<(f64, f64, u64), String> {
     let before = children_ns()?;
     let [source, destination] = named;
     let mut arguments = vec!["copy", source, destination, way, "--bytes", &bytes];
-    arguments.extend(["--yes", "--quiet", "--vfio", "type1", "--format", "json"]);
-    let output = peerdma(&arguments)?;
+    arguments.extend(["--yes", "--quiet", "--vfio", "type1", "--json"]);
+    let answer = json(&arguments)?;
     let cpu = children_ns()? - before;
-    let answer: Value = serde_json::from_slice(&output).map_err(|error| format!("peerdma copy: {error}"))?;
     let number = |name: &str| answer.get(name).and_then(Value::as_u64);
     match (
         number("bytes_per_second"),
@@ -223,6 +155,12 @@ fn copy(named: &[&str; 2], way: &str) -> Result<(f64, f64, u64), String> {
         }
         _ => Err(format!("peerdma copy {way}: {answer}")),
     }
+}
+
+/// What the command line under test answers as JSON.
+fn json(arguments: &[&str]) -> Result<Value, String> {
+    let output = peerdma(arguments)?;
+    serde_json::from_slice(&output).map_err(|error| format!("peerdma {arguments:?}: {error}"))
 }
 
 /// CPU time of all children that have ended.

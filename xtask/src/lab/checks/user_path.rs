@@ -5,7 +5,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::lab::boot::Boot;
+use crate::lab::boot::{Boot, Kernel};
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::topologies;
 use std::time::Duration;
@@ -21,21 +21,50 @@ pub(crate) const CHECK: Check = Check {
     boots,
 };
 
+pub(crate) const IOMMUFD: Check = Check {
+    name: "user-iommufd",
+    promise: "the same by the files of devices and iommufd, where memory behind a BAR is mapped as a dma-buf (--full)",
+    needs: &[Need::Iommufd],
+    boots: boots_iommufd,
+};
+
 const MODULES: &str = "mod irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci";
 
 fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
-    // VFIO always translates: what differs is what the kernel's own devices do beside it.
+    Ok(machines(plan.scope).into_iter().map(by_type1).collect())
+}
+
+fn boots_iommufd(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
+    Ok(match plan.scope {
+        Scope::Quick => Vec::new(),
+        Scope::Full => machines(plan.scope).into_iter().map(by_iommufd).collect(),
+    })
+}
+
+/// VFIO always translates: what differs is what the kernel's own devices do beside it.
+fn machines(scope: Scope) -> Vec<Machine> {
     let mut machines = vec![(topologies::long_transfers(), Iommu::On)];
-    if plan.scope == Scope::Full {
+    if scope == Scope::Full {
         machines.push((topologies::long_transfers(), Iommu::Passthrough));
         machines.push((topologies::host_bridges(), Iommu::On));
     }
-    let boot = |(topology, iommu)| {
-        let machine = Machine::new(topology, Processor::Epyc, iommu);
-        let mut boot = Boot::new(machine, format!("{MODULES} && lab-guest user-path type1"));
-        boot.name = format!("{}/type1", boot.name);
-        boot.limit = Duration::from_secs(900);
-        boot
-    };
-    Ok(machines.into_iter().map(boot).collect())
+    let machine = |(topology, iommu)| Machine::new(topology, Processor::Epyc, iommu);
+    machines.into_iter().map(machine).collect()
 }
+
+fn by_type1(machine: Machine) -> Boot {
+    let boot = Boot::new(machine, format!("{MODULES} && lab-guest user-path type1"));
+    Boot { limit: LIMIT, ..boot }
+}
+
+fn by_iommufd(machine: Machine) -> Boot {
+    let boot = Boot::new(machine, "lab-guest user-path iommufd");
+    Boot {
+        kernel: Kernel::Iommufd,
+        limit: LIMIT,
+        ..boot
+    }
+}
+
+/// Every pair, two forms of lists, and two ways, on an emulated processor.
+const LIMIT: Duration = Duration::from_secs(900);
