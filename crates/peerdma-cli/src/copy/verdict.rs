@@ -52,6 +52,13 @@ pub(super) fn verdict(report: &Report<'_>) -> (Tone, String) {
             mended(failure, report.sort),
             account.counts.durable_bytes
         ),
+        (Ended::Whole, Some(Check::Failed(failure))) => {
+            let said = format!(
+                "NOT PROVEN: the devices reported success, but {name} could not be read back: {failure}{}.",
+                mended(failure, report.sort)
+            );
+            return (Tone::Bad, said);
+        }
         (Ended::Whole, _) => format!(
             "NOT PROVEN: the devices reported success, but {name} does not hold what {} holds.",
             request.source.name
