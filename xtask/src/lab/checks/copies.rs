@@ -70,8 +70,9 @@ fn judge(taken: &Taken, iommu: Iommu) -> Line {
         refused,
         caught,
     } = sum;
-    if right == 0 {
-        return Line::failed(name, "no copy arrived at all");
+    // On some machines every one of them is to be refused.
+    if right + refused + caught == 0 {
+        return Line::failed(name, "the guest copied nothing");
     }
     let caught = match caught {
         0 => String::new(),
