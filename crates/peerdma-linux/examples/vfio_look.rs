@@ -73,6 +73,9 @@ fn look() -> Result<(), Box<dyn Error>> {
             device.presence()
         );
     }
+    if let [(_, backend), .., (peer, _)] = opened.as_slice() {
+        map_over_reset(backend.as_ref(), peer)?;
+    }
     let started = Instant::now();
     while started.elapsed() < stay {
         if let Some((device, _)) = opened
@@ -176,6 +179,38 @@ fn map_peer(backend: &dyn Backend, device: &Device, peer: &Device) -> Result<(),
         );
         println!("  {names} by its memory: {outcome:?}");
     }
+    Ok(())
+}
+
+/// Resets a device while a dma-buf of it is mapped for another.
+fn map_over_reset(backend: &dyn Backend, peer: &Device) -> Result<(), Box<dyn Error>> {
+    let mut areas = peer
+        .bars()
+        .iter()
+        .filter_map(|info| Some((info.bar, *info.areas.first()?)));
+    let Some((bar, area)) = areas.next_back() else {
+        return Ok(());
+    };
+    let iova = room(backend, 1 << 30, area.len_bytes).ok_or("no room to map a BAR at")?;
+    let dma_buf = peer.dma_buf(bar, area.offset_bytes, area.len_bytes)?;
+    let source = Source::DmaBuf {
+        fd: dma_buf.as_fd(),
+        offset_bytes: 0,
+    };
+    if backend.api() == Api::Type1 {
+        return Ok(());
+    }
+    backend.map(iova, source, area.len_bytes, Rights::Write)?;
+    match peer.reset() {
+        Ok(()) | Err(VfioError::NoReset { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let unmapped = backend.unmap(iova, area.len_bytes);
+    let again = once(backend, iova, source, area.len_bytes);
+    println!(
+        "BAR {bar} of {} over a reset: unmapped {unmapped:?}, again {again:?}",
+        peer.bdf()
+    );
     Ok(())
 }
 

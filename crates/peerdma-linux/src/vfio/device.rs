@@ -138,7 +138,8 @@ impl Device {
 
     /// A dma-buf of a part of a BAR, in whole pages: what iommufd and drivers of the kernel map for other devices.
     ///
-    /// The kernel takes it back when the device is reset, loses its memory enable bit, or is closed.
+    /// When the device is reset or loses its memory enable bit, the kernel takes away what is mapped of it: that reaches nothing any more, and is to be unmapped
+    /// and mapped anew. When the device is closed, it does so for good.
     ///
     /// # Errors
     /// [`VfioError::NoSuchBar`], [`VfioError::NoDmaBuf`], [`VfioError::System`]
@@ -197,7 +198,8 @@ impl Device {
         }
     }
 
-    /// Resets the device; it does no DMA before bus mastering is switched on again. Its dma-bufs are of no more use.
+    /// Resets the device; it does no DMA before bus mastering is switched on again. What is mapped of its dma-bufs
+    /// reaches nothing any more (see [`Self::dma_buf`]); mappings of its memory by type 1 go on.
     ///
     /// # Errors
     /// [`VfioError::NoReset`], [`VfioError::Gone`], [`VfioError::System`]

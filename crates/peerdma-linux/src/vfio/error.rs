@@ -223,11 +223,14 @@ impl VfioError {
             Self::NotBound { bdf, .. } => format!("bind it: `peerdma bind {bdf}`"),
             Self::NoIommu { .. } => "switch the IOMMU on in the firmware and for the kernel (intel_iommu=on on Intel), and boot again".into(),
             Self::NotViable { .. } => "bind them to vfio-pci too, or unbind them from their drivers".into(),
-            Self::Permission { path } => format!(
-                "as root: `chown USER {}`, or for good a rule of udev: SUBSYSTEM==\"{}\", OWNER=\"USER\"",
-                path.display(),
-                if path.ends_with("iommu") { "misc" } else { "vfio" }
-            ),
+            Self::Permission { path } => {
+                let which = match path {
+                    path if path.ends_with("iommu") => r#"KERNEL=="iommu""#,
+                    path if path.components().any(|part| part.as_os_str() == "devices") => r#"SUBSYSTEM=="vfio-dev""#,
+                    _ => r#"SUBSYSTEM=="vfio""#,
+                };
+                format!("as root: `chown USER {}`, or for good a rule of udev: {which}, OWNER=\"USER\"", path.display())
+            }
             Self::Busy { path } => format!("end it: `fuser {}` names it", path.display()),
             Self::ModuleMissing { modules, .. } => format!("as root: `modprobe -a {modules}`"),
             Self::NoDeviceFile { .. } => format!("use groups and containers instead: {}", Api::Type1),
