@@ -115,8 +115,15 @@ fn run() -> Outcome<()> {
         println!("{forms:?}: all bytes are as they were written");
     }
     let ram = process.allocations().len();
+    let both = [reader.bdf(), provider.bdf()];
     provider.close()?;
     reader.close()?;
+    drop((near, far));
+    // What is really closed can be opened again.
+    for bdf in both {
+        process.release(bdf);
+    }
+    process.take(&both)?;
     println!(
         "{} transfers; {ram} allocations while open, {} after",
         moved.len(),

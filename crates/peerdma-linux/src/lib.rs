@@ -3,15 +3,17 @@
 //! [`source::open`] reads a machine from whatever it is given, [`source::live`] the one at hand. Behind
 //! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
 //! format. [`bind`] lends functions to drivers in a process.
+//!
+//! [`process::Process`] is the machine as this process has it, to be driven: devices by [`vfio`], memory of the process by [`sys`].
 
 pub mod bind;
 pub mod ids;
 pub mod json;
 mod keep;
 pub mod lspci;
-mod shown;
 pub mod process;
 pub mod ring;
+mod shown;
 pub mod source;
 pub mod sys;
 pub mod sysfs;

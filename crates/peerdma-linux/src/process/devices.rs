@@ -79,6 +79,15 @@ impl Process {
         Ok(())
     }
 
+    /// Gives a function back, and takes its memory out of the memory map; does nothing where it was not taken. It is closed once nobody has it any
+    /// more: no [`vfio::Function`], and no address space that maps memory of it.
+    pub fn release(&self, bdf: Bdf) {
+        let member = lock(&self.shared.devices).members.remove(&bdf);
+        if member.is_some() {
+            self.shared.registry.remove_all_of(bdf);
+        }
+    }
+
     /// A function that was taken, as a driver has it.
     pub fn function(&self, bdf: Bdf) -> Option<vfio::Function> {
         self.device(bdf).map(vfio::Function::new)

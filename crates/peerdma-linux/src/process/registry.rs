@@ -4,7 +4,7 @@ use super::sync::{RwLock, change, value};
 use crate::sys::Memory;
 use crate::vfio::Device;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
-use peerdma::memory::{BarMemory, CpuView, MapError, MemoryMap, RegionId, Widths};
+use peerdma::memory::{BarMemory, CpuView, MapError, Memory as Kinds, MemoryMap, Region, RegionId, Widths};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -163,6 +163,15 @@ impl Registry {
             (Some(left), Ok(()))
         });
         result
+    }
+
+    /// Takes out all memory of a function.
+    pub(super) fn remove_all_of(&self, provider: Bdf) {
+        let is_its = |region: &&Region| matches!(region.memory, Kinds::Bar(bar) if bar.provider == provider);
+        for region in self.map().regions().iter().filter(is_its) {
+            // Somebody else may have taken it out.
+            let _ = self.remove(region.id);
+        }
     }
 
     /// The region that holds all of a range.

@@ -11,6 +11,7 @@ use peerdma::addr::{Address, Bdf, BusAddr, Iova, Origin, PhysAddr, PhysVec, Span
 use peerdma::device::{DeviceError, Host};
 use peerdma::dma::{Constraints, Direction, Ioas, PeerRoute, Routes, Threads, Translation};
 use peerdma::fact::Fact;
+use peerdma::iommu::{Rights, Target, Translations};
 use peerdma::memory::Memory as Kinds;
 use peerdma::pci::{Bar, BarKind};
 use peerdma::route::spec::Form;
@@ -349,6 +350,23 @@ fn a_function_that_cannot_be_opened_is_refused_and_nothing_is_taken() {
     ));
     assert!(rig.process.function(NOT_HERE).is_none());
     assert_eq!(rig.process.memory_map().regions().len(), regions);
+}
+
+#[test]
+fn what_is_given_back_is_out_of_the_map_and_stays_as_long_as_it_is_mapped() {
+    let Rig { process, nvme, vram } = rig(&ALL);
+    let weak = Arc::downgrade(&vram);
+    drop(vram);
+    let mut space = process.io_space(&[NVME]).unwrap().unwrap();
+    let (iova, at) = (Iova::from_u64(PAGE), PhysAddr::from_u64(VRAM));
+    (space.map(iova, at, PAGE, Rights::Write, Target::Mmio)).unwrap();
+    process.release(GPU);
+    process.release(GPU);
+    assert!(process.memory_map().find(at).is_none());
+    assert_eq!(process.io_space(&[GPU]).err(), Some(IoSpaceError::NotTaken(GPU)));
+    assert!(weak.upgrade().is_some() && nvme.mapped().len() == 1);
+    space.unmap(iova, PAGE).unwrap();
+    assert!(weak.upgrade().is_none());
 }
 
 #[test]
