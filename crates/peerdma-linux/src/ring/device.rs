@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use thiserror::Error;
 
 /// A block device or a plain file that is open.
@@ -110,6 +111,10 @@ const BUFFERED_BLOCK_BYTES: u32 = 512;
 /// Enough for every device that Linux knows, where nobody says how a file's data must be aligned.
 const SAFE_ALIGN_BYTES: u32 = 4096;
 
+/// How often, and how long between, a device that nobody is seen to hold is asked for.
+const TRIES: u32 = 50;
+const NAP: Duration = Duration::from_millis(5);
+
 impl BlockDevice {
     /// Opens a block device or a plain file. To write, it is opened for us alone if it is a block device.
     ///
@@ -156,7 +161,7 @@ impl BlockDevice {
         };
         let flags = access | alone | OFlags::DIRECT | OFlags::CLOEXEC;
         let mut holders = holders(proc, &place);
-        let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        let fd = match open_alone(path, flags, &holders) {
             Err(Errno::BUSY) => {
                 if holders.is_empty() {
                     holders.push(Holder::Program);
@@ -336,6 +341,19 @@ impl BlockDevice {
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
+}
+
+/// Opens a block device. A volume that was dropped a moment ago may still have it: threads of the kernel give files back after the last operation has
+/// ended. So where nobody else is seen to hold it, it is asked for again.
+fn open_alone(path: &Path, flags: OFlags, holders: &[Holder]) -> Result<OwnedFd, Errno> {
+    let open = || rustix::fs::open(path, flags, Mode::empty());
+    for _ in 0..TRIES {
+        match open() {
+            Err(Errno::BUSY) if holders.is_empty() => std::thread::sleep(NAP),
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 /// Alignment of memory and of offsets for direct transfers, (0, 0) where there are none; nothing where the kernel does not tell (before 6.1, or

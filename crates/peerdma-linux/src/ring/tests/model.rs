@@ -194,6 +194,52 @@ fn a_loop_device_holds_what_was_written_and_is_ours_alone_meanwhile() {
     }
 }
 
+/// A file system, mounted; gone when dropped.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(device: &Path, at: &Path) -> Option<Self> {
+        let run = |program: &str, arguments: &[&Path]| {
+            let ran = Command::new(program).args(arguments).output();
+            ran.is_ok_and(|ran| ran.status.success()).then_some(())
+        };
+        run("mkfs.ext4", &[device])?;
+        run("mount", &[device, at])?;
+        Some(Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_is_mounted_is_read_and_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    std::fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
+    let at = folder.path().join("at a place");
+    std::fs::create_dir(&at).unwrap();
+    let device = Loop::new(&image, 512);
+    let mounted = device.as_ref().and_then(|device| Mount::new(&device.0, &at));
+    let (Some(device), Some(_mounted)) = (&device, &mounted) else {
+        eprintln!("this machine mounts nothing for us: not tried");
+        return;
+    };
+    let write = OpenOptions {
+        write: Write::Existing,
+    };
+    let refused = BlockDevice::open(&device.0, write).unwrap_err().to_string();
+    assert!(
+        refused.contains("is mounted at") && refused.contains("at a place"),
+        "{refused}"
+    );
+    let read = BlockDevice::open(&device.0, OpenOptions::default()).unwrap();
+    assert_eq!(read.holders().len(), 1);
+}
+
 #[test]
 fn a_file_that_is_not_moved_directly_holds_the_same_by_way_of_the_page_cache() {
     let folder = tempfile::tempdir().unwrap();
