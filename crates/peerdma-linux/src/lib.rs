@@ -2,9 +2,10 @@
 //!
 //! [`source::open`] reads a machine from whatever it is given, [`source::live`] the one at hand. Behind
 //! them: [`sysfs`] on a [`tree`] (a folder or an archive), [`lspci`] listings, and [`json`], peerdma's own
-//! format. [`bind`] lends functions to drivers in a process.
+//! format.
 //!
-//! [`process::Process`] is the machine as this process has it, to be driven: devices by [`vfio`], memory of the process by [`sys`].
+//! [`bind`] lends functions to drivers in a process. [`process::Process`] is the machine as this process has it, to be driven: devices by
+//! [`vfio`], memory of the process by [`sys`], what the kernel drives by [`ring`].
 
 pub mod bind;
 pub mod ids;

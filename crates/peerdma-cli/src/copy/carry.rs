@@ -10,7 +10,8 @@ use peerdma::block::{PeerSupport, Volume};
 use peerdma::dma::{Mapper, SingleThread};
 use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
 use peerdma::plan::{
-    self, Arrival, CopyPlan, Demands, DeviceMemory, NoPlan, OwnData, QueueNeeds, RamUse, Shape, Situation,
+    self, Arrival, CopyPlan, Demands, DeviceMemory, Method, NoPlan, OwnData, QueueNeeds, RamUse, Shape,
+    Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
@@ -157,7 +158,12 @@ pub(super) fn carry_on<G: Ground>(
             arrival: Arrival::ReadBack,
         },
     };
-    let plan = plan::choose(&situation).map_err(|why| Halt::NoPlan(Box::new(why)))?;
+    let mut plan = plan::choose(&situation).map_err(|why| Halt::NoPlan(Box::new(why)))?;
+    if topology.find(request.source.initiator).is_none() {
+        // Where no device moves the data there is none inside which it could stay.
+        plan.rejected
+            .retain(|rejected| rejected.method != Method::Internal);
+    }
     watcher.planned(&plan)?;
     ground.poison_slots(&plan.layout);
     rig.force(&plan.crossings, plan.layout.slots_at)?;

@@ -240,7 +240,7 @@ impl fmt::Display for Refused {
             Self::Stopped { at, why } => write!(f, "at {at}: {why}"),
             Self::Unknown { at, missing } => write!(f, "unknown, for want of a fact of {at}: {missing}"),
             Self::NoSuchFunction(bdf) => write!(f, "the machine has no function {bdf}"),
-            Self::NotSupported(bdf) => write!(f, "the map type of the way to {bdf} says that there is none"),
+            Self::NotSupported(bdf) => write!(f, "the way to {bdf} is NOT_SUPPORTED: whoever decides refuses it"),
             Self::Undecided(bdf) => write!(
                 f,
                 "unknown, for want of a fact by which the kernel decides on the way to {bdf}; ask as root, who may read all of \
