@@ -190,8 +190,9 @@ fn once(ground: &Ground<'_>, boot: &Boot, folder: &Path, said: &mut Said) -> Res
         .arg(ground.kernel)
         .arg("-initrd")
         .arg(&initrd);
+    // Where guests have to wait for a processor, the kernel takes their timer for broken and panics.
     command.arg("-append").arg(format!(
-        "console=ttyS0 quiet panic=-1 {} {}",
+        "console=ttyS0 quiet panic=-1 no_timer_check {} {}",
         boot.machine.kernel_line(),
         boot.kernel_line
     ));
