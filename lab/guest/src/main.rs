@@ -10,6 +10,7 @@ mod outbox;
 mod pci;
 mod say;
 mod verdicts;
+mod wrong;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +19,11 @@ fn main() -> ExitCode {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
         ["kernel-path", setting] => kernel_path::run(setting),
-        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING".into()),
+        ["wrong", words @ ..] => wrong::run(words),
+        _ => Err(
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | wrong SCENARIO"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 //!
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
+mod going_wrong;
 mod kernel_path;
 mod replayed;
 mod verdicts;
@@ -13,11 +14,12 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 4] = [
+pub(crate) const ALL: [Check; 5] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     vfio_ready::CHECK,
+    going_wrong::CHECK,
 ];
 
 /// Something that a real kernel is asked.
@@ -79,4 +81,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) scope: Scope,
     /// For files that go into a guest; it lasts as long as the run.
     pub(crate) folder: &'a Path,
+    /// The command line built so that the environment lets any ioctl fail.
+    pub(crate) faulty: Option<&'a Path>,
 }

@@ -1,0 +1,5 @@
+//! PLACEHOLDER
+use super::Guest;
+pub(super) fn run(_: &Guest) -> Result<(), String> {
+    Err("not yet".into())
+}
