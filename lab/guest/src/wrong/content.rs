@@ -43,8 +43,8 @@ fn block_of(disk: u64, index: u64) -> [u8; BLOCK_BYTES as usize] {
 pub(super) enum Holds {
     /// The source's blocks.
     New,
-    /// Each block is whole: the source's, or what was there.
-    OldOrNew,
+    /// Each block is whole: the source's, or what was there; so many bytes from the first on are the source's.
+    OldOrNew { written_bytes: u64 },
     /// What was there.
     Old,
 }
@@ -55,6 +55,9 @@ pub(super) struct Range {
     pub(super) first_block: u64,
     pub(super) blocks: u64,
 }
+
+/// Of a copy that ended in a way that lets it say nothing.
+pub(super) const OLD_OR_NEW: Holds = Holds::OldOrNew { written_bytes: 0 };
 
 /// Parts of disks, each given away once, and what became of them.
 #[derive(Debug, Default)]
@@ -81,13 +84,13 @@ impl Ranges {
 
     /// Keeps what the host is to see.
     pub(super) fn keep(&self, name: &str, from: &Controller, to: &Controller, range: Range, holds: Holds) {
-        let word = match holds {
-            Holds::New => "new",
-            Holds::OldOrNew => "old-or-new",
-            Holds::Old => "old",
+        let (word, new_blocks) = match holds {
+            Holds::New => ("new", range.blocks),
+            Holds::OldOrNew { written_bytes } => ("old-or-new", written_bytes / BLOCK_BYTES),
+            Holds::Old => ("old", 0),
         };
         let line = format!(
-            "{name} {} {} {} {} {word}\n",
+            "{name} {} {} {} {} {word} {new_blocks}\n",
             from.number, to.number, range.first_block, range.blocks
         );
         self.lines.borrow_mut().push_str(&line);

@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::run`]. The program is peerdma built with its feature `faults`.
 
-use super::content::Holds;
+use super::content::OLD_OR_NEW;
 use super::run::Run;
 use super::{BAD_INPUT, Guest, NOT_PROVEN};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(super) fn run(guest: &Guest, most: u64) -> Result<(), String> {
     // Past the last there is none to fail.
     for number in (1..=count).step_by(step as usize).chain([count + 1]) {
         let range = guest.ranges.take(BYTES)?;
-        guest.ranges.keep("fault", first, third, range, Holds::OldOrNew);
+        guest.ranges.keep("fault", first, third, range, OLD_OR_NEW);
         let faulty = Run::ours(&guest.api, first, third, range).by(PROGRAM);
         let told = faulty
             .told("PEERDMA_FAIL_IOCTL", &number.to_string())

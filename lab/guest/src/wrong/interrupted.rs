@@ -2,10 +2,10 @@
 //!
 //! Called by [`super::run`].
 
-use super::content::Holds;
+use super::content::{Holds, OLD_OR_NEW};
 use super::controllers::{Controller, until};
 use super::run::{Ended, Run, Running};
-use super::{Guest, INTERRUPTED, NOT_PROVEN};
+use super::{Guest, INTERRUPTED};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
     guest.fresh(first, third)?;
     for (name, code, words) in [
         ("KILL", KILLED, &[][..]),
-        ("INT", INTERRUPTED, &["interrupted"]),
-        ("TERM", INTERRUPTED, &["interrupted"]),
+        ("INT", INTERRUPTED, &["Interrupted"]),
+        ("TERM", INTERRUPTED, &["Interrupted"]),
     ] {
         let told = accident(guest, name, (first, third), |running| {
             running.signal(name)?;
@@ -62,11 +62,15 @@ fn accident(
     happen: impl FnOnce(&Running) -> Result<Option<Child>, String>,
 ) -> Result<Ended, String> {
     let range = guest.ranges.take(BYTES)?;
-    guest.ranges.keep(name, from, to, range, Holds::OldOrNew);
+    guest.ranges.keep(name, from, to, range, OLD_OR_NEW);
     let mut running = Run::ours(&guest.api, from, to, range).slowly().start()?;
     running.until_it_moves()?;
     let waits = happen(&running)?;
     let ended = running.end()?;
+    let written_bytes = ended.written_bytes();
+    guest
+        .ranges
+        .keep(name, from, to, range, Holds::OldOrNew { written_bytes });
     if let Some(mut child) = waits {
         until("whoever took the device away is done", || {
             !matches!(child.try_wait(), Ok(None))
@@ -96,7 +100,10 @@ fn taken_away(
             .map(Some)
             .map_err(|error| format!("{}: {error}", path.display()))
     })?;
-    ended.expect(&[NOT_PROVEN, INTERRUPTED], &[&gone.address])?;
+    ended.expect(
+        &[INTERRUPTED],
+        &[&format!("the kernel wants {} back", gone.address)],
+    )?;
     if gone.driver().is_some() {
         return Err("the device was not given back".into());
     }
@@ -119,7 +126,10 @@ fn pulled_out(guest: &Guest, pair: (&Controller, &Controller), gone: &Controller
         running.signal("CONT")?;
         Ok(None)
     })?;
-    ended.expect(&[NOT_PROVEN, INTERRUPTED], &[&gone.address])?;
+    ended.expect(
+        &[INTERRUPTED],
+        &[&format!("the kernel wants {} back", gone.address)],
+    )?;
     until(&format!("{} is gone", gone.address), || !gone.folder().exists())?;
     Ok(format!("ended with {}: {}", ended.code, ended.word()))
 }

@@ -2,10 +2,10 @@
 //!
 //! Called by [`super::run`].
 
-use super::content::{self, Holds};
+use super::content::{self, Holds, OLD_OR_NEW};
 use super::controllers::{Controller, until};
 use super::run::{Ended, Run, Running};
-use super::{FRESH_BYTES, Guest, INTERRUPTED, NOT_PROVEN};
+use super::{FRESH_BYTES, Guest, NOT_PROVEN};
 use std::process::{Child, Command};
 
 const BYTES: u64 = 3 << 20;
@@ -60,7 +60,7 @@ fn accident(
     lender: &Controller,
     happen: impl FnOnce(&Running) -> Result<Option<Child>, String>,
 ) -> Result<Ended, String> {
-    let mut running = copy(guest, "kernel", pair, lender, BYTES, Holds::OldOrNew)?
+    let mut running = copy(guest, "kernel", pair, lender, BYTES, OLD_OR_NEW)?
         .slowly()
         .start()?;
     running.until_it_moves()?;
@@ -89,7 +89,7 @@ fn lender_gone(
     if ended.code == BUS_ERROR {
         return Err("it was killed by SIGBUS".into());
     }
-    ended.expect(&[NOT_PROVEN, INTERRUPTED], &[&lender.address])?;
+    ended.expect(&[NOT_PROVEN], &[&lender.address])?;
     lender.give_to("nvme")?;
     until("the lender has memory again", || {
         lender.folder().join("p2pmem/allocate").exists()

@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::run`].
 
-use super::content::{Holds, Range};
+use super::content::{Holds, OLD_OR_NEW, Range};
 use super::controllers::Controller;
 use super::run::{Run, USER};
 use super::{BAD_INPUT, FRESH_BYTES, Guest, ONLY_RAM};
@@ -88,9 +88,7 @@ fn absent(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, Str
 /// A device's memory is smaller than a piece.
 fn too_small(guest: &Guest, pair: (&Controller, &Controller), lender: &Controller) -> Result<String, String> {
     let range = guest.ranges.take(8 << 20)?;
-    guest
-        .ranges
-        .keep("too-small", pair.0, pair.1, range, Holds::OldOrNew);
+    guest.ranges.keep("too-small", pair.0, pair.1, range, OLD_OR_NEW);
     let run = Run::ours(&guest.api, pair.0, pair.1, range);
     let ended = run
         .with(&["--via", &lender.address, "--chunk", "4MiB", "--queue-depth", "64"])
@@ -125,7 +123,7 @@ fn memlock(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, St
     let range = guest.ranges.take(1 << 20)?;
     guest
         .ranges
-        .keep("user-killed", pair.0, pair.1, range, Holds::OldOrNew);
+        .keep("user-killed", pair.0, pair.1, range, OLD_OR_NEW);
     let mut running = by_ram(Run::ours(&guest.api, pair.0, pair.1, range).slowly(), MANY_KIB).start()?;
     running.until_it_moves()?;
     running.signal("KILL")?;

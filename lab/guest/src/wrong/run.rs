@@ -190,24 +190,36 @@ impl Running {
 impl Ended {
     /// Did it end so, and say that?
     pub(super) fn expect(&self, codes: &[i32], words: &[&str]) -> Result<(), String> {
-        let missing: Vec<_> = words.iter().filter(|word| !self.said.contains(**word)).collect();
+        // Long lines were broken.
+        let said = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let missing: Vec<_> = words.iter().filter(|word| !said.contains(**word)).collect();
         match codes.contains(&self.code) && missing.is_empty() {
             true => Ok(()),
             false => Err(format!(
-                "exit code {} (not of {codes:?}), words that are missing {missing:?}; it said: {}",
-                self.code, self.said
+                "exit code {} (not of {codes:?}), words that are missing {missing:?}; it said: {said}",
+                self.code
             )),
         }
     }
 
-    /// The first sentence about what went wrong.
-    pub(super) fn word(&self) -> &str {
-        let is_word = |line: &&str| {
-            ["error:", "failed", "interrupted", "note", "wants"]
-                .iter()
-                .any(|word| line.contains(word))
-        };
-        self.said.lines().find(is_word).unwrap_or("").trim()
+    /// What it says of what went wrong, in short.
+    pub(super) fn word(&self) -> String {
+        const MOST: usize = 220;
+        let text = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let starts = ["error:", "NOT PROVEN", "note: the kernel wants", "Interrupted"];
+        let start = starts.iter().find_map(|start| text.find(start));
+        let word = start.map_or("", |start| text.split_at(start).1);
+        word.chars().take(MOST).collect()
+    }
+
+    /// How many bytes it says are written, from the first on, of a copy that did not come to its end.
+    pub(super) fn written_bytes(&self) -> u64 {
+        let text = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let written = text.split_once("the first ").and_then(|(_, rest)| {
+            let (number, rest) = rest.split_once(" of ")?;
+            rest.contains("bytes are written").then(|| number.parse().ok())?
+        });
+        written.unwrap_or(0)
     }
 }
 

@@ -77,7 +77,7 @@ fn judge(taken: &Taken) -> Result<String, String> {
         for (index, block) in (0u64..).zip(content.chunks_exact(BLOCK_BYTES)) {
             let found = ranges.at(*disk, index);
             let seen = Seen::of(block, *disk, index, found.map(|range| range.source));
-            sum.count(found, seen)
+            sum.count(found, index, seen)
                 .map_err(|why| format!("disk{disk}, block {index}: {why}"))?;
         }
     }
@@ -93,6 +93,8 @@ struct Range {
     first_block: u64,
     blocks: u64,
     holds: Holds,
+    /// How many blocks from the first on are new for certain.
+    new_blocks: u64,
 }
 
 /// What its destination is to hold.
@@ -110,7 +112,8 @@ struct Ranges {
 }
 
 impl Ranges {
-    /// `DISK...` on the first line, then `NAME SOURCE DESTINATION FIRST BLOCKS HOLDS`.
+    /// `DISK...` on the first line, then `NAME SOURCE DESTINATION FIRST BLOCKS HOLDS NEW`; of two lines about one part the later
+    /// knows more.
     fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let filled = lines.next()?.split(' ').map(|word| word.parse().ok());
@@ -126,7 +129,9 @@ impl Ranges {
                 "old" => Holds::Old,
                 _ => return None,
             };
+            let new_blocks = words.next()?.parse().ok()?;
             let range = Range {
+                new_blocks,
                 name,
                 source,
                 destination,
@@ -186,9 +191,13 @@ struct Sum {
 }
 
 impl Sum {
-    fn count(&mut self, range: Option<&Range>, seen: Seen) -> Result<(), String> {
+    fn count(&mut self, range: Option<&Range>, index: u64, seen: Seen) -> Result<(), String> {
         self.blocks += 1;
-        let holds = range.map_or(Holds::Old, |range| range.holds);
+        let holds = match range {
+            Some(range) if index - range.first_block < range.new_blocks => Holds::New,
+            Some(range) => range.holds,
+            None => Holds::Old,
+        };
         let is_right = match holds {
             Holds::New => seen == Seen::New,
             Holds::Old => seen == Seen::Old,
@@ -198,7 +207,7 @@ impl Sum {
         if !is_right {
             return Err(format!("{seen:?}, of `{name}`, where {holds:?} was to be seen"));
         }
-        if let (Some(range), Holds::OldOrNew) = (range, holds) {
+        if let Some(range) = range.filter(|range| range.holds == Holds::OldOrNew) {
             let place = self
                 .caught
                 .entry((range.name.clone(), range.first_block))
@@ -228,7 +237,7 @@ impl Sum {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "1 3\nKILL 1 3 0 4 old-or-new\nfresh 1 3 5 2 new\nrefused 1 3 8 2 old\n";
+    const TEXT: &str = "1 3\nKILL 1 3 0 4 old-or-new 0\nKILL 1 3 0 4 old-or-new 1\nfresh 1 3 5 2 new 2\nrefused 1 3 8 2 old 0\n";
 
     fn block(disk: u64, index: u64) -> Vec<u8> {
         word_of(disk, index).to_le_bytes().repeat(BLOCK_BYTES / 8)
@@ -238,7 +247,7 @@ mod tests {
         let ranges = Ranges::read(TEXT).unwrap();
         let range = ranges.at(disk, index);
         let seen = Seen::of(content, disk, index, range.map(|range| range.source));
-        Sum::default().count(range, seen)
+        Sum::default().count(range, index, seen)
     }
 
     #[test]
@@ -265,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_ranges_is_not_taken_for_an_empty_one() {
-        for text in ["", "x\n", "1\nKILL 1 3 0 4 perhaps\n", "1\nKILL 1 3 0\n"] {
+        for text in ["", "x\n", "1\nKILL 1 3 0 4 perhaps 0\n", "1\nKILL 1 3 0\n"] {
             assert!(Ranges::read(text).is_none(), "{text}");
         }
     }
