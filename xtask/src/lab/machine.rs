@@ -170,6 +170,11 @@ impl Topology {
         self.nvme_at(below, cmb_mib, "");
     }
 
+    /// The same, for commands of up to `2^pages_log2` pages of 4 KiB; without this they are of up to 512 KiB.
+    pub(crate) fn nvme_of_large_commands(&mut self, below: &Bus, cmb_mib: u32, pages_log2: u8) {
+        self.nvme_at(below, cmb_mib, &format!(",mdts={pages_log2}"));
+    }
+
     /// As many NVMe controllers as functions of one device.
     pub(crate) fn nvme_functions(&mut self, below: &Bus, functions: u8, cmb_mib: u32) {
         // Function 0 makes the device visible: it comes last, so that QEMU accepts the others.

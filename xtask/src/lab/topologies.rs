@@ -36,18 +36,19 @@ pub(crate) fn switch() -> Topology {
     machine
 }
 
-/// Two controllers below one switch; others without memory, with little, and two that are functions of one device: for copies that go wrong.
+/// Two controllers below one switch; others without memory, with less than their largest command, and two that are functions of
+/// one device: for copies that go wrong.
 pub(crate) fn going_wrong() -> Topology {
     let mut machine = Topology::new("six");
     let port = machine.root_port(&Topology::root());
     let switch = machine.switch(&port);
     for _ in 0..2 {
         let port = machine.downstream(&switch);
-        machine.nvme(&port, 16);
+        machine.nvme_of_large_commands(&port, 16, 9);
     }
-    for cmb_mib in [0, 2] {
+    for cmb_mib in [0, 1] {
         let port = machine.root_port(&Topology::root());
-        machine.nvme(&port, cmb_mib);
+        machine.nvme_of_large_commands(&port, cmb_mib, 9);
     }
     let port = machine.root_port(&Topology::root());
     machine.nvme_functions(&port, 2, 0);

@@ -14,24 +14,24 @@ const KILLED: i32 = 128 + 9;
 const BUS_ERROR: i32 = 128 + 7;
 
 pub(super) fn run(guest: &Guest) -> Result<(), String> {
-    let [first, _, third, fourth, ..] = &guest.controllers;
-    for controller in [first, third, fourth] {
+    let [first, second, third, ..] = &guest.controllers;
+    for controller in [first, third, second] {
         content::fill(controller)?;
     }
-    fresh(guest, (first, third), fourth)?;
-    let told = accident(guest, (first, third), fourth, |running| {
+    fresh(guest, (first, third), second)?;
+    let told = accident(guest, (first, third), second, |running| {
         running.signal("KILL")?;
         Ok(None)
     });
     let told = told.and_then(|ended| ended.expect(&[KILLED], &[]));
-    let told = told.and_then(|()| fresh(guest, (first, third), fourth));
+    let told = told.and_then(|()| fresh(guest, (first, third), second));
     guest.tell(
         "KILL",
         told.map(|()| "killed; the next copy takes the same memory".into()),
     );
-    let told = lender_gone(guest, (first, third), fourth);
+    let told = lender_gone(guest, (first, third), second);
     guest.tell("lender-unbound", told);
-    guest.ranges.send(&[first, third, fourth])
+    guest.ranges.send(&[first, third, second])
 }
 
 fn copy(

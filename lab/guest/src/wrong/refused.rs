@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Less than two controllers' queues and a staging area take.
 const FEW_KIB: u64 = 64;
+/// More than one piece of any size.
+const REFUSED_BYTES: u64 = 4 << 20;
 const MANY_KIB: u64 = 512 << 10;
 
 pub(super) fn run(guest: &Guest) -> Result<(), String> {
@@ -37,7 +39,8 @@ fn refused(
     words: &[&str],
     change: impl FnOnce(Run) -> Run,
 ) -> Result<String, String> {
-    let range = part(guest, "refused", (from, to), Holds::Old)?;
+    let range = guest.ranges.take(REFUSED_BYTES)?;
+    guest.ranges.keep("refused", from, to, range, Holds::Old);
     let ended = change(Run::ours(&guest.api, from, to, range)).end()?;
     ended.expect(codes, &[&["error:", "why:", "fix:"], words].concat())?;
     Ok(format!("refused with {}: {}", ended.code, ended.word()))
@@ -85,17 +88,18 @@ fn absent(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, Str
     ))
 }
 
-/// A device's memory is smaller than a piece.
+/// A device's memory is smaller than a piece; with smaller pieces it does.
 fn too_small(guest: &Guest, pair: (&Controller, &Controller), lender: &Controller) -> Result<String, String> {
-    let range = guest.ranges.take(8 << 20)?;
-    guest.ranges.keep("too-small", pair.0, pair.1, range, OLD_OR_NEW);
-    let run = Run::ours(&guest.api, pair.0, pair.1, range);
-    let ended = run
-        .with(&["--via", &lender.address, "--chunk", "4MiB", "--queue-depth", "64"])
-        .end()?;
-    ended.expect(&[0, BAD_INPUT, ONLY_RAM], &[])?;
-    guest.fresh(pair.0, pair.1)?;
-    Ok(format!("ended with {}: {}", ended.code, ended.word()))
+    let by_lender = |run: Run| run.with(&["--via", &lender.address]);
+    let told = refused(guest, pair, &[BAD_INPUT], &[&lender.address, "--chunk"], |run| {
+        by_lender(run).with(&["--chunk", "2MiB"])
+    })?;
+    let range = part(guest, "small-pieces", pair, Holds::New)?;
+    by_lender(Run::ours(&guest.api, pair.0, pair.1, range))
+        .with(&["--chunk", "64KiB"])
+        .end()?
+        .expect(&[0], &[])?;
+    Ok(format!("{told}; with smaller pieces it works"))
 }
 
 /// A user who may lock little, then enough; killed, and then again: what was locked is theirs again.
@@ -111,9 +115,13 @@ fn memlock(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, St
         }
     }
     let by_ram = |run: Run, kib: u64| run.with(&["--via-ram"]).as_user(kib);
-    let told = refused(guest, pair, &[BAD_INPUT], &["ulimit -l"], |run| {
-        by_ram(run, FEW_KIB)
-    })?;
+    let told = refused(
+        guest,
+        pair,
+        &[BAD_INPUT],
+        &["ulimit -l", "KiB of memory that this user may lock"],
+        |run| by_ram(run, FEW_KIB),
+    )?;
     let enough = |name: &str| {
         let range = part(guest, name, pair, Holds::New)?;
         let ended = by_ram(Run::ours(&guest.api, pair.0, pair.1, range), MANY_KIB).end()?;

@@ -38,7 +38,11 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     let mut boots = Vec::new();
     for (name, iommu, script) in [
         ("interrupted", Iommu::On, "lab-guest wrong interrupted type1"),
-        ("refused", Iommu::On, "lab-guest wrong refused type1"),
+        (
+            "refused",
+            Iommu::On,
+            "ulimit -l unlimited && lab-guest wrong refused type1",
+        ),
         ("iommu-fault", Iommu::On, "lab-guest wrong iommu-fault type1"),
         ("kernel", Iommu::Off, "lab-guest wrong kernel"),
         ("faults", Iommu::On, faults.as_str()),
