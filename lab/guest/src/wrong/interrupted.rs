@@ -5,13 +5,12 @@
 use super::content::{Holds, OLD_OR_NEW};
 use super::controllers::{Controller, until};
 use super::run::{Ended, Run, Running};
-use super::{Guest, INTERRUPTED};
+use super::{Guest, INTERRUPTED, KILLED};
 use std::process::{Child, Command};
 use std::time::Duration;
 
 /// Moved slowly, far more than there is time for.
 const BYTES: u64 = 3 << 20;
-const KILLED: i32 = 128 + 9;
 /// Linux waits 5 s after a button was pressed before it lets a device go.
 const BUTTON: Duration = Duration::from_secs(9);
 
@@ -24,7 +23,7 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
         ("INT", INTERRUPTED, &["Interrupted"]),
         ("TERM", INTERRUPTED, &["Interrupted"]),
     ] {
-        let told = accident(guest, name, (first, third), |running| {
+        let told = accident(guest, name, (first, third), &[], |running| {
             running.signal(name)?;
             Ok(None)
         });
@@ -35,17 +34,18 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
             told.map(|ended| format!("ended with {code}: {}", ended.word())),
         );
     }
-    for (name, gone, kept, file) in [
-        ("source-unbound", first, third, "driver/unbind"),
-        ("destination-unbound", second, first, "driver/unbind"),
-        ("source-removed", first, third, "remove"),
-        ("destination-removed", third, second, "remove"),
+    for (name, pair, gone, file) in [
+        ("source-unbound", (first, third), first, "driver/unbind"),
+        ("destination-unbound", (first, second), second, "driver/unbind"),
+        ("lender-unbound", (first, third), second, "driver/unbind"),
+        ("source-removed", (first, third), first, "remove"),
+        ("destination-removed", (second, third), third, "remove"),
     ] {
-        let pair = match name.starts_with("source") {
-            true => (gone, kept),
-            false => (kept, gone),
+        let words: &[&str] = match name {
+            "lender-unbound" => &["--via", &gone.address],
+            _ => &[],
         };
-        let told = taken_away(guest, name, pair, gone, file);
+        let told = taken_away(guest, name, pair, words, gone, file);
         guest.tell(name, told);
     }
     let told = pulled_out(guest, (second, third), third);
@@ -59,11 +59,15 @@ fn accident(
     guest: &Guest,
     name: &str,
     (from, to): (&Controller, &Controller),
+    words: &[&str],
     happen: impl FnOnce(&Running) -> Result<Option<Child>, String>,
 ) -> Result<Ended, String> {
     let range = guest.ranges.take(BYTES)?;
     guest.ranges.keep(name, from, to, range, OLD_OR_NEW);
-    let mut running = Run::ours(&guest.api, from, to, range).slowly().start()?;
+    let mut running = Run::ours(&guest.api, from, to, range)
+        .slowly()
+        .with(words)
+        .start()?;
     running.until_it_moves()?;
     let waits = happen(&running)?;
     let ended = running.end()?;
@@ -84,6 +88,7 @@ fn taken_away(
     guest: &Guest,
     name: &str,
     pair: (&Controller, &Controller),
+    words: &[&str],
     gone: &Controller,
     file: &str,
 ) -> Result<String, String> {
@@ -92,7 +97,7 @@ fn taken_away(
         "remove" => "1",
         _ => &gone.address,
     };
-    let ended = accident(guest, name, pair, |_| {
+    let ended = accident(guest, name, pair, words, |_| {
         // It waits until nobody has the device open.
         let command = format!("echo {text} > {}", path.display());
         let child = Command::new("sh").args(["-c", &command]).spawn();
@@ -117,7 +122,7 @@ fn taken_away(
 
 /// Somebody presses the button of its slot and pulls it.
 fn pulled_out(guest: &Guest, pair: (&Controller, &Controller), gone: &Controller) -> Result<String, String> {
-    let ended = accident(guest, "device_del", pair, |running| {
+    let ended = accident(guest, "device_del", pair, &[], |running| {
         // The copy would be over before the button's time is.
         running.signal("STOP")?;
         let id = format!("nvme-disk{}", gone.number);

@@ -4,7 +4,7 @@
 //! interrupted    killed, asked to end, a device unbound, removed, pulled out        (`interrupted`)
 //! refused        a group, locked memory, or device memory that does not do          (`refused`)
 //! iommu-fault    a device uses an address that is not mapped                        (`iommu_fault`)
-//! kernel         who lends the kernel's memory goes away                            (`kernel`)
+//! kernel         the same of the kernel's block devices, and of who lends its memory (`kernel`)
 //! faults         every ioctl fails, one after the other                             (`faults`)
 //! ```
 //!
@@ -31,6 +31,8 @@ const BAD_INPUT: i32 = 2;
 const ONLY_RAM: i32 = 3;
 const NOT_PROVEN: i32 = 4;
 const INTERRUPTED: i32 = 130;
+/// By SIGKILL.
+const KILLED: i32 = 137;
 
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let all = controllers::all()?;
