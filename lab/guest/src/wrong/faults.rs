@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::run`]. The program is peerdma built with its feature `faults`.
 
-use super::content::OLD_OR_NEW;
+use super::content::{Holds, OLD_OR_NEW};
 use super::run::Run;
 use super::{BAD_INPUT, Guest, NOT_PROVEN};
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub(super) fn run(guest: &Guest, most: u64) -> Result<(), String> {
         .told("PEERDMA_COUNT_IOCTLS", COUNT)
         .end()?
         .expect(&[0], &[])?;
+    guest.ranges.keep("counted", first, third, range, Holds::New);
     let count = fs::read_to_string(COUNT).map_err(|error| format!("{COUNT}: {error}"))?;
     let count: u64 = count
         .trim()

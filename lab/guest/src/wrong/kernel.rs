@@ -5,7 +5,7 @@
 use super::content::{self, Holds, OLD_OR_NEW, Range};
 use super::controllers::{Controller, until};
 use super::run::{Ended, Run, Running};
-use super::{FRESH_BYTES, Guest, INTERRUPTED, KILLED, NOT_PROVEN};
+use super::{BAD_INPUT, FRESH_BYTES, Guest, INTERRUPTED, KILLED, NOT_PROVEN};
 use std::process::{Child, Command};
 
 const BYTES: u64 = 3 << 20;
@@ -47,13 +47,14 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
     );
     guest.tell(
         "destination-unbound",
-        way.unbound("destination-unbound", third, "failed to"),
+        way.unbound("destination-unbound", third, "the device is gone"),
     );
     // SIGBUS would end a program that touches memory that is gone.
     guest.tell(
         "lender-unbound",
         way.unbound("lender-unbound", second, &second.address),
     );
+    guest.tell("memory-absent", way.absent(third));
     guest.ranges.send(&[first, second, third])
 }
 
@@ -71,6 +72,17 @@ impl Way<'_> {
         let [from, to] = self.ends;
         self.guest.ranges.keep("fresh", from, to, range, Holds::New);
         Ok(())
+    }
+
+    /// A device without memory cannot lend any.
+    fn absent(&self, without: &Controller) -> Result<String, String> {
+        let range = self.guest.ranges.take(FRESH_BYTES)?;
+        let [from, to] = self.ends;
+        self.guest.ranges.keep("absent", from, to, range, Holds::Old);
+        let run = Run::copy(&from.block()?, &to.block()?, range).with(&["--via", &without.address]);
+        let ended = run.end()?;
+        ended.expect(&[BAD_INPUT], &["error:", "why:", "fix:", &without.address])?;
+        Ok(format!("refused with {}: {}", ended.code, ended.word()))
     }
 
     fn accident(
