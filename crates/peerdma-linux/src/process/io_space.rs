@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// An address space for some devices and all that share their groups. When it is dropped all its mappings are gone.
 ///
 /// Devices of several address spaces of the kernel share this one: what is mapped, is mapped in each.
+///
+/// By iommufd, a reset of a device takes away what others map of its BARs: they reach nothing there until it is unmapped and mapped anew.
 #[derive(Debug)]
 pub struct IoSpace {
     backends: Vec<Arc<dyn Backend>>,
