@@ -4,7 +4,7 @@
 //! args      what the command line says
 //! input     the machine it is about (capture: where it is read from; machine_file: a simulated one; processor: what
 //!           --cpu names)
-//! ground    machines whose devices are used: a simulated one
+//! ground    machines whose devices are used: a simulated one, the one that runs us
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, copy, simulate, snapshot, bind     the commands

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Copy blocks from one device to another without a trip through host RAM where that is safe, and prove that they arrived
-    #[command(after_help = COPY_EXAMPLES)]
+    #[command(after_help = copy::EXAMPLES)]
     Copy(CopyArgs),
     /// Switch a simulated machine on: show it, or carry out transfers and show what becomes of every byte
     #[command(after_help = SIMULATE_EXAMPLES)]
@@ -353,19 +353,6 @@ Examples:
   peerdma simulate redirect --script redirect      a copy that is fast, reports success, and is wrong
   peerdma simulate box.toml --script copies.toml --trace packets.jsonl
   sudo peerdma snapshot -o m.json && peerdma simulate --from m.json --script copies.toml";
-
-const COPY_EXAMPLES: &str = "\
-Exit code: 0 the destination was read back and equals the source, 2 bad input, 3 only the way through host RAM is safe
-(--require-p2p), 4 the destination is not proven, 130 interrupted. With 2 and 3 nothing was written.
-
-Examples:
-  sudo peerdma copy 0000:03:00.0 0000:04:00.0        two controllers that `peerdma bind` gave to vfio-pci
-  sudo peerdma copy nvme0n1 nvme1n1 --via 0000:04:00.0     block devices, through a controller's memory (p2pmem)
-  peerdma copy disk.img copy.img                     files, through RAM
-  peerdma copy --machine two-ssds nvme0n1 nvme1n1
-  peerdma copy --machine box.toml nvme0n1 nvme1n1 --image nvme0n1=disk.img --image nvme1n1=copy.img --resume state.json
-  peerdma copy --machine gpu-box nvme0n1 nvme1n1 --via gpu0 --bytes 1GiB
-  peerdma copy --machine redirect nvme0n1 nvme1n1 --force-route     what a wrong verdict would have cost";
 
 const SNAPSHOT_EXAMPLES: &str = "\
 Examples:

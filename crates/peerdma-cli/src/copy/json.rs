@@ -1,7 +1,7 @@
 //! A copy as data, schema `peerdma.copy/1` (docs/json.md).
 
 use super::account::{Account, Ended, SlotAddress};
-use super::{Report, text};
+use super::{Report, text, verdict};
 use crate::ground::{LinkTraffic, Sort};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
@@ -155,7 +155,7 @@ impl<'r> Answer<'r> {
             },
             mismatch: match &account.check {
                 Some(Check::Differs(mismatch)) => {
-                    let (expected, found) = text::samples(mismatch);
+                    let (expected, found) = verdict::samples(mismatch);
                     Some(MismatchLine {
                         offset: mismatch.offset_bytes,
                         lba: mismatch.lba,

@@ -5,7 +5,7 @@
 //! live       a copy on this machine: its ends, by way of consent
 //! request    what the command line means for two ends, by way of amount, resume
 //! carry, read_back    drivers -> plan -> copy -> proof, on any ground
-//! progress   a bar, and the wish to stop       account, text, json    what became of it, and what is said of it
+//! progress   a bar, and the wish to stop       account, text, verdict, json    what became of it, and what is said
 //! ```
 
 mod account;
@@ -23,6 +23,7 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 mod text;
+mod verdict;
 
 use crate::args::CopyArgs;
 use crate::error::{Failure, Problem};

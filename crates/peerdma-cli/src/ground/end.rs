@@ -46,7 +46,10 @@ impl End {
                     [only] => format!("{controller} has namespace {only} alone"),
                     [first, .., last] => format!("{controller} has namespaces {first} to {last}"),
                 },
-                "give its number after the name: nvme0n1",
+                match parts(name).0.parse::<Bdf>() {
+                    Ok(_) => format!("give its number after the address: {}/1", parts(name).0),
+                    Err(_) => "give its number after the name: nvme0n1".to_owned(),
+                },
             ));
         };
         Ok(Self {

@@ -1,137 +1,24 @@
-//! A copy on the machine that runs us: controllers bound to vfio-pci, block devices of the kernel, files.
+//! Both ends of a copy on this machine, as far as they are open, and what is to be taken of the machine for them.
 
-use super::Told;
-use super::account::Account;
-use super::carry::{self, Halt, ReadBack};
-use super::consent::{Consent, Given};
-use super::progress::{Progress, Stop};
-use super::request::{self, Blocked, Ends, Request};
-use super::{NOT_PROVEN, amount};
-use crate::args::{CopyArgs, MachineArgs, Policy, VfioArg};
-use crate::capture::Source;
-use crate::error::{Failure, Problem};
+use super::super::carry;
+use super::super::request::{self, Blocked, Ends, Request};
+use crate::args::{CopyArgs, VfioArg};
+use crate::copy::amount;
+use crate::error::Problem;
 use crate::ground::live::{Live, Need, Pool, Wanted, Word};
 use crate::ground::{End, Ground, Place, Rig};
-use crate::input::Machine;
-use crate::layout::bytes;
-use crate::report::Out;
 use peerdma::addr::Bdf;
-use peerdma::snapshot::{Host, Snapshot, Warnings};
 use peerdma::topology::Topology;
 use peerdma_linux::ring::{BlockDevice, NOBODY, OpenOptions, Write};
 use peerdma_linux::vfio::Api;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// What devices use of RAM: reserved, and locked only as it is used.
 const RAM_BYTES: u64 = 1 << 30;
 const PAGE_BYTES: u64 = 4096;
 
-/// Runs the command.
-///
-/// # Errors
-/// [`Failure`]
-pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
-    let machine = machine(args)?;
-    let topology = &machine.topology;
-    let words = [
-        Word::read(topology, &args.source)?,
-        Word::read(topology, &args.destination)?,
-    ];
-    refuse(args, &words)?;
-    let via = request::via(args, topology)?;
-    let is_given = match (args.live.yes, &words[1]) {
-        (false, Word::Controller { .. } | Word::Existing(_)) => Given::No,
-        (true, _) | (_, Word::New(_)) => Given::Yes,
-    };
-    let consent = Consent::needed(&args.destination, is_given)?;
-    let mut opened = Opened::new(args, &words)?;
-    let wanted = opened.wanted(args, topology, via)?;
-    let mut notes = opened.notes();
-    let live = Live::open(machine, wanted)?;
-    let stop = Stop::listen();
-    let rig = opened.start(&live, via)?;
-    let ends = opened.ends(args, &words, &rig)?;
-    let request = request::request(args, live.topology(), ends, &mut notes)?;
-    let made = opened.make(&live, &request)?;
-    let told = Told {
-        args,
-        request: &request,
-        out,
-        sort: Live::SORT,
-        beliefs: live.beliefs(),
-    };
-    let allow = |_: &_| consent.obtain(&question(args, &words[1], &request), &stop);
-    let carry = |progress: &mut Progress<'_>| carry::carry_on(rig, &request, ReadBack::Yes, progress);
-    let kept = |halt: &Halt| matches!(halt, Halt::Problem(problem) if problem.exit_code == NOT_PROVEN);
-    let account = told.watched(live.names(), stop.clone(), allow, |progress| {
-        carry(progress).inspect_err(|halt| {
-            if let Some(path) = made.filter(|_| !kept(halt)) {
-                // It was made a moment ago, and nothing was written.
-                let _ = std::fs::remove_file(path);
-            }
-        })
-    })?;
-    if let Some(bdf) = live.recalled() {
-        notes.push(format!(
-            "the kernel wants {bdf} back (it is being unbound or removed): what used it was ended"
-        ));
-    }
-    told.end(live.names(), &account, |_: &Account| None, notes)
-}
-
-/// The machine that runs us. Files can be copied where nothing is known of it.
-fn machine(args: &CopyArgs) -> Result<Machine, Problem> {
-    let machine = Machine::open(&MachineArgs::default(), Policy::Linux);
-    let is_address = |name: &String| {
-        name.split('/')
-            .next()
-            .is_some_and(|name| name.parse::<Bdf>().is_ok())
-    };
-    let names_devices =
-        args.way.via.is_some() || [&args.source, &args.destination].into_iter().any(is_address);
-    match machine {
-        Err(_) if !names_devices => {
-            let mut warnings = Warnings::default();
-            let nothing = Snapshot::new(Host::default(), Vec::new(), &mut warnings);
-            Ok(Machine::of(nothing, Source::Live, warnings, Vec::new(), None))
-        }
-        read => read,
-    }
-}
-
-/// What can be no copy is refused before anything is opened.
-fn refuse(args: &CopyArgs, words: &[Word; 2]) -> Result<(), Problem> {
-    let [source, destination] = words;
-    if let Word::New(path) = source {
-        return Err(Problem::new(
-            format_args!("{} cannot be copied", args.source),
-            format_args!("{} does not exist", path.display()),
-            "name a file, a block device (nvme0n1), or a controller bound to vfio-pci by its address (3b:00.0)",
-        ));
-    }
-    if source.is(destination) {
-        return Err(Problem::new(
-            format_args!("{} would be copied onto itself", args.source),
-            "source and destination are the same",
-            "name two different ones",
-        ));
-    }
-    Ok(())
-}
-
-fn question(args: &CopyArgs, word: &Word, request: &Request) -> String {
-    format!(
-        "Overwrite {} of {} ({}), from byte {} on?",
-        bytes(request.len_bytes - request.resume_bytes.min(request.len_bytes)),
-        args.destination,
-        word.identity(),
-        request.destination_offset
-    )
-}
-
 /// Both ends, as far as they are open.
-struct Opened {
+pub(super) struct Opened {
     sides: [Side; 2],
 }
 
@@ -155,7 +42,7 @@ struct Kernel {
 
 impl Opened {
     /// Opens what the kernel serves.
-    fn new(args: &CopyArgs, words: &[Word; 2]) -> Result<Self, Problem> {
+    pub(super) fn new(args: &CopyArgs, words: &[Word; 2]) -> Result<Self, Problem> {
         let [source, destination] = words;
         let source = Side::new(source, &args.source, Write::No, 0)?;
         let place = usize::from(matches!(source, Side::Kernel(_)));
@@ -175,7 +62,7 @@ impl Opened {
         self.sides.iter().any(Side::is_ours) && !self.sides.iter().all(Side::is_ours)
     }
 
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         match self.is_mixed() {
             false => Vec::new(),
             true => vec![
@@ -190,7 +77,12 @@ impl Opened {
     }
 
     /// What is to be taken of the machine.
-    fn wanted(&mut self, args: &CopyArgs, topology: &Topology, via: Option<Bdf>) -> Result<Wanted, Problem> {
+    pub(super) fn wanted(
+        &mut self,
+        args: &CopyArgs,
+        topology: &Topology,
+        via: Option<Bdf>,
+    ) -> Result<Wanted, Problem> {
         let chunk_bytes = match &args.way.chunk {
             None => request::CHUNK_BYTES,
             Some(text) => amount::bytes("--chunk", text)?.min(1 << 30),
@@ -256,7 +148,7 @@ impl Opened {
     }
 
     /// Starts the drivers.
-    fn start(&self, live: &Live, via: Option<Bdf>) -> Result<Rig<Live>, Problem> {
+    pub(super) fn start(&self, live: &Live, via: Option<Bdf>) -> Result<Rig<Live>, Problem> {
         let ours = self.sides.iter().filter(|side| side.is_ours());
         let mut controllers: Vec<Bdf> = ours.map(Side::initiator).collect();
         controllers.extend(via.filter(|via| live.is_controller(*via)));
@@ -264,7 +156,7 @@ impl Opened {
     }
 
     /// Both ends, now that drivers tell of namespaces.
-    fn ends(&self, args: &CopyArgs, words: &[Word; 2], rig: &Rig<Live>) -> Result<Ends, Problem> {
+    pub(super) fn ends(&self, args: &CopyArgs, words: &[Word; 2], rig: &Rig<Live>) -> Result<Ends, Problem> {
         let [source, destination] = &self.sides;
         let (source, source_blocked) = source.end(&args.source, rig)?;
         let (destination, destination_blocked) = destination.end(&args.destination, rig)?;
@@ -279,7 +171,7 @@ impl Opened {
     }
 
     /// Makes the file that is to be made, now that its length is known, and gives its path.
-    fn make(&self, live: &Live, request: &Request) -> Result<Option<PathBuf>, Problem> {
+    pub(super) fn make(&self, live: &Live, request: &Request) -> Result<Option<PathBuf>, Problem> {
         let [_, Side::New(path)] = &self.sides else {
             return Ok(None);
         };
