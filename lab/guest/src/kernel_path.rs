@@ -17,21 +17,21 @@ use std::path::Path;
 use std::process::Command;
 
 /// What a pair moves each way.
-const BYTES: u64 = 256 << 10;
+pub(crate) const BYTES: u64 = 256 << 10;
 /// Where the first pair's data lies on its disk.
-const FIRST_BYTE: u64 = 1 << 20;
+pub(crate) const FIRST_BYTE: u64 = 1 << 20;
 /// Request and completion redirect with source validation, translation blocking off, upstream forwarding: as Linux isolates devices.
 const REDIRECT: u16 = 0x1d;
 
 /// A controller of the kernel's driver.
-struct Controller {
-    address: String,
+pub(crate) struct Controller {
+    pub(crate) address: String,
     /// `/dev/nvmeNn1`.
-    block: String,
+    pub(crate) block: String,
     /// The serial number, by which the host finds the disk.
-    disk: String,
+    pub(crate) disk: String,
     /// Where its memory can be mapped; empty where it has none.
-    memory: String,
+    pub(crate) memory: String,
 }
 
 pub(crate) fn run(setting: &str) -> Result<(), String> {
@@ -81,7 +81,8 @@ pub(crate) fn run(setting: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn controllers() -> Result<Vec<Controller>, String> {
+/// All controllers, in order of their addresses.
+pub(crate) fn controllers() -> Result<Vec<Controller>, String> {
     const BLOCKS: &str = "/sys/block";
     let mut found = Vec::new();
     for entry in fs::read_dir(BLOCKS)
@@ -119,7 +120,7 @@ fn controllers() -> Result<Vec<Controller>, String> {
 }
 
 /// Has the client's disk hold `pattern`, by way of RAM.
-fn prepare(client: &Controller, offset: u64, pattern: u32) -> Result<(), String> {
+pub(crate) fn prepare(client: &Controller, offset: u64, pattern: u32) -> Result<(), String> {
     let failed = |error| format!("{}: {error}", client.block);
     let disk: File = OpenOptions::new()
         .write(true)

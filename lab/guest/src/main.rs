@@ -5,10 +5,14 @@
 
 use std::process::ExitCode;
 
+mod copies;
 mod kernel_path;
+mod ours;
 mod outbox;
 mod pci;
 mod say;
+mod speed;
+mod user_path;
 mod verdicts;
 mod wrong;
 
@@ -18,10 +22,14 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["send", name, file] => outbox::send_file(name, file),
         ["verdicts", settings] => verdicts::run(settings),
+        ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
+        ["speed", rounds, seconds] => speed::run(rounds, seconds),
+        ["user-path", api] => user_path::run(api),
         ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | kernel-path SETTING | wrong SCENARIO"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS | \
+             wrong SCENARIO API"
                 .into(),
         ),
     };

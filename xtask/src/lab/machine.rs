@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// Disks are files without content: what is not written takes no room.
-const DISK_BYTES: u64 = 64 << 20;
+const DISK_BYTES: u64 = 128 << 20;
 
 /// What QEMU is asked to emulate.
 #[derive(Debug, Clone)]
@@ -167,23 +167,19 @@ impl Topology {
 
     /// An NVMe controller with a disk, and a controller memory buffer of so many MiB (even, 0 for none).
     pub(crate) fn nvme(&mut self, below: &Bus, cmb_mib: u32) {
-        self.nvme_at(below, cmb_mib, "");
-    }
-
-    /// The same, for commands of up to `2^pages_log2` pages of 4 KiB; without this they are of up to 512 KiB.
-    pub(crate) fn nvme_of_large_commands(&mut self, below: &Bus, cmb_mib: u32, pages_log2: u8) {
-        self.nvme_at(below, cmb_mib, &format!(",mdts={pages_log2}"));
+        self.nvme_with(below, cmb_mib, "");
     }
 
     /// As many NVMe controllers as functions of one device.
     pub(crate) fn nvme_functions(&mut self, below: &Bus, functions: u8, cmb_mib: u32) {
         // Function 0 makes the device visible: it comes last, so that QEMU accepts the others.
         for function in (0..functions).rev() {
-            self.nvme_at(below, cmb_mib, &format!(",multifunction=on,addr=0.{function}"));
+            self.nvme_with(below, cmb_mib, &format!(",multifunction=on,addr=0.{function}"));
         }
     }
 
-    fn nvme_at(&mut self, below: &Bus, cmb_mib: u32, options: &str) {
+    /// The same with more options of QEMU's, as `,mdts=9`.
+    pub(crate) fn nvme_with(&mut self, below: &Bus, cmb_mib: u32, options: &str) {
         let disk = format!("disk{}", self.disks.len() + 1);
         let buffer = match cmb_mib {
             0 => String::new(),

@@ -19,12 +19,21 @@ pub(crate) fn all() -> Vec<Topology> {
 
 /// Two controllers below one switch, one below another root port, one below another host bridge, and plain memory.
 pub(crate) fn switch() -> Topology {
-    let mut machine = Topology::new("switch");
+    switch_with("switch", "")
+}
+
+/// The same; the first controller takes the longest transfers that QEMU's can: 2 MiB.
+pub(crate) fn long_transfers() -> Topology {
+    switch_with("long-transfers", ",mdts=9")
+}
+
+fn switch_with(name: &'static str, first_controller: &str) -> Topology {
+    let mut machine = Topology::new(name);
     let first = machine.root_port(&Topology::root());
     let switch = machine.switch(&first);
-    for _ in 0..2 {
+    for options in [first_controller, ""] {
         let port = machine.downstream(&switch);
-        machine.nvme(&port, 16);
+        machine.nvme_with(&port, 16, options);
     }
     let second = machine.root_port(&Topology::root());
     machine.nvme(&second, 16);
@@ -36,7 +45,7 @@ pub(crate) fn switch() -> Topology {
     machine
 }
 
-/// Two controllers below one switch; others without memory, with less than their largest command, and two that are functions of
+/// Two controllers below one switch; others without memory, with little, and two that are functions of
 /// one device: for copies that go wrong.
 pub(crate) fn going_wrong() -> Topology {
     let mut machine = Topology::new("six");
@@ -44,11 +53,11 @@ pub(crate) fn going_wrong() -> Topology {
     let switch = machine.switch(&port);
     for _ in 0..2 {
         let port = machine.downstream(&switch);
-        machine.nvme_of_large_commands(&port, 16, 9);
+        machine.nvme(&port, 16);
     }
     for cmb_mib in [0, 1] {
         let port = machine.root_port(&Topology::root());
-        machine.nvme_of_large_commands(&port, cmb_mib, 9);
+        machine.nvme(&port, cmb_mib);
     }
     let port = machine.root_port(&Topology::root());
     machine.nvme_functions(&port, 2, 0);
@@ -76,7 +85,7 @@ fn nested_switches() -> Topology {
 }
 
 /// Three host bridges, each with a root port; one has a switch.
-fn host_bridges() -> Topology {
+pub(crate) fn host_bridges() -> Topology {
     let mut machine = Topology::new("host-bridges");
     let near = machine.root_port(&Topology::root());
     machine.nvme(&near, 2);

@@ -2,7 +2,7 @@
 //!
 //! `--out DIR` writes machines: `machines.tar` with an image of each for `lab/modules/peerdma_replay.ko`, and beside it
 //! the same machines for peerdma, `NAME.lspci`. In the guest, `lab/modules/replay.sh` lets the kernel answer. `--compare DIR --answers FILE`
-//! compares the answers with those of the shipped command line, pair by pair. The lab calls [`write`] and [`compare`].
+//! compares the answers with those of the shipped command line, pair by pair. The lab calls [`write()`] and [`compare`].
 
 mod answers;
 mod grow;

@@ -92,11 +92,18 @@ fn absent(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, Str
 fn too_small(guest: &Guest, pair: (&Controller, &Controller), lender: &Controller) -> Result<String, String> {
     let range = guest.ranges.take(REFUSED_BYTES)?;
     let run = Run::ours(&guest.api, pair.0, pair.1, range);
-    let run = run.with(&["--via", &lender.address, "--chunk", "1MiB", "--queue-depth", "32"]);
+    let run = run.with(&[
+        "--via",
+        &lender.address,
+        "--chunk",
+        "512KiB",
+        "--queue-depth",
+        "32",
+    ]);
     let through = format!("through the memory of {}", lender.address);
     run.end()?.expect(&[0], &[&through])?;
     guest.ranges.keep("too-small", pair.0, pair.1, range, Holds::New);
-    Ok("32 MiB were to be under way in 1 MiB: less was, all of it through that memory".into())
+    Ok("16 MiB were to be under way in 1 MiB: less was, all of it through that memory".into())
 }
 
 /// A user who may lock little, then enough; killed, and then again: what was locked is theirs again.

@@ -5,7 +5,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::lab::boot::{Boot, Taken};
+use crate::lab::boot::{Boot, Kernel, Taken};
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::report::Line;
 use crate::lab::topologies;
@@ -29,41 +29,58 @@ const BLOCK_BYTES: usize = 512;
 const SAMPLE: u64 = 12;
 const MODULES: &str = "mod irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci";
 
+pub(crate) const IOMMUFD: Check = Check {
+    name: "wrong-iommufd",
+    promise: "the same of copies between controllers by the files of devices and iommufd (--full)",
+    needs: &[Need::Iommufd],
+    boots: boots_iommufd,
+};
+
 fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
+    let scenarios = ["interrupted", "refused", "iommu-fault", "faults", "kernel"];
+    Ok(scenarios.map(|scenario| boot(plan, scenario, "type1")).into())
+}
+
+fn boots_iommufd(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
+    let scenarios = ["interrupted", "refused", "iommu-fault", "faults"];
+    Ok(match plan.scope {
+        Scope::Quick => Vec::new(),
+        Scope::Full => {
+            let boot = |scenario| Boot {
+                kernel: Kernel::Iommufd,
+                ..boot(plan, scenario, "iommufd")
+            };
+            scenarios.map(boot).into()
+        }
+    })
+}
+
+fn boot(plan: &Plan<'_>, scenario: &str, api: &str) -> Boot {
     let most = match plan.scope {
         Scope::Quick => SAMPLE,
         Scope::Full => u64::MAX,
     };
-    let faults = format!("chmod +x /payload/* && lab-guest wrong faults type1 {most}");
-    let mut boots = Vec::new();
-    for (name, iommu, script) in [
-        ("interrupted", Iommu::On, "lab-guest wrong interrupted type1"),
-        (
-            "refused",
-            Iommu::On,
-            "ulimit -l unlimited && lab-guest wrong refused type1",
-        ),
-        ("iommu-fault", Iommu::On, "lab-guest wrong iommu-fault type1"),
-        ("kernel", Iommu::Off, "lab-guest wrong kernel"),
-        ("faults", Iommu::On, faults.as_str()),
-    ] {
-        let machine = Machine::new(topologies::going_wrong(), Processor::Epyc, iommu);
-        let mut boot = Boot::new(machine, format!("{MODULES} && {script}"));
-        boot.name = name.into();
-        boot.limit = Duration::from_secs(match name {
-            "faults" => 3600,
-            _ => 900,
-        });
-        if let ("faults", Some(program)) = (name, plan.faulty) {
-            boot.payload.push((program.to_owned(), "peerdma-faults".into()));
-        }
-        boot.judge = Box::new(|taken, _| match judge(taken) {
-            Ok(text) => vec![Line::held("disks", text)],
-            Err(why) => vec![Line::failed("disks", why)],
-        });
-        boots.push(boot);
+    let (iommu, words, limit_s) = match scenario {
+        // Where QEMU's IOMMU translates, the kernel's pairs below one switch come to nothing.
+        "kernel" => (Iommu::Off, String::new(), 900),
+        "faults" => (Iommu::On, format!("{api} {most}"), 3600),
+        _ => (Iommu::On, api.to_owned(), 900),
+    };
+    let machine = Machine::new(topologies::going_wrong(), Processor::Epyc, iommu);
+    // Who may lock nothing more cannot be given a limit.
+    let script = format!("{MODULES} && ulimit -l unlimited && lab-guest wrong {scenario} {words}");
+    let mut boot = Boot::new(machine, script);
+    boot.name = scenario.into();
+    boot.limit = Duration::from_secs(limit_s);
+    if let ("faults", Some(program)) = (scenario, plan.faulty) {
+        boot.payload.push((program.to_owned(), "peerdma-faults".into()));
+        boot.script = format!("chmod +x /payload/peerdma-faults && {}", boot.script);
     }
-    Ok(boots)
+    boot.judge = Box::new(|taken, _| match judge(taken) {
+        Ok(text) => vec![Line::held("disks", text)],
+        Err(why) => vec![Line::failed("disks", why)],
+    });
+    boot
 }
 
 /// Looks at every block of the disks that were filled.

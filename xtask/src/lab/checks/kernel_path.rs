@@ -69,13 +69,7 @@ fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
     let (Some(matrix), Some(outcomes)) = (text("matrix"), text("outcomes")) else {
         return vec![Line::failed("pairs", "the guest did not send what happened")];
     };
-    let verdicts: BTreeMap<(&str, &str), &str> = matrix
-        .lines()
-        .filter_map(|line| {
-            let mut columns = line.split('\t');
-            Some(((columns.next()?, columns.next()?), columns.nth(1)?))
-        })
-        .collect();
+    let verdicts = verdicts(&matrix);
     let mut sum = Sum::default();
     for line in outcomes.lines() {
         let outcome = Outcome::read(line).and_then(|outcome| {
@@ -117,6 +111,27 @@ fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
             "{pairs} pairs written and read: {bus} arrived by bus address, {bridge} through the host bridge, {refused} refused{swallowed}"
         ),
     )]
+}
+
+/// The map types of a matrix as `peerdma matrix --format tsv` prints it, by provider and client.
+pub(super) fn verdicts(matrix: &str) -> BTreeMap<(&str, &str), &str> {
+    matrix
+        .lines()
+        .filter_map(|line| {
+            let mut columns = line.split('\t');
+            Some(((columns.next()?, columns.next()?), columns.nth(1)?))
+        })
+        .collect()
+}
+
+/// What lies on a disk where one move put its data.
+pub(super) fn on_disk(taken: &Taken, disk: &str, offset: u64) -> Result<Vec<u8>, String> {
+    let path = taken.folder.join(format!("{disk}.img"));
+    let failed = |error| format!("{}: {error}", path.display());
+    let mut content = vec![0; BYTES];
+    let disk = File::open(&path).map_err(failed)?;
+    disk.read_exact_at(&mut content, offset).map_err(failed)?;
+    Ok(content)
 }
 
 /// What became of a pair's data.
@@ -200,11 +215,7 @@ impl<'a> Outcome<'a> {
     /// What the errors and the disk say together.
     fn seen(&self, taken: &Taken) -> Result<Seen, String> {
         const VERIFY: u32 = 84;
-        let path = taken.folder.join(format!("{}.img", self.disk));
-        let failed = |error| format!("{}: {error}", path.display());
-        let mut content = vec![0; BYTES];
-        let disk = File::open(&path).map_err(failed)?;
-        disk.read_exact_at(&mut content, self.offset).map_err(failed)?;
+        let content = on_disk(taken, self.disk, self.offset)?;
         let is_there = content.chunks(4).all(|word| word == self.pattern.to_be_bytes());
         let is_untouched = content.iter().all(|&byte| byte == 0);
         Ok(match (self.written, self.read) {

@@ -164,6 +164,7 @@ impl Apt {
              APT::Architecture \"amd64\";\n\
              APT::Architectures {{ \"amd64\"; }};\n\
              APT::Sandbox::User \"root\";\n\
+             APT::Update::Error-Mode \"any\";\n\
              APT::Install-Recommends \"false\";\n\
              Acquire::Languages \"none\";\n\
              Acquire::PDiffs \"false\";\n\
