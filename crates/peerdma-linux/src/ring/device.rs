@@ -345,7 +345,7 @@ impl BlockDevice {
 
     /// The same file, taken for a block device.
     #[cfg(test)]
-    pub(super) fn as_block_device(self) -> Self {
+    pub(super) fn taken_for_block_device(self) -> Self {
         Self {
             is_block_device: true,
             ..self

@@ -221,7 +221,7 @@ fn what_a_block_device_refuses_that_was_unbound_is_not_blamed_on_space() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = file(folder.path());
     let ram = Ram::new();
-    let (mut volume, script) = faulty_of(open(&path).as_block_device(), &ram, 4);
+    let (mut volume, script) = faulty_of(open(&path).taken_for_block_device(), &ram, 4);
     let block = volume.limits().block_bytes;
     let mut fails = |fate| {
         script.lock().unwrap().fates.push_back(fate);
