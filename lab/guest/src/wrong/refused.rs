@@ -118,7 +118,7 @@ fn memlock(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, St
             chown(&file, Some(USER), Some(USER)).map_err(|error| format!("{file}: {error}"))?;
         }
     }
-    let by_ram = |run: Run, kib: u64| run.with(&["--via-ram"]).as_user(kib);
+    let by_ram = |run: Run, kib: u64| run.with(&["--via-ram"]).of_user(kib);
     let told = refused(
         guest,
         pair,

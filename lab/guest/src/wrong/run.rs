@@ -84,7 +84,7 @@ impl Run {
     }
 
     /// As a user without privilege.
-    pub(super) fn as_user(mut self, locked_kib: u64) -> Self {
+    pub(super) fn of_user(mut self, locked_kib: u64) -> Self {
         self.user_kib = Some(locked_kib);
         self
     }
