@@ -14,6 +14,7 @@ mod say;
 mod speed;
 mod user_path;
 mod verdicts;
+mod wrong;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,8 +26,10 @@ fn main() -> ExitCode {
         ["kernel-path", setting] => kernel_path::run(setting),
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
         ["user-path", api] => user_path::run(api),
+        ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS | \
+             wrong SCENARIO API"
                 .into(),
         ),
     };

@@ -136,7 +136,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Report) -> Result<(), Failure> {
     let scope = if arguments.full { Scope::Full } else { Scope::Quick };
-    let plan = Plan { scope, folder };
+    let faulty = parts.programs.as_ref().ok().map(|programs| programs.faulty());
+    let plan = Plan {
+        scope,
+        folder,
+        faulty: faulty.as_deref(),
+    };
     let mut boots: Vec<(&Check, Boot)> = Vec::new();
     let mut wanted_somewhere = false;
     for check in &checks::ALL {

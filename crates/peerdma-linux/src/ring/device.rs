@@ -340,6 +340,20 @@ impl BlockDevice {
         &self.holders
     }
 
+    /// Was the block device unbound or removed since it was opened?
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_block_device && rustix::fs::seek(&self.fd, SeekFrom::End(0)) == Ok(0)
+    }
+
+    /// The same file, taken for a block device.
+    #[cfg(test)]
+    pub(super) fn taken_for_block_device(self) -> Self {
+        Self {
+            is_block_device: true,
+            ..self
+        }
+    }
+
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.fd
     }

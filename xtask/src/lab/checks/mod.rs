@@ -3,6 +3,7 @@
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
 mod copies;
+mod going_wrong;
 mod kernel_path;
 mod replayed;
 mod speed;
@@ -16,7 +17,7 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 8] = [
+pub(crate) const ALL: [Check; 10] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
@@ -24,6 +25,8 @@ pub(crate) const ALL: [Check; 8] = [
     vfio_ready::CHECK,
     user_path::CHECK,
     user_path::IOMMUFD,
+    going_wrong::CHECK,
+    going_wrong::IOMMUFD,
     speed::CHECK,
 ];
 
@@ -90,4 +93,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) scope: Scope,
     /// For files that go into a guest; it lasts as long as the run.
     pub(crate) folder: &'a Path,
+    /// The command line built so that the environment lets any ioctl fail.
+    pub(crate) faulty: Option<&'a Path>,
 }

@@ -207,6 +207,10 @@ impl Ground for Live {
         self.recalled().is_some()
     }
 
+    fn refused(&self) -> Option<vfio::VfioError> {
+        self.process.refused()
+    }
+
     fn mark(&self) -> u64 {
         self.shared.moved.ram_bytes()
     }

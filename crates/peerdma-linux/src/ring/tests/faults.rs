@@ -21,7 +21,10 @@ use std::sync::{Arc, Mutex};
 type Faults = Arc<Mutex<Script>>;
 
 fn faulty(path: &Path, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>, Faults) {
-    let device = open(path);
+    faulty_of(open(path), ram, depth)
+}
+
+fn faulty_of(device: BlockDevice, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>, Faults) {
     let ioas = space(device.initiator());
     let script = Faults::default();
     let inner = Uring::new(device.fd().as_raw_fd(), 2 * u32::from(depth), Ends::ByInterrupt).unwrap();
@@ -261,6 +264,34 @@ fn a_file_that_was_cut_off_fails_where_it_ends() {
         .unwrap();
     let ended = settle(&mut volume);
     assert!(ended.iter().all(|done| done.result.is_err()), "{ended:?}");
+}
+
+#[test]
+fn what_a_block_device_refuses_that_was_unbound_is_not_blamed_on_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = file(folder.path());
+    let ram = Ram::new();
+    let (mut volume, script) = faulty_of(open(&path).taken_for_block_device(), &ram, 4);
+    let block = volume.limits().block_bytes;
+    let mut fails = |fate| {
+        script.lock().unwrap().fates.push_back(fate);
+        volume
+            .submit(bio(Operation::Read, 0, 1, &[(RAM, block)]))
+            .unwrap();
+        settle(&mut volume)[0].result.unwrap_err()
+    };
+    let fates = [Fate::Fails(Errno::NOSPC), Fate::Fails(Errno::IO), Fate::Lies(0)];
+    for fate in fates {
+        assert!(matches!(fails(fate), CommandError::System { .. }));
+    }
+    // What the kernel does to one that is gone.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    for fate in fates {
+        assert_eq!(fails(fate), CommandError::Removed);
+    }
+    let other = fails(Fate::Fails(Errno::NOMEM));
+    assert!(matches!(other, CommandError::System { .. }));
 }
 
 /// Copies one file to another by way of RAM, as a plan says.
