@@ -7,7 +7,7 @@
 //! ground    machines whose devices are used: a simulated one, the one that runs us
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
-//! topo, matrix, route, check, copy, simulate, snapshot, bind     the commands
+//! topo, matrix, route, check, copy, probe, bench, simulate, snapshot, bind     the commands
 //! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
@@ -16,6 +16,7 @@ mod advice;
 mod answer;
 mod args;
 mod bind;
+mod bench;
 mod capture;
 mod check;
 mod copy;
@@ -32,6 +33,7 @@ mod machine_file;
 mod manual;
 mod matrix;
 mod names;
+mod probe;
 mod processor;
 mod rates;
 mod reason;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Copy(args) => copy::run(args),
+        Command::Probe(args) => probe::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Bind(args) => bind::run(args, bind::Way::Bind),
         Command::Unbind(args) => bind::run(args, bind::Way::Unbind),
         Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),

@@ -7,9 +7,12 @@ use std::process::ExitCode;
 
 mod copies;
 mod kernel_path;
+mod ours;
 mod outbox;
 mod pci;
 mod say;
+mod speed;
+mod user_path;
 mod verdicts;
 
 fn main() -> ExitCode {
@@ -20,7 +23,12 @@ fn main() -> ExitCode {
         ["verdicts", settings] => verdicts::run(settings),
         ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
-        _ => Err("usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING".into()),
+        ["speed", rounds, seconds] => speed::run(rounds, seconds),
+        ["user-path", api] => user_path::run(api),
+        _ => Err(
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

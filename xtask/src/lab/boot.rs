@@ -22,6 +22,7 @@ pub(crate) struct Boot {
     /// Of its check only.
     pub(crate) name: String,
     pub(crate) machine: Machine,
+    pub(crate) kernel: Kernel,
     /// More for the kernel's command line.
     pub(crate) kernel_line: String,
     /// What the guest's shell runs; `mod NAME...` loads modules, `say ok NAME TEXT` adds to the report.
@@ -40,6 +41,7 @@ impl Boot {
         Self {
             name: machine.name(),
             machine,
+            kernel: Kernel::Debian,
             kernel_line: String::new(),
             script: script.into(),
             payload: Vec::new(),
@@ -47,6 +49,15 @@ impl Boot {
             judge: Box::new(|_, _| Vec::new()),
         }
     }
+}
+
+/// Which kernel boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// The one that all checks are about.
+    Debian,
+    /// The one with IOMMUFD, whose check has to need it; it has no modules.
+    Iommufd,
 }
 
 /// The host's part of a check.
@@ -105,7 +116,11 @@ pub(crate) fn run(
             .tempdir_in(ground.folder)
             .map_err(Failure::io(ground.folder.display()))?;
         let mut said = Said::default();
-        let ended = once(ground, boot, folder.path(), &mut said)?;
+        let kernel = match (boot.kernel, &parts.iommufd) {
+            (Kernel::Iommufd, Ok(image)) => image,
+            _ => ground.kernel,
+        };
+        let ended = once(ground, kernel, boot, folder.path(), &mut said)?;
         if let (Ended::Crashed(_), 0, false) = (&ended, crashes, ground.stopped.load(Ordering::Relaxed)) {
             crashes += 1;
             continue;
@@ -164,7 +179,13 @@ fn judged(name: &str, boot: &Boot, folder: &Path, said: Said, ended: &Ended, par
     lines
 }
 
-fn once(ground: &Ground<'_>, boot: &Boot, folder: &Path, said: &mut Said) -> Result<Ended, Failure> {
+fn once(
+    ground: &Ground<'_>,
+    kernel: &Path,
+    boot: &Boot,
+    folder: &Path,
+    said: &mut Said,
+) -> Result<Ended, Failure> {
     let initrd = folder.join("initrd");
     initramfs::write_boot(ground.base, &boot.script, &boot.payload, &initrd)?;
     let socket = folder.join("qmp");
@@ -185,11 +206,7 @@ fn once(ground: &Ground<'_>, boot: &Boot, folder: &Path, said: &mut Said) -> Res
     command.arg(format!("file:{}", folder.join("outbox").display()));
     command.arg("-qmp");
     command.arg(format!("unix:{},server=on,wait=off", socket.display()));
-    command
-        .arg("-kernel")
-        .arg(ground.kernel)
-        .arg("-initrd")
-        .arg(&initrd);
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(&initrd);
     // Where guests have to wait for a processor, the kernel takes their timer for broken and panics.
     command.arg("-append").arg(format!(
         "console=ttyS0 quiet panic=-1 no_timer_check {} {}",

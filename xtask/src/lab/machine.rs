@@ -167,18 +167,19 @@ impl Topology {
 
     /// An NVMe controller with a disk, and a controller memory buffer of so many MiB (even, 0 for none).
     pub(crate) fn nvme(&mut self, below: &Bus, cmb_mib: u32) {
-        self.nvme_at(below, cmb_mib, "");
+        self.nvme_with(below, cmb_mib, "");
     }
 
     /// As many NVMe controllers as functions of one device.
     pub(crate) fn nvme_functions(&mut self, below: &Bus, functions: u8, cmb_mib: u32) {
         // Function 0 makes the device visible: it comes last, so that QEMU accepts the others.
         for function in (0..functions).rev() {
-            self.nvme_at(below, cmb_mib, &format!(",multifunction=on,addr=0.{function}"));
+            self.nvme_with(below, cmb_mib, &format!(",multifunction=on,addr=0.{function}"));
         }
     }
 
-    fn nvme_at(&mut self, below: &Bus, cmb_mib: u32, options: &str) {
+    /// The same with more options of QEMU's, as `,mdts=9`.
+    pub(crate) fn nvme_with(&mut self, below: &Bus, cmb_mib: u32, options: &str) {
         let disk = format!("disk{}", self.disks.len() + 1);
         let buffer = match cmb_mib {
             0 => String::new(),

@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// This image of a kernel instead of Debian's; checks that need modules are missing then
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
+    /// An image of a kernel with IOMMUFD, which Debian's have off (lab/kernel): for the checks of it
+    #[arg(long, value_name = "PATH")]
+    iommufd_kernel: Option<PathBuf>,
     /// This static busybox instead of Debian's
     #[arg(long, value_name = "PATH")]
     busybox: Option<PathBuf>,

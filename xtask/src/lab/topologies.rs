@@ -19,12 +19,21 @@ pub(crate) fn all() -> Vec<Topology> {
 
 /// Two controllers below one switch, one below another root port, one below another host bridge, and plain memory.
 pub(crate) fn switch() -> Topology {
-    let mut machine = Topology::new("switch");
+    switch_with("switch", "")
+}
+
+/// The same; the first controller takes the longest transfers that QEMU's can: 2 MiB.
+pub(crate) fn long_transfers() -> Topology {
+    switch_with("long-transfers", ",mdts=9")
+}
+
+fn switch_with(name: &'static str, first_controller: &str) -> Topology {
+    let mut machine = Topology::new(name);
     let first = machine.root_port(&Topology::root());
     let switch = machine.switch(&first);
-    for _ in 0..2 {
+    for options in [first_controller, ""] {
         let port = machine.downstream(&switch);
-        machine.nvme(&port, 16);
+        machine.nvme_with(&port, 16, options);
     }
     let second = machine.root_port(&Topology::root());
     machine.nvme(&second, 16);
@@ -57,7 +66,7 @@ fn nested_switches() -> Topology {
 }
 
 /// Three host bridges, each with a root port; one has a switch.
-fn host_bridges() -> Topology {
+pub(crate) fn host_bridges() -> Topology {
     let mut machine = Topology::new("host-bridges");
     let near = machine.root_port(&Topology::root());
     machine.nvme(&near, 2);

@@ -5,11 +5,15 @@
 //! text here and are read where they are used.
 
 mod bind;
+mod bench;
 mod copy;
+mod probe;
 mod shared;
 
 pub(crate) use bind::BindArgs;
+pub(crate) use bench::{BenchArgs, PatternArg, RwArg};
 pub(crate) use copy::{CopyArgs, VfioArg};
+pub(crate) use probe::ProbeArgs;
 pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
@@ -41,6 +45,12 @@ pub(crate) enum Command {
     /// Copy blocks from one device to another without a trip through host RAM where that is safe, and prove that they arrived
     #[command(after_help = copy::EXAMPLES)]
     Copy(CopyArgs),
+    /// Try a route: patterns through a pair of devices, every byte verified, and compared with what the verdict promises
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ProbeArgs),
+    /// Measure a volume: operations a second, bandwidth, latencies
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Switch a simulated machine on: show it, or carry out transfers and show what becomes of every byte
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
@@ -158,6 +168,10 @@ pub(crate) struct RouteArgs {
     /// Estimate how many GB/s the links let through
     #[arg(long)]
     pub(crate) bandwidth: bool,
+    /// Show what probes of this pair, or on such machines, have seen: a file of `probe --record`; else the one that PEERDMA_RECORDS
+    /// names. The verdict stays what it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) records: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
     #[command(flatten)]
@@ -359,6 +373,27 @@ Examples:
   sudo peerdma snapshot --blank-serials -o machine.json
   peerdma snapshot --from dump.txt -o machine.json";
 
+const PROBE_EXAMPLES: &str = "\
+Touched are the scratch blocks of A and the memory of B alone, and put back: also where it fails or is interrupted.
+
+Exit code: 0 what was tried works, as promised or as evidence; 2 bad input, or nothing can be said; 3 nothing works, as the
+verdict says (what is refused is tried with --force-route alone), or the verdict is unknown; 4 this route corrupts, or the
+verdict is wrong, or what was there is not back; 130 interrupted.
+
+Examples:
+  peerdma probe --machine two-ssds nvme0 nvme1
+  peerdma probe --machine redirect nvme0 nvme1 --force-route     fast, reported as success, and wrong
+  sudo peerdma probe 0000:03:00.0 0000:04:00.0 --scratch 1000..5000    two controllers bound to vfio-pci
+  sudo peerdma probe nvme0n1 0000:04:00.0 --record probes.jsonl    a block device, and memory that the kernel lends (p2pmem)
+  peerdma route nvme0 0000:04:00.0 --records probes.jsonl";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  peerdma bench --machine two-ssds nvme0n1 --rw read --operations 10000
+  sudo peerdma bench 0000:03:00.0 --rw read --pattern random --block 4KiB --depth 32 --seconds 10
+  sudo peerdma bench nvme0n1 --rw write --lba 1000..9000 --yes
+  sudo peerdma bench nvme0n1 --rw read --via 0000:04:00.0          data in the memory of another device";
+
 const BIND_EXAMPLES: &str = "\
 Refused, always: what is mounted, swap, held by another device or open in a program; network interfaces that are up;
 bridges; the display that the machine started with; functions with virtual functions; a part of an IOMMU group.
@@ -389,6 +424,8 @@ impl Command {
             Self::Route(args) => args.output.json,
             Self::Check(args) => args.output.json,
             Self::Copy(args) => args.output.json,
+            Self::Probe(args) => args.output.json,
+            Self::Bench(args) => args.output.json,
             Self::Simulate(args) => args.output.json,
             Self::Snapshot(args) => args.look.json,
             Self::Bind(args) | Self::Unbind(args) => args.output.json,

@@ -9,7 +9,7 @@ use std::ops::Range;
 ///
 /// # Errors
 /// A [`Problem`] that names the option.
-pub(super) fn bytes(option: &str, text: &str) -> Result<u64, Problem> {
+pub(crate) fn bytes(option: &str, text: &str) -> Result<u64, Problem> {
     let bad = |why: &dyn Display| {
         Problem::new(
             format_args!("{option} {text} is no amount of bytes"),
@@ -39,21 +39,21 @@ pub(super) fn bytes(option: &str, text: &str) -> Result<u64, Problem> {
 
 /// Blocks from one on, perhaps to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Blocks {
-    pub(super) first: u64,
+pub(crate) struct Blocks {
+    pub(crate) first: u64,
     /// The block after the last; nothing for all that follow.
-    pub(super) end: Option<u64>,
+    pub(crate) end: Option<u64>,
 }
 
 impl Blocks {
     /// All blocks.
-    pub(super) const ALL: Self = Self { first: 0, end: None };
+    pub(crate) const ALL: Self = Self { first: 0, end: None };
 
     /// Reads `FIRST..END`, `FIRST..=LAST`, `FIRST+COUNT`, `FIRST..`, `..END`.
     ///
     /// # Errors
     /// A [`Problem`] where it is none, or empty.
-    pub(super) fn read(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn read(text: &str) -> Result<Self, Problem> {
         let bad = |why: &dyn Display| {
             Problem::new(
                 format_args!("--lba {text} is no range of blocks"),
@@ -90,7 +90,7 @@ impl Blocks {
     }
 
     /// The blocks of a device that has so many; nothing where it does not have them all, or none.
-    pub(super) fn of(self, blocks: u64) -> Option<Range<u64>> {
+    pub(crate) fn of(self, blocks: u64) -> Option<Range<u64>> {
         let end = self.end.unwrap_or(blocks);
         (self.first < end && end <= blocks).then_some(self.first..end)
     }

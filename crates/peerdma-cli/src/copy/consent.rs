@@ -1,4 +1,4 @@
-//! Whoever runs a copy on a real machine is asked before anything is overwritten.
+//! Whoever runs a command on a real machine is asked before anything is overwritten.
 
 use super::INTERRUPTED;
 use super::progress::Stop;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Must somebody be asked?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consent {
+pub(crate) enum Consent {
     /// No: it was given on the command line, or nothing is overwritten.
     Given,
     /// Yes, at the terminal.
@@ -21,7 +21,7 @@ impl Consent {
     ///
     /// # Errors
     /// A [`Problem`] where nobody can.
-    pub(super) fn needed(destination: &str, is_given: Given) -> Result<Self, Problem> {
+    pub(crate) fn needed(destination: &str, is_given: Given) -> Result<Self, Problem> {
         match is_given {
             Given::Yes => Ok(Self::Given),
             Given::No if stdin().is_terminal() => Ok(Self::ToBeAsked),
@@ -37,7 +37,7 @@ impl Consent {
     ///
     /// # Errors
     /// A [`Problem`] where the answer is no.
-    pub(super) fn obtain(self, question: &str, stop: &Stop) -> Result<(), Problem> {
+    pub(crate) fn obtain(self, question: &str, stop: &Stop) -> Result<(), Problem> {
         if self == Self::Given {
             return Ok(());
         }
@@ -51,9 +51,9 @@ impl Consent {
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Problem::new(
-                "nothing was copied",
+                "nothing was written",
                 "the answer was not y",
-                "answer y, or give --yes, if what the destination holds may be lost",
+                "answer y, or give --yes, if it may be written",
             )),
         }
     }
@@ -61,7 +61,7 @@ impl Consent {
 
 /// Was consent given on the command line, or is none needed?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
+pub(crate) enum Given {
     Yes,
     No,
 }
@@ -80,7 +80,7 @@ fn answer(stop: &Stop) -> Result<String, Problem> {
             Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
             Err(RecvTimeoutError::Timeout) if stop.is_set() => {
                 let mut problem = Problem::new(
-                    "nothing was copied",
+                    "nothing was written",
                     "it was interrupted before anybody answered",
                     "run it again",
                 );

@@ -9,13 +9,13 @@
 //! ```
 
 mod account;
-mod amount;
+pub(crate) mod amount;
 mod carry;
-mod consent;
+pub(crate) mod consent;
 mod image;
 mod json;
 mod live;
-mod progress;
+pub(crate) mod progress;
 mod read_back;
 mod request;
 mod resume;

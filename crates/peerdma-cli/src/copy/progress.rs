@@ -26,11 +26,11 @@ pub(super) struct Progress<'p> {
 
 /// Set by the first Ctrl-C, SIGTERM or SIGHUP; the second ends the program.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Listens from now on.
-    pub(super) fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         let stop = Self::default();
         let asked = stop.clone();
         // Where nobody can listen a signal ends the program, as it does others.
@@ -43,7 +43,7 @@ impl Stop {
     }
 
     /// Was it asked for?
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 

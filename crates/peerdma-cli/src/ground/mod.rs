@@ -4,6 +4,7 @@
 //! Ground      the machine: its topology, memory and routes; functions that a driver of ours can have, volumes that somebody else serves
 //!   Rig       drivers on a ground: an address space for each initiator, controllers, RAM            (`rig`)
 //!   End       what a word of the command line means: a namespace, or a volume of the ground's own   (`end`)
+//!   Pair      one end, and perhaps the memory of another device: what `probe` and `bench` use            (`pair`)
 //!   EndVolume a volume of an end, and the count of what its commands name                           (`volume`, `meter`)
 //! mend        what to do where memory cannot be mapped
 //! simulated   Ground for a machine of `peerdma-sim`
@@ -17,6 +18,7 @@ pub(crate) mod live;
 pub(crate) mod mend;
 mod meter;
 mod names;
+mod pair;
 mod rig;
 mod simulated;
 mod volume;
@@ -24,6 +26,7 @@ mod volume;
 pub(crate) use end::{End, Place};
 pub(crate) use meter::Moved;
 pub(crate) use names::Names;
+pub(crate) use pair::{Lender, Manner, Pair};
 pub(crate) use peerdma_sim::host::Pattern;
 pub(crate) use rig::{Ram, Rig};
 pub(crate) use volume::EndVolume;

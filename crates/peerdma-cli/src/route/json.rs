@@ -1,5 +1,6 @@
 //! The explanation as data, schema `peerdma.route/1` (docs/json.md).
 
+use super::records::Record;
 use super::{Direction, Explanation};
 use crate::advice::Advice;
 use crate::answer::{AnswerLine, PoliciesLine};
@@ -28,6 +29,9 @@ pub(super) struct Answer<'a> {
     links: &'a Bottleneck,
     unknown: &'a [Advice],
     remedy: &'a Option<Remedy>,
+    /// What probes have seen, where their records were given: the verdict does not depend on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: &'a Option<Vec<Record>>,
 }
 
 /// A function and its memory.
@@ -139,6 +143,7 @@ impl<'a> Answer<'a> {
             links: &explanation.links,
             unknown: &explanation.advice,
             remedy: &explanation.remedy,
+            records: &explanation.records,
         }
     }
 }

@@ -3,13 +3,14 @@
 //! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`headlines`] the
 //! first sentences, [`remedy`] has
 //! the sentences of one, [`rates`] those of another, [`opinions`] and [`steps`] what other judges
-//! say), [`json`] has all of it as data.
+//! say), [`records`] has what probes have seen, [`json`] has all of it as data.
 
 mod drawing;
 mod headlines;
 mod json;
 mod opinions;
 mod rates;
+mod records;
 mod remedy;
 mod steps;
 mod text;
@@ -26,6 +27,7 @@ use peerdma::route::linux::{Evidence, Judge, Kernel, Remedy};
 use peerdma::route::{Access, Answer, Bottleneck, MapType, TlpClass, Verdict, spec};
 use peerdma::topology::{NodeId, Path, Topology};
 use rates::Rates;
+use records::Record;
 
 /// One pair with all that is known about it.
 struct Explanation<'m> {
@@ -43,6 +45,8 @@ struct Explanation<'m> {
     rates: Option<[Rates; 2]>,
     remedy: Option<Remedy>,
     advice: Vec<Advice>,
+    /// What probes have seen, where their records were given.
+    records: Option<Vec<Record>>,
 }
 
 /// One function accesses another's memory.
@@ -115,7 +119,8 @@ pub(crate) fn run(args: &RouteArgs) -> Result<(), Failure> {
     let client = select::one(topology, &args.client)?;
     let provider = select::one(topology, &args.provider)?;
     let judge = Judge::new(topology, machine.kernel);
-    let explanation = Explanation::new(&machine, &judge, (client, provider), args);
+    let mut explanation = Explanation::new(&machine, &judge, (client, provider), args);
+    explanation.records = records::of(args, &machine, (client, provider))?;
     if args.output.json {
         out.print_json(&json::Answer::new(&explanation))
     } else {
@@ -175,6 +180,7 @@ impl<'m> Explanation<'m> {
                 false => Remedy::new(judge, &there.evidence, &back.evidence),
             },
             advice,
+            records: None,
             machine,
             policy,
             class,

@@ -40,6 +40,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         page.steps();
     }
     page.opinions();
+    page.measured();
     page.slowest();
     page.bandwidth();
     page.unknown();
@@ -67,6 +68,22 @@ impl Page<'_> {
 
     fn spoken(&self, node: NodeId) -> String {
         names::spoken(self.explanation.topology().function(node))
+    }
+
+    /// What probes have seen.
+    fn measured(&mut self) {
+        let Some(records) = &self.explanation.records else {
+            return;
+        };
+        self.section("What probes have seen");
+        if records.is_empty() {
+            self.paragraph("The records hold nothing of this pair, or of such a machine.");
+        }
+        for record in records {
+            for words in record.words() {
+                self.text.push_str(&wrapped(&words, "  - ", "    ", self.out.width));
+            }
+        }
     }
 
     /// What there is to say of a function and its own memory.

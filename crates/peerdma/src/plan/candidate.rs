@@ -11,6 +11,7 @@ use crate::dma::{PeerRoute, Refused};
 use crate::memory::CpuView;
 use crate::route::spec::Form;
 use crate::route::{Access, MapType};
+use crate::topology::Topology;
 use alloc::vec::Vec;
 
 /// One way.
@@ -204,7 +205,7 @@ fn crossing(
     let (map_type, form, forced) = match (route, force) {
         (PeerRoute::Reached { map_type, form }, _) => (map_type, form, None),
         (PeerRoute::Refused(refused), Force::Refused) if refused != Refused::NoSuchFunction(provider) => {
-            let (map_type, form) = as_if(situation, initiator, provider);
+            let (map_type, form) = as_if(situation.links.topology(), initiator, provider);
             (map_type, form, Some(refused))
         }
         (PeerRoute::Refused(refused), _) => {
@@ -230,8 +231,7 @@ fn crossing(
 }
 
 /// The route that is taken where the refusal of one is overridden: the one that the place of both in the tree suggests.
-fn as_if(situation: &Situation<'_>, initiator: Bdf, provider: Bdf) -> (MapType, Form) {
-    let topology = situation.links.topology();
+pub fn as_if(topology: &Topology, initiator: Bdf, provider: Bdf) -> (MapType, Form) {
     let shared = topology
         .find(initiator)
         .zip(topology.find(provider))

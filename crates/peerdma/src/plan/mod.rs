@@ -18,6 +18,7 @@ mod layout;
 mod reason;
 mod situation;
 
+pub use candidate::as_if;
 pub use choose::choose;
 pub use copy_plan::{CopyPlan, Crossing, Kind, Method, Proof, Reach};
 pub use cost::Cost;

@@ -5,6 +5,8 @@
 mod copies;
 mod kernel_path;
 mod replayed;
+mod speed;
+mod user_path;
 mod verdicts;
 mod vfio_ready;
 
@@ -14,12 +16,15 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 5] = [
+pub(crate) const ALL: [Check; 8] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     copies::CHECK,
     vfio_ready::CHECK,
+    user_path::CHECK,
+    user_path::IOMMUFD,
+    speed::CHECK,
 ];
 
 /// Something that a real kernel is asked.
@@ -41,6 +46,8 @@ pub(crate) enum Need {
     Module(&'static str),
     /// A module of the kernel that boots.
     KernelModule(&'static str),
+    /// A kernel with IOMMUFD.
+    Iommufd,
     /// fio, in the guest.
     Fio,
 }
@@ -59,6 +66,7 @@ impl Need {
                 Ok(_) => Some(format!("this kernel has no module {name}")),
                 Err(why) => Some(format!("module {name}: {why}")),
             },
+            Need::Iommufd => parts.iommufd.as_ref().err().cloned(),
             Need::Fio => match &parts.debian {
                 Ok(root) if root.path("usr/bin/fio").is_file() => None,
                 Ok(_) => Some("fio is not among the unpacked packages".into()),

@@ -29,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) qemu: Part<Qemu>,
     /// The image of the kernel.
     pub(crate) kernel: Part<PathBuf>,
+    /// The image of a kernel with IOMMUFD.
+    pub(crate) iommufd: Part<PathBuf>,
     /// The kernel's own modules, as files that can be loaded, by name.
     pub(crate) kernel_modules: BTreeMap<String, PathBuf>,
     /// The modules of `lab/modules`, compiled, by name.
@@ -187,6 +189,10 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
         Some(path) => given(path),
         None => of_debian(|unpacked| Ok(unpacked.root.path(unpacked.kernel()?.image()))),
     };
+    let iommufd = match &arguments.iommufd_kernel {
+        Some(path) => given(path),
+        None => Err("Debian's kernels have IOMMUFD off: build one (lab/kernel/README.md) and give it with --iommufd-kernel".into()),
+    };
     let qemu = match &arguments.qemu {
         Some(path) => given(path).map(Qemu::Host),
         None => of_debian(|unpacked| given(&unpacked.root.path("usr/bin/qemu-system-x86_64")))
@@ -218,6 +224,7 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
     Ok(Parts {
         qemu,
         kernel,
+        iommufd,
         kernel_modules,
         modules,
         busybox,

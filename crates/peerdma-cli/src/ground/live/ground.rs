@@ -151,7 +151,7 @@ impl Ground for Live {
         let device = device.ok_or_else(|| bad(&"it is in use already"))?;
         let options = RingOptions {
             depth,
-            ..RingOptions::default()
+            mode: self.shared.mode,
         };
         let volume = RingVolume::new(device, self.process.clone(), space, options);
         volume.map_err(|error| bad(&error))

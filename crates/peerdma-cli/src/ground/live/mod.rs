@@ -27,7 +27,7 @@ use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
-use peerdma_linux::ring::{BlockDevice, P2pmemError};
+use peerdma_linux::ring::{BlockDevice, Mode, P2pmemError};
 use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ struct Shared {
     pools: Vec<DeviceMemory>,
     /// The BAR that somebody named.
     lent: Option<DeviceMemory>,
+    mode: Mode,
     beliefs: Vec<String>,
     moved: Rc<Moved>,
 }
@@ -70,6 +71,8 @@ pub(crate) struct Wanted {
     pub(crate) pools: Vec<Pool>,
     /// How VFIO is asked.
     pub(crate) api: Option<Api>,
+    /// How volumes of the kernel are told that operations have ended.
+    pub(crate) mode: Mode,
     /// How much RAM devices use at most: reserved, and only locked as it is used.
     pub(crate) ram_bytes: u64,
 }
@@ -144,6 +147,7 @@ impl Live {
                 volumes: RefCell::new(wanted.volumes.into_iter().map(Some).collect()),
                 pools,
                 lent,
+                mode: wanted.mode,
                 beliefs: said(&beliefs, process.topology(), &functions),
                 taken: functions.into_iter().collect(),
                 moved: Rc::default(),

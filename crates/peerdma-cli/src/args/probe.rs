@@ -1,0 +1,80 @@
+//! Options of `probe`.
+
+use super::OutputArgs;
+use super::copy::VfioArg;
+use clap::{ValueEnum, ValueHint};
+use peerdma::route::Access;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// Who reads and writes the memory. On this machine: a controller bound to vfio-pci (3b:00.0, 3b:00.0/1) or a block device
+    /// (nvme0n1); with --machine: a namespace, or a controller that has one
+    #[arg(value_name = "A", value_hint = ValueHint::AnyPath)]
+    pub(crate) initiator: String,
+    /// Whose memory: an address or a name. On this machine: bound to vfio-pci where A is, else a device whose driver lends memory
+    /// (p2pmem)
+    #[arg(value_name = "B")]
+    pub(crate) provider: String,
+    /// A simulated machine instead of this one: a machine file, or the name of one that ships (two-ssds, redirect, ...)
+    #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) machine: Option<PathBuf>,
+    /// Blocks of A that may be overwritten: FIRST..END, FIRST+COUNT or FIRST.., perhaps with the namespace before a colon
+    /// (nvme0n1:1000..5000); without it the last of the volume. They are put back
+    #[arg(long, value_name = "[NAMESPACE:]RANGE")]
+    pub(crate) scratch: Option<String>,
+    /// Which BAR of B is used, where it is no NVMe controller; without it the largest that is memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5))]
+    pub(crate) bar: Option<u8>,
+    /// What A does to the memory
+    #[arg(long, value_enum, default_value_t = DirectionArg::Both)]
+    pub(crate) direction: DirectionArg,
+    /// Try what the verdict refuses, too
+    #[arg(long)]
+    pub(crate) force_route: bool,
+    /// The most bytes of one transfer
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    pub(crate) bytes: String,
+    /// Of the patterns
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// No latencies and bandwidths: what arrives is all that is asked
+    #[arg(long)]
+    pub(crate) no_figures: bool,
+    /// Append what was seen to this file, a line of JSON, for `route --records`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+    /// Write without asking
+    #[arg(short, long, conflicts_with = "machine")]
+    pub(crate) yes: bool,
+    /// How controllers are had from the kernel; without it: iommufd where the kernel offers it for them, else type1
+    #[arg(long, value_enum, value_name = "API", conflicts_with = "machine")]
+    pub(crate) vfio: Option<VfioArg>,
+    /// No warnings, notes and progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What is done to the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirectionArg {
+    /// A writes it: data goes from A's blocks to B's memory
+    Write,
+    /// A reads it: data goes from B's memory to A's blocks
+    Read,
+    /// One, then the other
+    Both,
+}
+
+impl DirectionArg {
+    /// As the core has it.
+    pub(crate) const fn accesses(self) -> &'static [Access] {
+        match self {
+            Self::Write => &[Access::Write],
+            Self::Read => &[Access::Read],
+            Self::Both => &[Access::Write, Access::Read],
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Probes of simulated machines: what is seen is what the verdict promises, and what is broken on purpose is found.
+
+mod broken;
+mod random;
+mod rig;
+mod shipped;

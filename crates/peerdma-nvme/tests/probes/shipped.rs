@@ -1,0 +1,134 @@
+//! Probes on the machines that ship.
+
+use crate::rig::{Rig, shipped};
+use peerdma::load::Wish;
+use peerdma::probe::{Judgement, Looks, Options, Outcome, Pattern, Promise, Speed, Stage};
+use peerdma::route::Access;
+use peerdma_sim::machine::FaultPlan;
+
+fn rig(name: &str) -> Rig {
+    Rig::named(&shipped(name), "nvme0", FaultPlan::default())
+}
+
+#[test]
+fn on_machines_where_peers_reach_each_other_every_byte_arrives_and_all_is_put_back() {
+    for name in ["two-ssds", "offset-bridge", "two-sockets", "shared-group"] {
+        let rig = rig(name);
+        let (region, memory) = rig.memory_of("nvme1");
+        rig.fill(&region, memory);
+        let before = rig.computer.state();
+        for (promise, judgement, report) in rig.judged(&region, memory, &Options::default()) {
+            assert_eq!(
+                (promise, judgement),
+                (Promise::Reached, Judgement::Agrees),
+                "{name}"
+            );
+            let direction = &report.directions[0];
+            assert!(
+                direction.cases > 30 && direction.verified_bytes > 1 << 20,
+                "{direction:?}"
+            );
+        }
+        assert_eq!(rig.changed(&before), [], "{name}");
+    }
+}
+
+#[test]
+fn the_redirect_that_answers_success_is_found_with_its_first_wrong_byte() {
+    let rig = rig("redirect");
+    let (region, memory) = rig.memory_of("nvme1");
+    rig.fill(&region, memory);
+    let before = rig.computer.state();
+    let judged = rig.judged(&region, memory, &Options::default());
+    assert_eq!(rig.changed(&before), []);
+    for (promise, judgement, report) in judged {
+        assert_eq!(promise, Promise::Refused);
+        let direction = &report.directions[0];
+        match (direction.access, &direction.outcome) {
+            (Access::Write, Outcome::Corrupt(corruption)) => {
+                assert_eq!(judgement, Judgement::Corrupts);
+                let case = direction.case.unwrap();
+                assert_eq!(corruption.offset_bytes, case.offset_bytes);
+                assert_eq!(
+                    (corruption.within_bytes, corruption.looks),
+                    (0, Looks::NeverArrived)
+                );
+                assert_eq!(corruption.case.pattern, Pattern::Addressed);
+                assert_eq!(
+                    (corruption.wrong_bytes, corruption.guard_bytes),
+                    (case.total_bytes(), 0)
+                );
+                let mut expected = [0; 16];
+                Pattern::Addressed.fill(Options::default().seed, case.offset_bytes, &mut expected);
+                assert_eq!(corruption.expected, expected);
+                assert_eq!(corruption.found, expected.map(|byte| !byte));
+            }
+            // A read that nobody answers is one that this controller tells of.
+            (Access::Read, Outcome::DeviceError(_)) => {
+                assert_eq!(judgement, Judgement::RefusedAsPromised);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn where_only_stores_pass_only_stores_do() {
+    let rig = rig("store-only");
+    let (region, memory) = rig.memory_of("nvme1");
+    let judged = rig.judged(&region, memory, &Options::default());
+    let judgements: Vec<_> = judged
+        .iter()
+        .map(|(promise, judgement, _)| (*promise, *judgement))
+        .collect();
+    assert_eq!(
+        judgements,
+        [
+            (Promise::Refused, Judgement::RefusedAsPromised),
+            (Promise::Reached, Judgement::Agrees)
+        ]
+    );
+}
+
+#[test]
+fn whoever_interrupts_a_probe_gets_everything_back() {
+    let rig = rig("two-ssds");
+    let (region, memory) = rig.memory_of("nvme1");
+    rig.fill(&region, memory);
+    let before = rig.computer.state();
+    for after in [0, 1, 7, 40] {
+        let mut left = after;
+        let mut watch = |stage| {
+            let is_over = left == 0 && stage != Stage::Restoring;
+            left = left.max(1) - 1;
+            if is_over { Wish::Stop } else { Wish::GoOn }
+        };
+        let report = rig
+            .watched(&mut rig.disk(), memory, &Options::default(), &mut watch)
+            .unwrap();
+        assert!(report.interrupted);
+        assert_eq!(report.not_restored, None);
+        assert_eq!(rig.changed(&before), []);
+    }
+}
+
+#[test]
+fn figures_are_taken_of_the_pair_and_of_ram() {
+    let rig = rig("two-ssds");
+    let (region, memory) = rig.memory_of("nvme1");
+    let options = Options {
+        speed: Some(Speed::default()),
+        ..Options::default()
+    };
+    rig.fill(&region, memory);
+    let before = rig.computer.state();
+    let report = rig.probe(&mut rig.disk(), memory, &options).unwrap();
+    assert_eq!(rig.changed(&before), []);
+    for direction in &report.directions {
+        for figures in direction.figures.unwrap() {
+            assert!(figures.min_ns > 0 && figures.min_ns <= figures.median_ns);
+            assert!(figures.median_ns <= figures.p99_ns && figures.depth > 1);
+            assert!(figures.bytes_per_second().unwrap() > 100_000_000, "{figures:?}");
+        }
+    }
+}
