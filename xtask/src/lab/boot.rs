@@ -49,6 +49,14 @@ impl Boot {
             judge: Box::new(|_, _| Vec::new()),
         }
     }
+
+    /// The same on the kernel with IOMMUFD. VFIO is built into it: there is nothing to load.
+    pub(crate) fn on_iommufd(self) -> Self {
+        Self {
+            kernel: Kernel::Iommufd,
+            ..self
+        }
+    }
 }
 
 /// Which kernel boots.
@@ -116,9 +124,9 @@ pub(crate) fn run(
             .tempdir_in(ground.folder)
             .map_err(Failure::io(ground.folder.display()))?;
         let mut said = Said::default();
-        let kernel = match (boot.kernel, &parts.iommufd) {
-            (Kernel::Iommufd, Ok(image)) => image,
-            _ => ground.kernel,
+        let kernel = match boot.kernel {
+            Kernel::Debian => ground.kernel,
+            Kernel::Iommufd => parts.iommufd.image().map_err(Failure::Missing)?,
         };
         let ended = once(ground, kernel, boot, folder.path(), &mut said)?;
         if let (Ended::Crashed(_), 0, false) = (&ended, crashes, ground.stopped.load(Ordering::Relaxed)) {

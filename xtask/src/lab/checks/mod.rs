@@ -3,6 +3,7 @@
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
 mod copies;
+mod iommufd;
 mod kernel_path;
 mod replayed;
 mod speed;
@@ -16,13 +17,14 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 8] = [
+pub(crate) const ALL: [Check; 9] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     copies::CHECK,
     vfio_ready::CHECK,
     user_path::CHECK,
+    iommufd::CHECK,
     user_path::IOMMUFD,
     speed::CHECK,
 ];
@@ -66,7 +68,7 @@ impl Need {
                 Ok(_) => Some(format!("this kernel has no module {name}")),
                 Err(why) => Some(format!("module {name}: {why}")),
             },
-            Need::Iommufd => parts.iommufd.as_ref().err().cloned(),
+            Need::Iommufd => parts.iommufd.image().err(),
             Need::Fio => match &parts.debian {
                 Ok(root) if root.path("usr/bin/fio").is_file() => None,
                 Ok(_) => Some("fio is not among the unpacked packages".into()),

@@ -5,7 +5,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::lab::boot::{Boot, Kernel};
+use crate::lab::boot::Boot;
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::topologies;
 use std::time::Duration;
@@ -58,12 +58,8 @@ fn by_type1(machine: Machine) -> Boot {
 }
 
 fn by_iommufd(machine: Machine) -> Boot {
-    let boot = Boot::new(machine, "lab-guest user-path iommufd");
-    Boot {
-        kernel: Kernel::Iommufd,
-        limit: LIMIT,
-        ..boot
-    }
+    let boot = Boot::new(machine, "lab-guest user-path iommufd").on_iommufd();
+    Boot { limit: LIMIT, ..boot }
 }
 
 /// Every pair, two forms of lists, and two ways, on an emulated processor.
