@@ -3,13 +3,14 @@
 //! ```text
 //! asked     what the command line means for this pair: blocks, memory, directions
 //! session   promises -> consent -> the experiment -> judgements, on any ground
-//! text, json    what is said of it       record    a line of what was seen, for `route`
+//! text, json    what is said of it       record, record_file    a line of what was seen, for `route`
 //! watch     a line on the terminal, and the wish to stop
 //! ```
 
 mod asked;
 mod json;
 pub(crate) mod record;
+pub(crate) mod record_file;
 mod session;
 mod text;
 mod watch;
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
         bar: args.bar,
     });
     if let Some(path) = &args.record {
-        record::check_appendable(path)?;
+        record_file::check_appendable(path)?;
     }
     match &args.machine {
         Some(machine) => {
@@ -80,7 +81,7 @@ fn tell<G: Ground>(
     let mut notes = Vec::new();
     if let Some(path) = &args.record {
         let line = record::Line::new::<G>(&account, ground.topology());
-        match record::append(path, &line) {
+        match record_file::append(path, &line) {
             Ok(()) => {}
             Err(problem) => notes.push(format!("what was seen is not recorded: {}", problem.why)),
         }

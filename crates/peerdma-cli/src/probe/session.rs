@@ -12,7 +12,9 @@ use peerdma::addr::Bdf;
 use peerdma::dma::{PeerRoute, Routes, SpecRoutes};
 use peerdma::memory::CpuView;
 use peerdma::plan::{DeviceMemory, as_if};
-use peerdma::probe::{CpuWitness, DirectionReport, Judgement, Options, Promise, Scratch, Site, Speed, run};
+use peerdma::probe::{
+    CpuWitness, DirectionReport, Judgement, Options, ProbeError, Promise, Scratch, Site, Speed, run,
+};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, Answer, MapType, TlpClass, linux, spec};
 use peerdma_nvme::QueueOptions;
@@ -28,6 +30,8 @@ pub(super) struct Account {
     /// Does the kernel move the data, and not our driver?
     pub(super) by_kernel: bool,
     pub(super) tried: Vec<Tried>,
+    /// Was anything laid out in the blocks and the memory?
+    pub(super) touched: bool,
     pub(super) interrupted: bool,
     pub(super) not_restored: Option<String>,
 }
@@ -80,6 +84,7 @@ pub(super) fn hold<G: Ground>(
         memory: asked.memory,
         by_kernel: matches!(end.place, Place::Own(_)),
         tried: promises(&ground, &end.initiator, asked),
+        touched: false,
         interrupted: false,
         not_restored: None,
     };
@@ -146,15 +151,20 @@ pub(super) fn hold<G: Ground>(
     drop(watch);
     let closed = volume.close();
     let report = ended.map_err(|error| {
-        Problem::new(
+        let mut problem = Problem::new(
             format_args!(
                 "nothing can be said of the route from {} to {}",
                 end.name, args.provider
             ),
-            error,
+            &error,
             "look at the device and the memory that were named: `peerdma topo -v`, --scratch, --bar",
-        )
+        );
+        if matches!(error, ProbeError::NotRestored(_)) {
+            problem.exit_code = super::ALARM;
+        }
+        problem
     })?;
+    account.touched = true;
     account.interrupted = report.interrupted;
     account.not_restored = report.not_restored.map(|why| why.to_string());
     for seen in report.directions {

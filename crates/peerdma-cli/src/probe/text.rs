@@ -42,7 +42,7 @@ pub(super) fn write(account: &Account, names: Names<'_>, sort: Sort, notes: &[St
             let line = wrapped(&words, "  ", "  ", out.width);
             text.push_str(&out.palette.paint(Tone::Bad, &line));
         }
-        None if account.tried.iter().any(|one| one.report.is_some()) => {
+        None if account.touched => {
             let words = format!(
                 "blocks {}..{last} of {} and the memory hold again what they held before",
                 scratch.lba, account.name

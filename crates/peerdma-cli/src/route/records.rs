@@ -5,6 +5,7 @@ use crate::capture::Source;
 use crate::error::Problem;
 use crate::input::Machine;
 use crate::probe::record::{self, End, Line, Port};
+use crate::probe::record_file;
 use peerdma::topology::{NodeId, Topology};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub(super) fn of(
     let Some(path) = named.or_else(|| environment().map(PathBuf::from)) else {
         return Ok(None);
     };
-    let lines = record::read(&path)?;
+    let lines = record_file::read(&path)?;
     let topology = &machine.topology;
     // What a simulated machine does says nothing of a real one.
     let sort = match machine.source {

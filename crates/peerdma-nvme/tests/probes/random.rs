@@ -35,7 +35,7 @@ const FEW: usize = 3;
 
 /// How many machines; with `PEERDMA_PROBE_MACHINES` as many, and all of their pairs.
 fn machines() -> u64 {
-    all_of().unwrap_or(60)
+    all_of().unwrap_or(40)
 }
 
 fn all_of() -> Option<u64> {
@@ -121,5 +121,5 @@ fn on_random_machines_what_is_seen_is_what_was_promised() {
         let of = counts.iter().filter(|((one, _), _)| *one == promised);
         of.map(|(_, count)| count).sum()
     };
-    assert!(of("reached") > 50 && of("refused") > 50, "{counts:?}");
+    assert!(of("reached") > 30 && of("refused") > 30, "{counts:?}");
 }

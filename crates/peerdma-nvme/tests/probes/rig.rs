@@ -9,7 +9,8 @@ use peerdma::load::Wish;
 use peerdma::memory::{CpuView, Memory, MemoryMap, Region};
 use peerdma::plan::as_if;
 use peerdma::probe::{
-    CpuWitness, Judgement, Options, ProbeError, Promise, Report, Scratch, Site, Stage, WitnessError, run,
+    CpuWitness, Judgement, Options, ProbeError, Promise, Report, Scratch, Site, Stage, VolumeWitness,
+    WitnessError, run,
 };
 use peerdma::route::spec::Judge;
 use peerdma::route::{Access, TlpClass};
@@ -117,6 +118,27 @@ impl Rig {
         found
     }
 
+    /// A probe of the other controller's memory, which it looks at itself.
+    pub(crate) fn probe_by_other(&self, options: &Options<'_>) -> Result<Report, ProbeError> {
+        let other = &self.others[0];
+        let ram = self.computer.allocate(RAM_BYTES, 4096).unwrap();
+        let ram = Span::new(ram, ram.checked_add(RAM_BYTES - 1).unwrap()).unwrap();
+        let mut its = self.disk_of(other);
+        let mut witness = VolumeWitness::new(&self.computer, &mut its, (500, 64), ram);
+        let mut site = Site {
+            host: &self.computer,
+            volume: &mut self.disk(),
+            scratch: Scratch {
+                lba: 1000,
+                blocks: 128,
+            },
+            memory: other.buffer().unwrap().span,
+            witness: &mut witness,
+            ram: self.ram,
+        };
+        run(&mut site, options, &mut |_| Wish::GoOn)
+    }
+
     pub(crate) fn memory_of(&self, name: &str) -> (Region, Span<PhysAddr>) {
         let provider = self.computer.find(name).unwrap().bdf;
         let of =
@@ -170,14 +192,18 @@ impl Rig {
     }
 
     pub(crate) fn disk(&self) -> Disk {
-        let mapper = self.space.mapper(self.bdf).unwrap();
+        self.disk_of(&self.driver)
+    }
+
+    fn disk_of(&self, driver: &Nvme) -> Disk {
+        let mapper = self.space.mapper(driver.bdf()).unwrap();
         let options = QueueOptions {
             depth: 8,
             max_transfer_bytes: 64 << 10,
             timeout_ns: 200_000_000,
             ..QueueOptions::default()
         };
-        self.driver.volume(1, mapper, &options).unwrap()
+        driver.volume(1, mapper, &options).unwrap()
     }
 
     /// Do all parts of its BAR have one fate?

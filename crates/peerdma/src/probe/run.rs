@@ -8,14 +8,14 @@ use crate::addr::{Address, PhysAddr, Span};
 use crate::block::contiguous_bytes;
 use crate::load::Wish;
 use crate::route::Access;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Tries the route between a volume's device and memory of another, in each direction that is wanted, up to the first transfer that does not go well;
 /// `watch` is told how far it is, and may end it. What was in memory and blocks is put back whatever happens, as far as that is possible.
 ///
 /// # Errors
-/// [`ProbeError`] where nothing can be said of the route. Nothing was touched, or it was put back as [`Report::not_restored`] would say: what could
-/// not be put back is told in its place.
+/// [`ProbeError`] where nothing can be said of the route. Nothing was touched, or it was put back, but for [`ProbeError::NotRestored`].
 pub fn run(
     site: &mut Site<'_>,
     options: &Options<'_>,
@@ -56,7 +56,8 @@ pub fn run(
     let _ = watch(Stage::Restoring);
     let restored = kept.put_back(site);
     match (tried, restored) {
-        (Err(_), Err(why)) | (Err(why), Ok(())) => Err(why),
+        (Err(_), Err(why)) => Err(ProbeError::NotRestored(Box::new(why))),
+        (Err(why), Ok(())) => Err(why),
         (Ok(()), restored) => {
             report.not_restored = restored.err();
             Ok(report)

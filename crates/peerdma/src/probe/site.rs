@@ -7,6 +7,7 @@ use crate::block::Volume;
 use crate::device::{DeviceError, Host};
 use crate::engine::Trouble;
 use crate::route::Access;
+use alloc::boxed::Box;
 use core::fmt;
 
 /// What a probe may touch: this, and nothing else.
@@ -100,6 +101,8 @@ pub enum ProbeError {
         /// Bytes of the smallest.
         needed_bytes: u64,
     },
+    /// Nothing can be said of the route, and what was there is not back either.
+    NotRestored(Box<ProbeError>),
 }
 
 impl ProbeError {
@@ -139,6 +142,7 @@ impl fmt::Display for ProbeError {
                  is at fault, and nothing can be said of the route"
             ),
             Self::Ram(why) => why.fmt(f),
+            Self::NotRestored(why) => write!(f, "what was there before is NOT PUT BACK: {why}"),
             Self::Witness(why) => write!(f, "nobody sees the memory beside the route: {why}"),
             Self::TooSmall { needed_bytes } => write!(
                 f,

@@ -1,0 +1,209 @@
+//! `probe` and `bench` as scripts see them: exit codes, data, records, and what is refused.
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use support::ended;
+
+fn probe(arguments: &[&str]) -> (Option<i32>, Value) {
+    let (code, out, error) = ended(&[&["probe", "--json"], arguments].concat());
+    let text = if out.is_empty() { &error } else { &out };
+    (code, serde_json::from_str(text).expect("JSON"))
+}
+
+fn judgements(answer: &Value) -> Vec<&str> {
+    let directions = answer["directions"].as_array().expect("directions");
+    (directions.iter())
+        .map(|one| one["judgement"].as_str().expect("a judgement"))
+        .collect()
+}
+
+#[test]
+fn a_route_that_works_as_promised_is_zero_and_one_that_is_refused_is_three() {
+    let (code, answer) = probe(&["--machine", "two-ssds", "nvme0", "nvme1"]);
+    assert_eq!((code, judgements(&answer)), (Some(0), vec!["agrees", "agrees"]));
+    assert_eq!(answer["not_restored"], Value::Null);
+    let (code, answer) = probe(&["--machine", "no-forward", "nvme0", "nvme1"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(judgements(&answer), ["refused-as-promised"; 2]);
+    assert!(answer["directions"][0]["outcome"].is_null());
+    let (code, answer) = probe(&["--machine", "store-only", "nvme0", "nvme1", "--direction", "read"]);
+    assert_eq!(
+        (code, judgements(&answer)),
+        (Some(3), vec!["refused-as-promised"])
+    );
+}
+
+#[test]
+fn a_route_that_corrupts_is_four_and_its_first_wrong_byte_is_told() {
+    let (code, answer) = probe(&["--machine", "redirect", "nvme0", "nvme1", "--force-route"]);
+    assert_eq!(code, Some(4));
+    assert_eq!(judgements(&answer), ["corrupts", "refused-as-promised"]);
+    let corruption = &answer["directions"][0]["corruption"];
+    assert_eq!(
+        corruption["first_offset_bytes"],
+        corruption["transfer_offset_bytes"]
+    );
+    assert_eq!(corruption["first_within_bytes"], 0);
+    assert_eq!(corruption["pattern"], "addressed");
+    assert_eq!(corruption["wrong_bytes"], corruption["transfer_bytes"]);
+}
+
+#[test]
+fn a_record_is_evidence_for_its_pair_and_never_changes_the_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("probes.jsonl");
+    let records = path.to_str().expect("UTF-8");
+    for _ in 0..2 {
+        let (code, _) = probe(&[
+            "--machine",
+            "two-ssds",
+            "nvme0",
+            "nvme1",
+            "--no-figures",
+            "--record",
+            records,
+        ]);
+        assert_eq!(code, Some(0));
+    }
+    assert_eq!(
+        fs::read_to_string(&path).expect("it was written").lines().count(),
+        2
+    );
+    let route = |extra: &[&str]| {
+        let (code, out, _) = ended(
+            &[
+                &["route", "--json", "--machine", "two-ssds", "nvme1", "nvme0"],
+                extra,
+            ]
+            .concat(),
+        );
+        assert_eq!(code, Some(0));
+        serde_json::from_str::<Value>(&out).expect("JSON")
+    };
+    let (without, with) = (route(&[]), route(&["--records", records]));
+    assert!(without.get("records").is_none());
+    let shown = with["records"].as_array().expect("records");
+    assert_eq!(shown.len(), 2);
+    assert!(shown.iter().all(|record| record["closeness"] == "here"));
+    assert_eq!(without["directions"], with["directions"]);
+    // What a simulated machine does is no evidence for another sort of machine.
+    let snapshot = folder.path().join("m.json");
+    let snapshot = snapshot.to_str().expect("UTF-8");
+    assert_eq!(
+        ended(&["snapshot", "--machine", "two-ssds", "-o", snapshot]).0,
+        Some(0)
+    );
+    let (code, out, _) = ended(&[
+        "route",
+        "--from",
+        snapshot,
+        "nvme0",
+        "nvme1",
+        "--records",
+        records,
+    ]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("hold nothing of this pair"), "{out}");
+}
+
+#[test]
+fn records_that_are_none_are_named_by_their_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("probes.jsonl");
+    for (bytes, why) in [
+        (&b"{}\n"[..], "line 1: missing field"),
+        (&b"\n\nnull\n"[..], "line 3: "),
+        (&[0xff, 0xfe][..], "UTF-8"),
+    ] {
+        fs::write(&path, bytes).expect("it is written");
+        let records = path.to_str().expect("UTF-8");
+        let (code, out, error) = ended(&[
+            "route",
+            "--machine",
+            "two-ssds",
+            "nvme0",
+            "nvme1",
+            "--records",
+            records,
+        ]);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_touched() {
+    for (arguments, why) in [
+        (&["nvme0", "nvme1", "--scratch", "x"][..], "no range of blocks"),
+        (
+            &["nvme0", "nvme1", "--scratch", "9999999.."],
+            "has no such scratch blocks",
+        ),
+        (&["nvme0", "nvme1", "--bytes", "0"], "no size of a transfer"),
+        (&["nvme0", "nvme9"], "nvme9"),
+        (&["nvme0", "0000:00:00.0"], "has no memory"),
+        (&["nvme1n2", "nvme0"], "there is no namespace"),
+        (
+            &["nvme0", "nvme1", "--record", "/none/at/all.jsonl"],
+            "cannot be recorded",
+        ),
+    ] {
+        let (code, answer) = probe(&[&["--machine", "two-ssds"], arguments].concat());
+        assert_eq!(code, Some(2), "{arguments:?}: {answer}");
+        let error = answer["error"].as_str().expect("what is wrong");
+        assert!(error.contains(why), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn nothing_of_this_machine_is_written_unasked() {
+    for arguments in [
+        &["probe", "a.img", "0000:00:00.0"][..],
+        &["bench", "a.img", "--rw", "write"],
+    ] {
+        let (code, out, error) = ended(arguments);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(error.contains("standard input is no terminal"), "{error}");
+        assert!(error.contains("--yes"), "{error}");
+    }
+}
+
+#[test]
+fn a_volume_is_measured_in_ram_and_in_the_memory_of_a_device() {
+    for (extra, ram_bytes) in [
+        (&[][..], 4096 * 300),
+        (&["--via", "nvme1"], 0),
+        (&["--rw", "write"], 4096 * 300),
+    ] {
+        let bench = [
+            "bench",
+            "--json",
+            "--machine",
+            "two-ssds",
+            "nvme0n1",
+            "--operations",
+            "300",
+        ];
+        let (code, out, error) = ended(&[&bench[..], extra].concat());
+        assert_eq!(code, Some(0), "{error}");
+        let answer: Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(answer["operations"], 300);
+        assert_eq!(answer["ram_payload_bytes"], ram_bytes, "{extra:?}");
+        assert!(answer["min_ns"].as_u64() <= answer["median_ns"].as_u64());
+        assert!(answer["p999_ns"].as_u64() <= answer["max_ns"].as_u64());
+    }
+    for (extra, why) in [
+        (&["--block", "100"][..], "no operation on"),
+        (&["--seconds", "0"], "no time"),
+        (&["--seconds", "NaN"], "no time"),
+        (&["--lba", "5..4"], "no range"),
+        (&["--bytes", "512"], "cannot be measured so"),
+        (&["--block", "1GiB"], "cannot be measured so"),
+    ] {
+        let (code, _, error) = ended(&[&["bench", "--machine", "two-ssds", "nvme0n1"], extra].concat());
+        assert_eq!(code, Some(2), "{extra:?}: {error}");
+        assert!(error.contains(why), "{extra:?}: {error}");
+    }
+}
