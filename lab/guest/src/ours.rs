@@ -158,7 +158,7 @@ impl Ours {
 /// The machine as it is once the functions are taken, with what the kernel trusts of its host bridges.
 fn topology(functions: &[Bdf]) -> Result<Topology, String> {
     let snapshot = source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default()).map_err(text)?;
-    let kernel = Kernel::of_machine(snapshot.host.kernel.clone());
+    let kernel = Kernel::of_machine(snapshot.host.kernel);
     let seen = Topology::new(snapshot, &mut Warnings::default());
     let (mut snapshot, _) = believed(&seen, kernel);
     snapshot.edit(|function| {
