@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 mod copies;
+mod iommufd;
 mod kernel_path;
 mod ours;
 mod outbox;
@@ -25,11 +26,12 @@ fn main() -> ExitCode {
         ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
+        ["iommufd", scope] => iommufd::run(scope),
         ["user-path", api] => user_path::run(api),
         ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | speed ROUNDS SECONDS | \
-             wrong SCENARIO API"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | iommufd SCOPE | \
+             speed ROUNDS SECONDS | wrong SCENARIO API"
                 .into(),
         ),
     };

@@ -14,9 +14,9 @@ mod serial;
 mod topologies;
 
 use crate::chore::{self, Failure};
-use boot::{Boot, Ground};
+use boot::{Boot, Ground, Kernel};
 use checks::{Check, Plan, Scope};
-use parts::Parts;
+use parts::{Iommufd, Parts, Wish};
 use report::{Line, Outcome, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,9 +55,9 @@ pub(crate) struct Arguments {
     /// This image of a kernel instead of Debian's; checks that need modules are missing then
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
-    /// An image of a kernel with IOMMUFD, which Debian's have off (lab/kernel): for the checks of it
-    #[arg(long, value_name = "PATH")]
-    iommufd_kernel: Option<PathBuf>,
+    /// This image of a kernel with IOMMUFD instead of one that --full builds (lab/kernel): for the checks of it
+    #[arg(long, alias = "iommufd-kernel", value_name = "PATH")]
+    kernel_iommufd: Option<PathBuf>,
     /// This static busybox instead of Debian's
     #[arg(long, value_name = "PATH")]
     busybox: Option<PathBuf>,
@@ -85,6 +85,9 @@ pub(crate) enum Keep {
     Folders,
 }
 
+/// Boots, with the checks that they belong to.
+type Boots = Vec<(&'static Check, Boot)>;
+
 /// Runs the checks; `Missing` if all that could be asked held but not all could be asked.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list {
@@ -98,7 +101,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(folder) => folder.clone(),
         None => chore::target().join("lab"),
     };
-    let parts = parts::get(arguments, &cache)?;
+    let folder = tempfile::Builder::new()
+        .prefix("lab.")
+        .tempdir()
+        .map_err(Failure::io("a folder for the boots"))?;
+    let boots = boots(arguments, folder.path())?;
+    let wish = match boots.iter().any(|(_, boot)| boot.kernel == Kernel::Iommufd) {
+        false => Wish::Nothing,
+        true if arguments.full => Wish::Build,
+        true => Wish::IfThere,
+    };
+    let parts = parts::get(arguments, &cache, wish)?;
     let report = Report::default();
     // A part that is there proves nothing yet; one that is not is told with what depends on it.
     for line in parts.lines() {
@@ -108,11 +121,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let ready = started.elapsed().as_secs();
-    let folder = tempfile::Builder::new()
-        .prefix("lab.")
-        .tempdir()
-        .map_err(Failure::io("a folder for the boots"))?;
-    check_all(arguments, &parts, folder.path(), &report)?;
+    let (boots, left_out) = without_iommufd(arguments, boots, &parts);
+    check_all(arguments, &parts, boots, folder.path(), &report)?;
     if arguments.keep {
         eprintln!("lab: kept in {}", folder.keep().display());
     }
@@ -121,6 +131,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         "\n{sum}; {} s, {ready} of them for the parts",
         started.elapsed().as_secs()
     );
+    if let (false, Err(why)) = (left_out.is_empty(), parts.iommufd.image()) {
+        println!("not part of this run: {} ({why})", left_out.join(", "));
+    }
     if sum.failed > 0 {
         Err(Failure::Bad(format!("lab: {sum}")))
     } else if sum.missing > 0 {
@@ -134,16 +147,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Report) -> Result<(), Failure> {
+/// What the checks boot, as far as it is asked for.
+fn boots(arguments: &Arguments, folder: &Path) -> Result<Boots, Failure> {
     let scope = if arguments.full { Scope::Full } else { Scope::Quick };
-    let faulty = parts.programs.as_ref().ok().map(|programs| programs.faulty());
-    let plan = Plan {
-        scope,
-        folder,
-        faulty: faulty.as_deref(),
-    };
-    let mut boots: Vec<(&Check, Boot)> = Vec::new();
-    let mut wanted_somewhere = false;
+    let plan = Plan { scope, folder };
+    let mut boots = Boots::new();
     for check in &checks::ALL {
         for boot in (check.boots)(&plan)? {
             let name = format!("{} {}", check.name, boot.name);
@@ -152,6 +160,32 @@ fn check_all(arguments: &Arguments, parts: &Parts, folder: &Path, report: &Repor
             }
         }
     }
+    Ok(boots)
+}
+
+/// Leaves out what needs a kernel with IOMMUFD where none was to be built; the names of those checks. Who names one wants to know that it is missing.
+fn without_iommufd(arguments: &Arguments, mut boots: Boots, parts: &Parts) -> (Boots, Vec<&'static str>) {
+    let mut left_out = Vec::new();
+    if parts.iommufd == Iommufd::NotBuilt && arguments.only.is_empty() {
+        boots.retain(|(check, boot)| {
+            let is_out = boot.kernel == Kernel::Iommufd;
+            if is_out && !left_out.contains(&check.name) {
+                left_out.push(check.name);
+            }
+            !is_out
+        });
+    }
+    (boots, left_out)
+}
+
+fn check_all(
+    arguments: &Arguments,
+    parts: &Parts,
+    mut boots: Boots,
+    folder: &Path,
+    report: &Report,
+) -> Result<(), Failure> {
+    let mut wanted_somewhere = false;
     let lacks = |check: &Check| check.needs.iter().find_map(|need| need.missing(parts));
     for check in &checks::ALL {
         if let (Some(why), true) = (lacks(check), boots.iter().any(|(of, _)| of.name == check.name)) {

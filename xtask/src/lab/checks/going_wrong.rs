@@ -5,7 +5,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::lab::boot::{Boot, Kernel, Taken};
+use crate::lab::boot::{Boot, Faults, Kernel, Taken};
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::report::Line;
 use crate::lab::topologies;
@@ -76,8 +76,8 @@ fn boot(plan: &Plan<'_>, scenario: &str, api: &str) -> Boot {
     }
     boot.name = scenario.into();
     boot.limit = Duration::from_secs(limit_s);
-    if let ("faults", Some(program)) = (scenario, plan.faulty) {
-        boot.payload.push((program.to_owned(), "peerdma-faults".into()));
+    if scenario == "faults" {
+        boot.faults = Faults::Possible;
         boot.script = format!("chmod +x /payload/peerdma-faults && {}", boot.script);
     }
     boot.judge = Box::new(|taken, _| match judge(taken) {

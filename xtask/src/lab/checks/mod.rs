@@ -4,6 +4,7 @@
 
 mod copies;
 mod going_wrong;
+mod iommufd;
 mod kernel_path;
 mod replayed;
 mod speed;
@@ -17,13 +18,14 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 10] = [
+pub(crate) const ALL: [Check; 11] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     copies::CHECK,
     vfio_ready::CHECK,
     user_path::CHECK,
+    iommufd::CHECK,
     user_path::IOMMUFD,
     going_wrong::CHECK,
     going_wrong::IOMMUFD,
@@ -69,7 +71,7 @@ impl Need {
                 Ok(_) => Some(format!("this kernel has no module {name}")),
                 Err(why) => Some(format!("module {name}: {why}")),
             },
-            Need::Iommufd => parts.iommufd.as_ref().err().cloned(),
+            Need::Iommufd => parts.iommufd.image().err(),
             Need::Fio => match &parts.debian {
                 Ok(root) if root.path("usr/bin/fio").is_file() => None,
                 Ok(_) => Some("fio is not among the unpacked packages".into()),
@@ -93,6 +95,4 @@ pub(crate) struct Plan<'a> {
     pub(crate) scope: Scope,
     /// For files that go into a guest; it lasts as long as the run.
     pub(crate) folder: &'a Path,
-    /// The command line built so that the environment lets any ioctl fail.
-    pub(crate) faulty: Option<&'a Path>,
 }

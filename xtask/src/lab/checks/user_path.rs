@@ -5,7 +5,7 @@
 
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
-use crate::lab::boot::{Boot, Kernel};
+use crate::lab::boot::Boot;
 use crate::lab::machine::{Iommu, Machine, Processor};
 use crate::lab::topologies;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) const CHECK: Check = Check {
 
 pub(crate) const IOMMUFD: Check = Check {
     name: "user-iommufd",
-    promise: "the same by the files of devices and iommufd, where memory behind a BAR is mapped as a dma-buf (--full)",
+    promise: "the same by the files of devices and iommufd, where memory behind a BAR is mapped as a dma-buf",
     needs: &[Need::Iommufd],
     boots: boots_iommufd,
 };
@@ -35,10 +35,7 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
 }
 
 fn boots_iommufd(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
-    Ok(match plan.scope {
-        Scope::Quick => Vec::new(),
-        Scope::Full => machines(plan.scope).into_iter().map(by_iommufd).collect(),
-    })
+    Ok(machines(plan.scope).into_iter().map(by_iommufd).collect())
 }
 
 /// VFIO always translates: what differs is what the kernel's own devices do beside it.
@@ -58,12 +55,8 @@ fn by_type1(machine: Machine) -> Boot {
 }
 
 fn by_iommufd(machine: Machine) -> Boot {
-    let boot = Boot::new(machine, "lab-guest user-path iommufd");
-    Boot {
-        kernel: Kernel::Iommufd,
-        limit: LIMIT,
-        ..boot
-    }
+    let boot = Boot::new(machine, "lab-guest user-path iommufd").on_iommufd();
+    Boot { limit: LIMIT, ..boot }
 }
 
 /// Every pair, two forms of lists, and two ways, on an emulated processor.

@@ -82,6 +82,15 @@ impl Apt {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// The version of a package that would be fetched.
+    pub(crate) fn version(&self, package: &str) -> Result<String, Failure> {
+        let text = self.run("apt-cache", &["show", "--no-all-versions", package])?;
+        let version = text.lines().find_map(|line| line.strip_prefix("Version: "));
+        version
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::Missing(format!("the archive has no package {package}")))
+    }
+
     /// Fetches `packages` and all that they depend on; the files, in order of their names.
     pub(crate) fn download(&self, packages: &[String]) -> Result<Vec<PathBuf>, Failure> {
         let nothing = self.folder.join("nothing");

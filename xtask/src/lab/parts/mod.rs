@@ -4,11 +4,13 @@
 
 mod apt;
 mod build;
+mod iommufd;
 mod kernel;
 mod root;
 mod sources;
 
 pub(crate) use build::Programs;
+pub(crate) use iommufd::{Iommufd, Wish};
 pub(crate) use root::Root;
 
 use super::Arguments;
@@ -30,7 +32,7 @@ pub(crate) struct Parts {
     /// The image of the kernel.
     pub(crate) kernel: Part<PathBuf>,
     /// The image of a kernel with IOMMUFD.
-    pub(crate) iommufd: Part<PathBuf>,
+    pub(crate) iommufd: Iommufd,
     /// The kernel's own modules, as files that can be loaded, by name.
     pub(crate) kernel_modules: BTreeMap<String, PathBuf>,
     /// The modules of `lab/modules`, compiled, by name.
@@ -53,7 +55,11 @@ impl Parts {
         let brief = |part: &Part<PathBuf>| part.as_ref().map_err(Clone::clone).map(|path| name_of(path));
         let modules = self.modules.as_ref().map_err(Clone::clone);
         let programs = self.programs.as_ref().map_err(Clone::clone);
-        vec![
+        let iommufd = match &self.iommufd {
+            Iommufd::NotBuilt => None,
+            _ => Some(line("kernel with IOMMUFD", self.iommufd.image().map(name_of))),
+        };
+        let others = [
             line(
                 "qemu",
                 self.qemu.as_ref().map_err(Clone::clone).and_then(Qemu::version),
@@ -68,7 +74,8 @@ impl Parts {
                 "programs",
                 programs.map(|programs| format!("peerdma and lab-guest, static, {}", programs.target)),
             ),
-        ]
+        ];
+        others.into_iter().chain(iommufd).collect()
     }
 }
 
@@ -164,10 +171,10 @@ pub(crate) const KERNEL_MODULES: [&str; 11] = [
     "uio",
 ];
 
-/// Gets everything; `cache` is where it is kept.
+/// Gets everything; `cache` is where it is kept, `wish` is about the kernel with IOMMUFD.
 ///
 /// Fails where the cache cannot be written, or where something of ours does not compile.
-pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure> {
+pub(crate) fn get(arguments: &Arguments, cache: &Path, wish: Wish) -> Result<Parts, Failure> {
     fs::create_dir_all(cache).map_err(Failure::io(cache.display()))?;
     let cache = &cache.canonicalize().map_err(Failure::io(cache.display()))?;
     let (unpacked, programs) = std::thread::scope(|scope| {
@@ -189,10 +196,7 @@ pub(crate) fn get(arguments: &Arguments, cache: &Path) -> Result<Parts, Failure>
         Some(path) => given(path),
         None => of_debian(|unpacked| Ok(unpacked.root.path(unpacked.kernel()?.image()))),
     };
-    let iommufd = match &arguments.iommufd_kernel {
-        Some(path) => given(path),
-        None => Err("Debian's kernels have IOMMUFD off: build one (lab/kernel/README.md) and give it with --iommufd-kernel".into()),
-    };
+    let iommufd = iommufd::get(arguments, cache, wish);
     let qemu = match &arguments.qemu {
         Some(path) => given(path).map(Qemu::Host),
         None => of_debian(|unpacked| given(&unpacked.root.path("usr/bin/qemu-system-x86_64")))

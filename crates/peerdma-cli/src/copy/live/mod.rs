@@ -19,6 +19,7 @@ use crate::report::Out;
 use opened::Opened;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::{Host, Snapshot, Warnings};
+use peerdma_linux::vfio::Api;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -43,6 +44,10 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     let wanted = opened.wanted(args, topology, via)?;
     let mut notes = opened.notes();
     let live = Live::open(machine, wanted)?;
+    notes.extend(live.api().map(|api| match api {
+        Api::Type1 => "controllers are had by VFIO's type1".to_owned(),
+        Api::Iommufd => "controllers are had by VFIO's iommufd".to_owned(),
+    }));
     let stop = Stop::listen();
     let rig = opened.start(&live, via)?;
     let ends = opened.ends(args, &words, &rig)?;

@@ -172,6 +172,12 @@ impl Live {
         taken.find(|bdf| (self.process.device(*bdf)).is_some_and(|device| device.is_wanted_back()))
     }
 
+    /// By which of the kernel's interfaces functions are had; nothing where none is.
+    pub(crate) fn api(&self) -> Option<Api> {
+        let mut taken = self.shared.taken.iter();
+        taken.find_map(|bdf| Some(self.process.device(*bdf)?.backend().api()))
+    }
+
     /// What is taken for true of the machine on Linux's word, in sentences.
     pub(crate) fn beliefs(&self) -> &[String] {
         &self.shared.beliefs
