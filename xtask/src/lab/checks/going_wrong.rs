@@ -25,6 +25,8 @@ pub(crate) const CHECK: Check = Check {
 };
 
 const BLOCK_BYTES: usize = 512;
+/// The guest fills the first 64 MiB of a disk; what lies behind stays zeros.
+const FILLED_BLOCKS: u64 = (64 << 20) / BLOCK_BYTES as u64;
 /// So many ioctls fail, evenly spread, in `--quick`.
 const SAMPLE: u64 = 12;
 const MODULES: &str = "mod irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci";
