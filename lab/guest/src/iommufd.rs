@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -34,6 +35,9 @@ const RESET_BYTE: u64 = 96 << 20;
 const RESET_BYTES: u64 = 4 << 20;
 /// When a copy's controller is reset, in sixteenths of the time that the copy takes: before it moves anything, while it does, while it reads back.
 const RESET_AFTER: [u32; 6] = [3, 6, 8, 10, 12, 14];
+
+/// Of x86-64.
+const SIGBUS: i32 = 7;
 
 /// A copy that the command called proven.
 struct Copied<'c> {
@@ -187,18 +191,22 @@ fn resets<'c>(controllers: &'c [Controller], copied: &mut Vec<Copied<'c>>) -> Re
             let said = [output.stderr, output.stdout].concat();
             let said = String::from_utf8_lossy(&said).trim().to_owned();
             copied.retain(|known| !known.is_overwritten_by(&one));
-            match output.status.code() {
-                Some(0) if is_over => over += 1,
-                Some(0) => right += 1,
-                Some(code @ 1..=4) if !said.is_empty() => {
+            match (output.status.code(), output.status.signal()) {
+                (Some(0), _) if is_over => over += 1,
+                (Some(0), _) => right += 1,
+                // VFIO's answer to who touches a BAR for the first time while its device is being reset.
+                (None, Some(SIGBUS)) => {
+                    *told.entry("killed by SIGBUS".into()).or_default() += 1;
+                }
+                (Some(code @ 1..=4), _) if !said.is_empty() => {
                     let why = said.lines().next().unwrap_or_default();
                     let why: String = why.chars().take(120).collect();
                     *told.entry(format!("exit code {code}, {why}")).or_default() += 1;
                 }
-                code => {
+                _ => {
                     return Err(format!(
-                        "a reset of {} after {after}/16 of a copy: it ended with {code:?}: {said}",
-                        lender.address
+                        "a reset of {} after {after}/16 of a copy: it ended with {}: {said}",
+                        lender.address, output.status
                     ));
                 }
             }
