@@ -57,7 +57,8 @@ struct PlanLine {
 
 #[derive(Serialize)]
 struct CrossingLine {
-    initiator: Bdf,
+    /// Nothing where no function moves the data: the kernel's processor does.
+    initiator: Option<Bdf>,
     /// Nothing for RAM.
     provider: Option<Bdf>,
     operation: &'static str,
@@ -197,7 +198,7 @@ impl PlanLine {
 impl CrossingLine {
     fn new((crossing, address): (&Crossing, Option<SlotAddress>)) -> Self {
         Self {
-            initiator: crossing.initiator,
+            initiator: Some(crossing.initiator).filter(|bdf| *bdf != NOBODY),
             provider: crossing.provider,
             operation: match crossing.operation {
                 Access::Read => "read",
