@@ -7,6 +7,7 @@ use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
 use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
 use peerdma::route::Access;
+use peerdma_linux::ring::NOBODY;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
