@@ -164,6 +164,10 @@ pub(super) fn carry_on<G: Ground>(
         plan.rejected
             .retain(|rejected| rejected.method != Method::Internal);
     }
+    if request.way.memory == MemoryWanted::Ram {
+        // No memory of devices was looked for: why it was not taken is that nobody wanted it.
+        plan.rejected.clear();
+    }
     watcher.planned(&plan)?;
     ground.poison_slots(&plan.layout);
     rig.force(&plan.crossings, plan.layout.slots_at)?;

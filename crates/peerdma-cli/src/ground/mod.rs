@@ -13,7 +13,7 @@
 //!
 //! `copy`, `probe` and `bench` speak of these alone.
 
-mod end;
+pub(crate) mod end;
 pub(crate) mod live;
 pub(crate) mod mend;
 mod meter;

@@ -22,12 +22,19 @@ pub(super) fn uses(system: &System, hands: &mut impl Hands, bdf: Bdf) -> Vec<Obs
         });
     }
     let blocks = || found.nodes.iter().filter(|node| node.kind == NodeKind::Block);
+    let mut used = Vec::new();
     for node in blocks() {
         let before = uses.len();
         mounted(system, node, &mut uses);
         swapped(system, node, &mut uses);
         held(system, node, &mut uses);
-        let known = uses.len() > before;
+        if uses.len() > before {
+            used.push(&node.folder);
+        }
+    }
+    for node in blocks() {
+        // Whoever uses a partition claims its disk, too.
+        let known = used.iter().any(|folder| folder.starts_with(&node.folder));
         match hands.is_claimed(&system.path("dev").join(&node.name), &node.number) {
             // Whoever it is, he is named already, or sits where we do not see him: another mount namespace, a file system of many devices.
             Ok(true) if !known => uses.push(Obstacle::Claimed {

@@ -155,6 +155,12 @@ impl BlockDevice {
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         let place = Place::of(sys, major, minor).ok_or_else(no_sysfs)?;
         let block_bytes = place.block_bytes().ok_or_else(no_sysfs)?;
+        if access == OFlags::RDWR && place.is_read_only() {
+            return Err(OpenError::System {
+                path: path.to_owned(),
+                source: Errno::ROFS,
+            });
+        }
         let alone = match access {
             OFlags::RDWR => OFlags::EXCL,
             _ => OFlags::empty(),
@@ -424,7 +430,9 @@ fn advice(error: Errno) -> &'static str {
         Errno::ACCESS | Errno::PERM => "; ask as its owner (group disk for block devices), or as root",
         Errno::NOENT => "; is the name right, and the device not bound to another driver?",
         Errno::EXIST => "; it is there already: name another, or write to it as it is",
-        Errno::ROFS => "; its file system, or the device, can only be read",
+        Errno::ROFS => {
+            "; it can only be read: mount the file system, or switch the device, to be written (`blockdev --setrw`), or name another"
+        }
         Errno::NXIO | Errno::NODEV => "; no driver answers for it: look at the kernel's log",
         _ => "",
     }

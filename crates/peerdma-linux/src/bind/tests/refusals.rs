@@ -78,6 +78,21 @@ fn what_is_mounted_swapped_to_or_held_is_refused_down_to_its_partitions() {
 }
 
 #[test]
+fn a_disk_that_is_claimed_for_its_mounted_partition_is_not_blamed_on_somebody_unseen() {
+    let mut fake = Fake::new();
+    let mount = "30 1 259:1 / /data rw,relatime - ext4 /dev/nvme0n1p1 rw\n";
+    fake.file("proc/self/mountinfo", mount);
+    fake.claimed.extend(["nvme0n1", "nvme0n1p1"]);
+    let refusals = planned(&mut fake, &GROUP, GroupWish::Named).unwrap_err();
+    let is_unseen = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Claimed { .. });
+    assert!(
+        !refusals.iter().any(|refusal| is_unseen(&refusal.obstacle)),
+        "{refusals:?}"
+    );
+    assert_eq!(refusals.len(), 1);
+}
+
+#[test]
 fn what_nvme_multipath_keeps_at_the_subsystem_is_the_controllers_too() {
     let change = |fake: &mut Fake| {
         let head = "sys/devices/virtual/nvme-subsystem/nvme-subsys0";
