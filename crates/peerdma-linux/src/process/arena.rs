@@ -9,6 +9,8 @@ pub(super) struct Arena {
     taken: BTreeMap<u64, u64>,
     /// What lies from here on was never given, and is zero.
     fresh: u64,
+    /// What is given is whole pages of this many bytes: what IOMMUs map of one owner is nobody else's.
+    page_bytes: u64,
 }
 
 /// What was taken.
@@ -23,22 +25,23 @@ pub(super) struct Taken {
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 impl Arena {
-    /// All of these addresses, the last included, are free: whole pages.
-    pub(super) fn new(first: u64, last: u64) -> Self {
+    /// All of these addresses, the last included, are free: whole pages, of a power of two of bytes.
+    pub(super) fn new(first: u64, last: u64, page_bytes: u64) -> Self {
         Self {
             free: BTreeMap::from([(first, last)]),
             taken: BTreeMap::new(),
             fresh: first,
+            page_bytes,
         }
     }
 
     /// The first free place for so many bytes, taken from now on. At least a page, and at a page.
     pub(super) fn take(&mut self, len_bytes: u64, align_bytes: u64) -> Option<Taken> {
-        let align_bytes = align_bytes.max(PAGE_BYTES);
+        let align_bytes = align_bytes.max(self.page_bytes);
         if len_bytes == 0 || !align_bytes.is_power_of_two() {
             return None;
         }
-        let len_bytes = len_bytes.checked_next_multiple_of(PAGE_BYTES)?;
+        let len_bytes = len_bytes.checked_next_multiple_of(self.page_bytes)?;
         let (hole, first, last) = self.free.iter().find_map(|(&hole, &last)| {
             let first = hole.checked_next_multiple_of(align_bytes)?;
             let end = first.checked_add(len_bytes - 1)?;
@@ -80,6 +83,11 @@ impl Arena {
         self.free.insert(first, last);
     }
 
+    /// The last address of what [`Self::take`] gave at `first`.
+    pub(super) fn last_of(&self, first: u64) -> Option<u64> {
+        self.taken.get(&first).copied()
+    }
+
     /// First and last addresses of what is taken.
     pub(super) fn taken(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.taken.iter().map(|(first, last)| (*first, *last))
@@ -96,7 +104,7 @@ mod tests {
 
     #[test]
     fn nothing_and_odd_alignments_are_not_given() {
-        let mut arena = Arena::new(FIRST, LAST);
+        let mut arena = Arena::new(FIRST, LAST, PAGE_BYTES);
         assert_eq!(arena.take(0, 1), None);
         assert_eq!(arena.take(1, 4097), None);
         assert_eq!(arena.take(u64::MAX, 1), None);
@@ -114,7 +122,7 @@ mod tests {
         fn what_is_given_overlaps_nothing_and_all_of_it_comes_back(
             steps in prop::collection::vec((1..40_000_u64, 0..23_u32, any::<bool>()), 1..80),
         ) {
-            let mut arena = Arena::new(FIRST, LAST);
+            let mut arena = Arena::new(FIRST, LAST, PAGE_BYTES);
             let mut held: Vec<Taken> = Vec::new();
             let mut ever_last = FIRST;
             for (len_bytes, align_log2, frees) in steps {

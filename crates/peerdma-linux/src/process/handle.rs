@@ -87,9 +87,7 @@ impl Process {
         groups: &Path,
     ) -> Result<Self, ProcessError> {
         let ram_bytes = options.ram_bytes;
-        // Where the system's pages are larger, IOMMUs map those.
-        let page_bytes = PAGE_BYTES.max(rustix::param::page_size() as u64);
-        let whole = ram_bytes.checked_next_multiple_of(page_bytes);
+        let whole = ram_bytes.checked_next_multiple_of(page_bytes());
         let whole = whole.ok_or(ProcessError::NoPlace { ram_bytes })?;
         let memory = Memory::anonymous(whole).map_err(|errno| ProcessError::NoRam { ram_bytes, errno })?;
         let process = Self {
@@ -219,7 +217,7 @@ impl Process {
         let span = place(memory.len_bytes(), &self.ground(apertures))
             .or_else(|| place(memory.len_bytes(), &self.ground(None)))?;
         self.shared.registry.add_ram(span, memory.clone()).ok()?;
-        let arena = Arena::new(span.first().to_u64(), span.last().to_u64());
+        let arena = Arena::new(span.first().to_u64(), span.last().to_u64(), page_bytes());
         Some(Ram {
             span,
             memory,
@@ -256,6 +254,11 @@ impl Process {
             apertures,
         }
     }
+}
+
+/// What IOMMUs map, and what is given to one owner alone, is a multiple of this: the system's page, where that is larger than theirs.
+fn page_bytes() -> u64 {
+    PAGE_BYTES.max(rustix::param::page_size() as u64)
 }
 
 /// The addresses that all of these can map; nothing where there are none of them.

@@ -70,9 +70,16 @@ impl Host for Process {
         }
     }
 
+    /// What could not be unmapped for a device stays taken: nobody else may get it.
     fn free(&self, at: PhysAddr) {
-        if let Some(ram) = self.ram() {
-            lock(&ram.arena).give_back(at.to_u64());
+        let Some(ram) = self.ram() else {
+            return;
+        };
+        let first = at.to_u64();
+        let mut arena = lock(&ram.arena);
+        let is_reached = |last| self.shared.spaces.is_reached(first, last);
+        if arena.last_of(first).is_some_and(|last| !is_reached(last)) {
+            arena.give_back(first);
         }
     }
 

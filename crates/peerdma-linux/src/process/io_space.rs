@@ -38,6 +38,16 @@ struct Mapped {
     piece: Arc<Piece>,
     /// The places of the address spaces that map it: of all, unless one has refused to unmap it.
     mapped_in: Vec<usize>,
+    /// Was it to be unmapped, and was not?
+    is_doubtful: bool,
+}
+
+impl Mapped {
+    /// First and last physical addresses.
+    fn range(&self) -> (u64, u64) {
+        let first = self.phys.to_u64();
+        (first, first.saturating_add(self.len_bytes.saturating_sub(1)))
+    }
 }
 
 impl IoSpace {
@@ -109,6 +119,8 @@ impl IoSpace {
 
     /// What could not be unmapped is kept for as long as its address space.
     fn keep(&mut self, mapped: &Mapped) {
+        let (first, last) = mapped.range();
+        self.claim.note_reached(first, last);
         for place in &mapped.mapped_in {
             if let Some(backend) = self.backends.get(*place) {
                 self.claim.keep(backend, &mapped.piece);
@@ -178,6 +190,7 @@ impl Translations for IoSpace {
             len_bytes,
             piece,
             mapped_in: Vec::new(),
+            is_doubtful: false,
         };
         if let Err(errno) = self.map_in_all(iova, &mut mapped, rights) {
             if self.unmap_in_all(iova, &mut mapped).is_err() {
@@ -195,10 +208,19 @@ impl Translations for IoSpace {
         let mut mapped = mapped.cloned().ok_or(IommuError::NotMapped)?;
         match self.unmap_in_all(iova, &mut mapped) {
             Ok(()) => {
-                self.mappings.remove(&iova.to_u64());
+                let before = self.mappings.remove(&iova.to_u64());
+                if before.is_some_and(|before| before.is_doubtful) {
+                    let (first, last) = mapped.range();
+                    self.claim.note_unmapped(first, last);
+                }
                 Ok(())
             }
             Err(errno) => {
+                if !mapped.is_doubtful {
+                    let (first, last) = mapped.range();
+                    self.claim.note_reached(first, last);
+                    mapped.is_doubtful = true;
+                }
                 self.mappings.insert(iova.to_u64(), mapped);
                 Err(told(errno))
             }
@@ -216,8 +238,13 @@ impl Translations for IoSpace {
 impl Drop for IoSpace {
     fn drop(&mut self) {
         while let Some((iova, mut mapped)) = self.mappings.pop_last() {
-            if self.unmap_in_all(Iova::from_u64(iova), &mut mapped).is_err() {
-                self.keep(&mapped);
+            match self.unmap_in_all(Iova::from_u64(iova), &mut mapped) {
+                Err(_) => self.keep(&mapped),
+                Ok(()) if mapped.is_doubtful => {
+                    let (first, last) = mapped.range();
+                    self.claim.note_unmapped(first, last);
+                }
+                Ok(()) => {}
             }
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Spaces {
 struct State {
     used: Vec<Arc<dyn Backend>>,
     stuck: Vec<Stuck>,
+    /// First and last physical addresses of what was not unmapped when it should have been, once for each refusal.
+    reached: Vec<(u64, u64)>,
     refused: Option<VfioError>,
 }
 
@@ -46,6 +48,12 @@ impl Spaces {
         lock(&self.state).refused.clone()
     }
 
+    /// Do devices still reach a part of this, though it was to be unmapped?
+    pub(super) fn is_reached(&self, first: u64, last: u64) -> bool {
+        let state = lock(&self.state);
+        (state.reached.iter()).any(|(start, end)| *start <= last && first <= *end)
+    }
+
     /// Claims all of these; nothing where one is in use.
     pub(super) fn claim(self: &Arc<Self>, backends: &[Arc<dyn Backend>]) -> Option<Claim> {
         let mut state = lock(&self.state);
@@ -66,6 +74,20 @@ impl Claim {
     pub(super) fn note(&self, backend: &Arc<dyn Backend>, len_bytes: u64, errno: Errno) {
         let refused = VfioError::of_map(&**backend, len_bytes, errno);
         lock(&self.spaces.state).refused = Some(refused);
+    }
+
+    /// Remembers that memory was not unmapped: it must not be given to anybody else.
+    pub(super) fn note_reached(&self, first: u64, last: u64) {
+        lock(&self.spaces.state).reached.push((first, last));
+    }
+
+    /// What was noted by [`Self::note_reached`] has been unmapped after all.
+    pub(super) fn note_unmapped(&self, first: u64, last: u64) {
+        let mut state = lock(&self.spaces.state);
+        let place = state.reached.iter().position(|range| *range == (first, last));
+        if let Some(place) = place {
+            state.reached.swap_remove(place);
+        }
     }
 
     /// Keeps memory that one of the address spaces would not unmap. The space is never given to another owner.

@@ -175,6 +175,35 @@ fn registered_ram_has_one_number_for_the_process_and_for_devices() {
 }
 
 #[test]
+fn ram_that_a_device_still_reaches_is_given_to_nobody_else() {
+    use peerdma::iommu::{Rights, Target, Translations};
+    let rig = rig(&ALL);
+    let mut space = rig.process.io_space(&[NVME]).unwrap().unwrap();
+    let mut lent = |iova: u64| {
+        let at = rig.process.allocate(PAGE, 1).unwrap();
+        let mapped = space.map(Iova::from_u64(iova), at, PAGE, Rights::Write, Target::Ram);
+        mapped.unwrap();
+        rig.nvme.refuse(1);
+        space.unmap(Iova::from_u64(iova), PAGE).unwrap_err();
+        rig.process.free(at);
+        at
+    };
+    let (first, second) = (lent(0x10_0000), lent(0x20_0000));
+    for _ in 0..4 {
+        let next = rig.process.allocate(PAGE, 1).unwrap();
+        assert!(next != first && next != second);
+    }
+    // The kernel does it after all: at the next try, or when the space goes.
+    space.unmap(Iova::from_u64(0x10_0000), PAGE).unwrap();
+    rig.process.free(first);
+    assert_eq!(rig.process.allocate(PAGE, 1).unwrap(), first);
+    drop(space);
+    assert_eq!(rig.nvme.mapped().len(), 0);
+    rig.process.free(second);
+    assert_eq!(rig.process.allocate(PAGE, 1).unwrap(), second);
+}
+
+#[test]
 fn a_peers_bar_is_mapped_from_the_pages_that_the_process_has_of_it() {
     let rig = rig(&ALL);
     let ioas = ioas(&rig);

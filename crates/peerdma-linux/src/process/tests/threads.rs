@@ -107,7 +107,7 @@ fn two_regions_that_overlap_are_never_both_there() {
 #[test]
 fn ram_is_given_to_one_thread_alone() {
     loom::model(|| {
-        let arena = Arc::new(Mutex::new(Arena::new(AT, AT + 2 * PAGE - 1)));
+        let arena = Arc::new(Mutex::new(Arena::new(AT, AT + 2 * PAGE - 1, PAGE)));
         let take = {
             let arena = arena.clone();
             move || lock(&arena).take(PAGE, 1).map(|taken| taken.first)
