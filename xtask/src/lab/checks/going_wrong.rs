@@ -192,6 +192,12 @@ enum Seen {
 
 impl Seen {
     fn of(block: &[u8], disk: u64, index: u64, source: Option<u64>) -> Self {
+        if index >= FILLED_BLOCKS {
+            return match block.iter().all(|byte| *byte == 0) {
+                true => Seen::Old,
+                false => Seen::Neither,
+            };
+        }
         let is = |disk| {
             block
                 .chunks(8)
