@@ -114,13 +114,17 @@ impl Controller {
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
         };
         write(self.folder().join("driver_override"), driver)?;
-        match self.driver() {
-            Some(now) if now == driver => return Ok(()),
-            Some(_) => write(self.folder().join("driver/unbind"), &self.address)?,
-            None => {}
-        }
-        write(PathBuf::from("/sys/bus/pci/drivers_probe"), &self.address)?;
+        // Drivers may still be looking at a device that has just come, and take it after it was looked at here.
         until(&format!("{} is bound to {driver}", self.address), || {
+            let now = self.driver();
+            if now.as_deref() == Some(driver) {
+                return true;
+            }
+            if now.is_some() {
+                // Gone meanwhile, or not yet to be had: the next turn tells.
+                let _ = write(self.folder().join("driver/unbind"), &self.address);
+            }
+            let _ = write(PathBuf::from("/sys/bus/pci/drivers_probe"), &self.address);
             self.driver().as_deref() == Some(driver)
         })
     }
