@@ -118,3 +118,22 @@ fn a_refusal_leaves_no_file_behind() {
     }
     assert!(fs::read(&from).unwrap() == bytes);
 }
+
+#[test]
+fn a_file_below_a_copy_is_no_function_in_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, _) = source(folder.path());
+    let to = folder.path().join("to.img");
+    let Some((code, answer, errors)) = copy(&[&from, to.to_str().unwrap(), "--via-ram", "--json"]) else {
+        return;
+    };
+    assert_eq!(code, 0, "{errors}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let crossings = answer["plan"]["crossings"].as_array().unwrap();
+    assert_eq!(crossings.len(), 2);
+    assert!(
+        crossings.iter().all(|crossing| crossing["initiator"].is_null()),
+        "{answer}"
+    );
+    assert_eq!(answer["plan"]["rejected"], serde_json::json!([]));
+}

@@ -207,3 +207,47 @@ fn a_volume_is_measured_in_ram_and_in_the_memory_of_a_device() {
         assert!(error.contains(why), "{extra:?}: {error}");
     }
 }
+
+#[test]
+fn a_record_steers_no_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("probes.jsonl");
+    let records = path.to_str().expect("UTF-8");
+    let pair = ["--machine", "two-ssds", "nvme0", "nvme1"];
+    let (code, _) = probe(&[&pair[..], &["--no-figures", "--record", records]].concat());
+    assert_eq!(code, Some(0));
+    let sound = fs::read_to_string(&path).expect("it was written");
+    let hostile = sound.replace(
+        "every byte arrived",
+        r"\u001b[32mproven\u001b[8m\u001b]0;x\u0007\u202e",
+    );
+    assert_ne!(sound, hostile);
+    fs::write(&path, hostile).expect("it may be written");
+    let (code, out, _) = ended(&[&["route"], &pair[..], &["--records", records]].concat());
+    assert_eq!(code, Some(0));
+    assert!(out.contains("proven"));
+    assert!(!out.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{out:?}");
+}
+
+#[test]
+fn scratch_blocks_of_another_device_are_refused() {
+    let (code, answer) = probe(&[
+        "--machine",
+        "two-ssds",
+        "nvme0",
+        "nvme1",
+        "--scratch",
+        "nvme1n1:0..100",
+    ]);
+    assert_eq!(code, Some(2));
+    assert_eq!(answer["error"], "nvme1n1 is not probed");
+    let (code, _) = probe(&[
+        "--machine",
+        "two-ssds",
+        "nvme0",
+        "nvme1",
+        "--scratch",
+        "nvme0n1:0..100",
+    ]);
+    assert_eq!(code, Some(0));
+}

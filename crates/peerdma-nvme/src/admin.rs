@@ -84,7 +84,7 @@ impl Admin {
         match (completion, page) {
             (Ok(completion), Ok(page)) => Ok(Self {
                 submission: SubmissionRing::new(submission, ENTRIES),
-                completion: CompletionRing::new(completion, ENTRIES),
+                completion: CompletionRing::new(completion, ENTRIES, ENTRIES - 1),
                 page,
                 slots: Slots::new(DEPTH),
                 stride_bytes,
@@ -135,13 +135,15 @@ impl Admin {
         let Some((_, id)) = self.slots.next().filter(|_| !self.submission.is_full()) else {
             return Ok(None);
         };
-        let tail = self.submission.push(host, &command.to_bytes(id.0))?;
+        self.submission.push(host, &command.to_bytes(id.0))?;
         self.slots.take_next(Asked {
             deadline_ns,
             asker,
             end: None,
         });
-        registers.write32(Doorbell::Tail(0).offset(self.stride_bytes), tail);
+        if let Some(tail) = self.submission.tell() {
+            registers.write32(Doorbell::Tail(0).offset(self.stride_bytes), tail);
+        }
         Ok(Some(id))
     }
 
@@ -155,7 +157,6 @@ impl Admin {
         registers: &M,
         now_ns: u64,
     ) -> Result<(), Unsound> {
-        let mut head = None;
         while let Some(tail) = self.completion.peek(host)? {
             let origin = self.completion.origin(host)?;
             let result = self.completion.result(host)?;
@@ -172,9 +173,9 @@ impl Admin {
             if asked.asker == Asker::Left {
                 self.slots.remove(id);
             }
-            head = Some(self.completion.advance());
+            self.completion.advance();
         }
-        if let Some(head) = head {
+        if let Some(head) = self.completion.tell() {
             registers.write32(Doorbell::Head(0).offset(self.stride_bytes), head);
         }
         let late = |asked: &Asked| asked.end.is_none() && now_ns >= asked.deadline_ns;

@@ -15,6 +15,7 @@ mod say;
 mod speed;
 mod user_path;
 mod verdicts;
+mod wrong;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,8 +28,10 @@ fn main() -> ExitCode {
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
         ["iommufd", scope] => iommufd::run(scope),
         ["user-path", api] => user_path::run(api),
+        ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | iommufd SCOPE | speed ROUNDS SECONDS"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | iommufd SCOPE | \
+             speed ROUNDS SECONDS | wrong SCENARIO API"
                 .into(),
         ),
     };

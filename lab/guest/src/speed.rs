@@ -19,7 +19,7 @@ const DEPTHS: [u16; 2] = [1, 32];
 const COPY_BYTES: u64 = 16 << 20;
 
 /// How the kernel's driver is asked, beside depth.
-const RIVALS: [(&str, &[&str], &[u16]); 3] = [
+const RIVALS: [(&str, &[&str], &[u16]); 4] = [
     ("psync", &["--ioengine=psync"], &[1]),
     (
         "io_uring",
@@ -30,6 +30,19 @@ const RIVALS: [(&str, &[&str], &[u16]); 3] = [
         "io_uring-polled",
         &["--ioengine=io_uring", "--registerfiles", "--fixedbufs", "--hipri"],
         &DEPTHS,
+    ),
+    (
+        "io_uring-polled-in-batches",
+        &[
+            "--ioengine=io_uring",
+            "--registerfiles",
+            "--fixedbufs",
+            "--hipri",
+            "--iodepth_batch_submit=16",
+            "--iodepth_batch_complete_min=1",
+            "--iodepth_batch_complete_max=32",
+        ],
+        &[32],
     ),
 ];
 

@@ -29,6 +29,8 @@ pub(crate) struct Boot {
     pub(crate) script: String,
     /// Files, and the names that they get in `/payload`.
     pub(crate) payload: Vec<(PathBuf, String)>,
+    /// Is there a command line beside the one that ships whose ioctls can be let fail?
+    pub(crate) faults: Faults,
     /// After so long it has failed; emulated, things take their time.
     pub(crate) limit: Duration,
     /// Looks at what the guest sent and adds lines to those that it said.
@@ -45,6 +47,7 @@ impl Boot {
             kernel_line: String::new(),
             script: script.into(),
             payload: Vec::new(),
+            faults: Faults::Never,
             limit: Duration::from_secs(300),
             judge: Box::new(|_, _| Vec::new()),
         }
@@ -57,6 +60,15 @@ impl Boot {
             ..self
         }
     }
+}
+
+/// Does a boot let ioctls of peerdma fail?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// No.
+    Never,
+    /// By `/payload/peerdma-faults`, which has that feature.
+    Possible,
 }
 
 /// Which kernel boots.
@@ -128,7 +140,8 @@ pub(crate) fn run(
             Kernel::Debian => ground.kernel,
             Kernel::Iommufd => parts.iommufd.image().map_err(Failure::Missing)?,
         };
-        let ended = once(ground, kernel, boot, folder.path(), &mut said)?;
+        let payload = payload(boot, parts);
+        let ended = once(ground, kernel, (boot, &payload), folder.path(), &mut said)?;
         if let (Ended::Crashed(_), 0, false) = (&ended, crashes, ground.stopped.load(Ordering::Relaxed)) {
             crashes += 1;
             continue;
@@ -139,6 +152,15 @@ pub(crate) fn run(
         }
         return Ok(lines);
     }
+}
+
+/// The files of a boot.
+fn payload(boot: &Boot, parts: &Parts) -> Vec<(PathBuf, String)> {
+    let mut payload = boot.payload.clone();
+    if let (Faults::Possible, Ok(programs)) = (boot.faults, &parts.programs) {
+        payload.push((programs.faulty(), "peerdma-faults".into()));
+    }
+    payload
 }
 
 /// What a guest said on its console.
@@ -190,12 +212,12 @@ fn judged(name: &str, boot: &Boot, folder: &Path, said: Said, ended: &Ended, par
 fn once(
     ground: &Ground<'_>,
     kernel: &Path,
-    boot: &Boot,
+    (boot, payload): (&Boot, &[(PathBuf, String)]),
     folder: &Path,
     said: &mut Said,
 ) -> Result<Ended, Failure> {
     let initrd = folder.join("initrd");
-    initramfs::write_boot(ground.base, &boot.script, &boot.payload, &initrd)?;
+    initramfs::write_boot(ground.base, &boot.script, payload, &initrd)?;
     let socket = folder.join("qmp");
     let mut command = ground.qemu.command();
     command.args(

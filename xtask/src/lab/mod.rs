@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
     /// This image of a kernel with IOMMUFD instead of one that --full builds (lab/kernel): for the checks of it
-    #[arg(long, alias = "iommufd-kernel", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     kernel_iommufd: Option<PathBuf>,
     /// This static busybox instead of Debian's
     #[arg(long, value_name = "PATH")]

@@ -45,6 +45,25 @@ fn switch_with(name: &'static str, first_controller: &str) -> Topology {
     machine
 }
 
+/// Two controllers below one switch; others without memory, with little, and two that are functions of
+/// one device: for copies that go wrong.
+pub(crate) fn going_wrong() -> Topology {
+    let mut machine = Topology::new("six");
+    let port = machine.root_port(&Topology::root());
+    let switch = machine.switch(&port);
+    for _ in 0..2 {
+        let port = machine.downstream(&switch);
+        machine.nvme(&port, 16);
+    }
+    for cmb_mib in [0, 1] {
+        let port = machine.root_port(&Topology::root());
+        machine.nvme(&port, cmb_mib);
+    }
+    let port = machine.root_port(&Topology::root());
+    machine.nvme_functions(&port, 2, 0);
+    machine
+}
+
 /// A switch below a switch below a switch, with devices at every level.
 fn nested_switches() -> Topology {
     let mut machine = Topology::new("nested-switches");

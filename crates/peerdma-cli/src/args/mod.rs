@@ -4,14 +4,14 @@
 //! Values that deserve a long explanation when they are wrong (`--cpu`, `--kernel`, selectors) stay
 //! text here and are read where they are used.
 
-mod bind;
 mod bench;
+mod bind;
 mod copy;
 mod probe;
 mod shared;
 
-pub(crate) use bind::BindArgs;
 pub(crate) use bench::{BenchArgs, PatternArg, RwArg};
+pub(crate) use bind::BindArgs;
 pub(crate) use copy::{CopyArgs, VfioArg};
 pub(crate) use probe::ProbeArgs;
 pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};

@@ -36,7 +36,7 @@ pub(super) fn wanted(args: &BenchArgs, blocks: u64, block_bytes: u64) -> Result<
     })?;
     let range = match &args.lba {
         None => Blocks::ALL,
-        Some(text) => Blocks::read(text)?,
+        Some(text) => Blocks::read("--lba", text)?,
     };
     let few = |why: String| {
         Problem::new(
@@ -70,6 +70,13 @@ pub(super) fn wanted(args: &BenchArgs, blocks: u64, block_bytes: u64) -> Result<
             "--seconds is no time that can be measured",
             "it must be above 0, and a million at most",
             "give --seconds 10",
+        ));
+    }
+    if args.operations == Some(0) {
+        return Err(Problem::new(
+            "--operations 0 measures nothing",
+            "no operation tells how long one takes",
+            "give --operations 1000, or --seconds 10",
         ));
     }
     Ok(Wanted {

@@ -49,14 +49,14 @@ impl Blocks {
     /// All blocks.
     pub(crate) const ALL: Self = Self { first: 0, end: None };
 
-    /// Reads `FIRST..END`, `FIRST..=LAST`, `FIRST+COUNT`, `FIRST..`, `..END`.
+    /// Reads what was given for an option: `FIRST..END`, `FIRST..=LAST`, `FIRST+COUNT`, `FIRST..`, `..END`.
     ///
     /// # Errors
     /// A [`Problem`] where it is none, or empty.
-    pub(crate) fn read(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn read(option: &str, text: &str) -> Result<Self, Problem> {
         let bad = |why: &dyn Display| {
             Problem::new(
-                format_args!("--lba {text} is no range of blocks"),
+                format_args!("{option} {text} is no range of blocks"),
                 why,
                 "give FIRST..END (END excluded), FIRST..=LAST, FIRST+COUNT or FIRST..",
             )
@@ -137,7 +137,7 @@ mod tests {
             ("4..", blocks(4, None)),
             ("..8", blocks(0, Some(8))),
         ] {
-            assert_eq!(Blocks::read(text).unwrap(), expected, "{text}");
+            assert_eq!(Blocks::read("--lba", text).unwrap(), expected, "{text}");
         }
         for text in [
             "",
@@ -149,7 +149,7 @@ mod tests {
             "1..=18446744073709551615",
             "18446744073709551615+1",
         ] {
-            assert!(Blocks::read(text).is_err(), "{text}");
+            assert!(Blocks::read("--lba", text).is_err(), "{text}");
         }
         assert_eq!(blocks(4, None).of(8), Some(4..8));
         assert_eq!(blocks(4, Some(9)).of(8), None);

@@ -164,6 +164,10 @@ pub(super) fn carry_on<G: Ground>(
         plan.rejected
             .retain(|rejected| rejected.method != Method::Internal);
     }
+    if request.way.memory == MemoryWanted::Ram {
+        // No memory of devices was looked for: why it was not taken is that nobody wanted it.
+        plan.rejected.clear();
+    }
     watcher.planned(&plan)?;
     ground.poison_slots(&plan.layout);
     rig.force(&plan.crossings, plan.layout.slots_at)?;
@@ -265,12 +269,16 @@ fn move_all<G: Ground>(
     const LOOK_AT_SIZES: &str = "look at the sizes of both ends, and at --chunk";
     let refused =
         |error: &dyn std::fmt::Display| Problem::new("the copy was not begun", error, LOOK_AT_SIZES);
-    let not_mapped = |error: &SlotError| Problem {
-        fix: match error {
-            SlotError::Map(error) => mend::of_map(error, G::SORT).unwrap_or(LOOK_AT_SIZES).to_owned(),
-            _ => LOOK_AT_SIZES.to_owned(),
-        },
-        ..refused(error)
+    let not_mapped = |error: &SlotError| match error {
+        SlotError::Map(why) => {
+            let fix = mend::of_map(why, G::SORT).unwrap_or(LOOK_AT_SIZES).to_owned();
+            let problem = Problem {
+                fix,
+                ..refused(error)
+            };
+            mend::explained(problem, why, rig.ground().refused())
+        }
+        _ => refused(error),
     };
     let job = job(request, source, destination);
     let mut copy = Copy::new(plan, job, source, destination).map_err(|error| refused(&error))?;

@@ -7,6 +7,7 @@ use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
 use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
 use peerdma::route::Access;
+use peerdma_linux::ring::NOBODY;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -57,7 +58,8 @@ struct PlanLine {
 
 #[derive(Serialize)]
 struct CrossingLine {
-    initiator: Bdf,
+    /// Nothing where no function moves the data: the kernel's processor does.
+    initiator: Option<Bdf>,
     /// Nothing for RAM.
     provider: Option<Bdf>,
     operation: &'static str,
@@ -197,7 +199,7 @@ impl PlanLine {
 impl CrossingLine {
     fn new((crossing, address): (&Crossing, Option<SlotAddress>)) -> Self {
         Self {
-            initiator: crossing.initiator,
+            initiator: Some(crossing.initiator).filter(|bdf| *bdf != NOBODY),
             provider: crossing.provider,
             operation: match crossing.operation {
                 Access::Read => "read",

@@ -179,7 +179,7 @@ fn part(args: &CopyArgs, ends: &Ends) -> Result<Part, Problem> {
     let (there, block_there) = (there.blocks, there.block_bytes.max(1));
     let range = match &args.what.lba {
         None => Blocks::ALL,
-        Some(text) => Blocks::read(text)?,
+        Some(text) => Blocks::read("--lba", text)?,
     };
     let Some(range) = range.of(blocks) else {
         return Err(Problem::new(

@@ -70,12 +70,12 @@ pub(super) fn no_blocks(name: &str, controller: Bdf) -> Problem {
     Problem::new(
         format_args!("{name} holds no blocks"),
         format_args!("{controller} is no NVMe controller"),
-        "name a namespace of one: `peerdma topo` lists the functions, nvme0n1 is namespace 1 of nvme0",
+        "name an NVMe controller or its block device: `peerdma topo` lists the functions, nvme0n1 is namespace 1 of nvme0",
     )
 }
 
 /// The controller of a word, and the number of the namespace where it names one.
-pub(super) fn parts(name: &str) -> (&str, Option<u64>) {
+pub(crate) fn parts(name: &str) -> (&str, Option<u64>) {
     let number = |text: &str| text.parse().ok();
     if let Some((controller, namespace)) = name.split_once('/') {
         return (controller, Some(number(namespace).unwrap_or(0)));

@@ -1,8 +1,10 @@
 //! What to do where memory cannot be mapped for a device of a real machine.
 
 use super::Sort;
+use crate::error::Problem;
 use peerdma::dma::{MapError, Refused};
 use peerdma::iommu::IommuError;
+use peerdma_linux::vfio::VfioError;
 use peerdma_nvme::{Cause, Error};
 
 /// `ENOMEM`: of VFIO, the limit of locked memory.
@@ -31,5 +33,65 @@ pub(crate) fn of_map(error: &MapError, sort: Sort) -> Option<&'static str> {
             ..
         } => Some("ask as root, who may read all of configuration space and /proc/iomem"),
         _ => None,
+    }
+}
+
+/// The same problem in the kernel's own terms, where it was the kernel that refused to map: an error number alone says little.
+pub(crate) fn explained(problem: Problem, error: &MapError, refused: Option<VfioError>) -> Problem {
+    let (MapError::Iommu(IommuError::System(_)), Some(refused)) = (error, refused) else {
+        return problem;
+    };
+    Problem {
+        why: format!("{}: {}", refused.what(), refused.why()),
+        fix: match &refused {
+            VfioError::Memlock { .. } => format!(
+                "{}; or take smaller pieces (--chunk) or fewer (--queue-depth)",
+                refused.fix()
+            ),
+            _ => refused.fix(),
+        },
+        ..problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem() -> Problem {
+        Problem::new(
+            "nvme0n1 cannot be used",
+            "the system refused it (error 12)",
+            "look",
+        )
+    }
+
+    #[test]
+    fn a_limit_of_locked_memory_is_named_with_how_much_is_needed() {
+        let refused = VfioError::Memlock {
+            limit_bytes: 64 << 10,
+            locked_bytes: 60 << 10,
+            needed_bytes: 8 << 10,
+        };
+        let error = MapError::Iommu(IommuError::System(NO_MEMORY));
+        let told = explained(problem(), &error, Some(refused));
+        assert_eq!(told.error, "nvme0n1 cannot be used");
+        for (text, word) in [
+            (&told.why, "8 KiB"),
+            (&told.why, "60 KiB of the 64 KiB"),
+            (&told.fix, "`ulimit -l 68`"),
+            (&told.fix, "--chunk"),
+        ] {
+            assert!(text.contains(word), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_not_the_kernels_keeps_its_own_words() {
+        let refused = VfioError::NoType1;
+        let error = MapError::Iommu(IommuError::BadRange);
+        assert_eq!(explained(problem(), &error, Some(refused)), problem());
+        let error = MapError::Iommu(IommuError::System(NO_MEMORY));
+        assert_eq!(explained(problem(), &error, None), problem());
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! `copy`, `probe` and `bench` speak of these alone.
 
-mod end;
+pub(crate) mod end;
 pub(crate) mod live;
 pub(crate) mod mend;
 mod meter;
@@ -40,6 +40,7 @@ use peerdma::memory::MemoryMap;
 use peerdma::plan::{DeviceMemory, Layout, OwnData};
 use peerdma::route::spec;
 use peerdma::topology::Topology;
+use peerdma_linux::vfio::VfioError;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -136,6 +137,11 @@ pub(crate) trait Ground: Host + Clone {
     /// Does somebody else want a device back that is in use? What uses it is to end then.
     fn is_recalled(&self) -> bool {
         false
+    }
+
+    /// What the kernel refused last when memory was to be mapped for devices.
+    fn refused(&self) -> Option<VfioError> {
+        None
     }
 
     /// All counters now.

@@ -85,9 +85,12 @@ impl<G: Ground> Rig<G> {
         let function = self.ground.function(bdf).map_err(|why| bad(&why))?;
         let options = Options::default();
         let driver = Driver::<G>::open(function, self.ground.clone(), self.mapper(bdf)?, &options);
-        let driver = driver.map_err(|error| Problem {
-            fix: mend::of_controller(&error, G::SORT).to_owned(),
-            ..bad(&error)
+        let driver = driver.map_err(|error| {
+            let problem = Problem {
+                fix: mend::of_controller(&error, G::SORT).to_owned(),
+                ..bad(&error)
+            };
+            self.explained(problem, &error.cause)
         })?;
         if let Some(buffer) = driver.buffer() {
             let base = self.space(bdf)?.set_own_base(bdf, Some(buffer.own_base));
@@ -139,7 +142,8 @@ impl<G: Ground> Rig<G> {
                         Cause::Map(error) => mend::of_map(error, G::SORT).unwrap_or(usual),
                         _ => usual,
                     };
-                    Problem::new(format_args!("{} cannot be used", end.name), &error, fix)
+                    let problem = Problem::new(format_args!("{} cannot be used", end.name), &error, fix);
+                    self.explained(problem, &error.cause)
                 })?;
                 Inner::Queue(Box::new(volume))
             }
@@ -147,6 +151,13 @@ impl<G: Ground> Rig<G> {
         let moved = self.ground.moved();
         let meter = moved.map(|moved| Meter::new(moved, space.clone(), end.initiator));
         Ok(EndVolume::new(inner, meter))
+    }
+
+    fn explained(&self, problem: Problem, cause: &Cause) -> Problem {
+        match cause {
+            Cause::Map(error) => mend::explained(problem, error, self.ground.refused()),
+            _ => problem,
+        }
     }
 
     /// The memory of a controller that others may use as well.

@@ -3,7 +3,9 @@
 use crate::args::ProbeArgs;
 use crate::copy::amount::{self, Blocks};
 use crate::error::Problem;
+use crate::ground::end::parts;
 use crate::ground::{Ground, Pair};
+use peerdma::addr::Bdf;
 use peerdma::plan::DeviceMemory;
 use peerdma::probe::Scratch;
 use peerdma::route::Access;
@@ -40,9 +42,31 @@ pub(super) fn scratch(args: &ProbeArgs) -> Result<(ScratchWanted, Option<&str>),
     // One number is where it begins.
     let blocks = match range.trim().parse::<u64>() {
         Ok(first) => Blocks { first, end: None },
-        Err(_) => Blocks::read(range)?,
+        Err(_) => Blocks::read("--scratch", range)?,
     };
     Ok((ScratchWanted::These(blocks), namespace))
+}
+
+/// The namespace that is named with scratch blocks, if it is one of the initiator: another's blocks are not touched.
+///
+/// # Errors
+/// A [`Problem`] where it is another's.
+pub(super) fn namespace_of<'n>(initiator: &str, named: &'n str) -> Result<&'n str, Problem> {
+    let plain = |name: &str| -> (String, Option<u64>) {
+        let (controller, namespace) = parts(name.strip_prefix("/dev/").unwrap_or(name));
+        let bdf = controller.parse::<Bdf>();
+        let controller = bdf.map_or_else(|_| controller.to_owned(), |bdf| bdf.to_string());
+        (controller, namespace)
+    };
+    let ((whose, which), (controller, namespace)) = (plain(initiator), plain(named));
+    match whose == controller && which.is_none_or(|which| namespace == Some(which)) {
+        true => Ok(named),
+        false => Err(Problem::new(
+            format_args!("{named} is not probed"),
+            format_args!("the scratch blocks are to be those of {initiator}, which moves the data"),
+            format_args!("leave out {named}, or name it in the place of {initiator}"),
+        )),
+    }
 }
 
 /// What is asked of a pair.
@@ -97,4 +121,30 @@ pub(super) fn asked<G: Ground>(
             )
         })?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_blocks_are_those_of_who_moves_the_data() {
+        for (initiator, named, is_its) in [
+            ("nvme0", "nvme0n1", true),
+            ("nvme0n1", "nvme0n1", true),
+            ("nvme0n1", "/dev/nvme0n1", true),
+            ("03:00.0", "0000:03:00.0/2", true),
+            ("nvme0n1", "nvme1n1", false),
+            ("nvme0n1", "nvme0n2", false),
+            ("0000:03:00.0", "0000:04:00.0/1", false),
+            ("/dev/sda", "sda", true),
+            ("sda", "sdb", false),
+        ] {
+            assert_eq!(
+                namespace_of(initiator, named).is_ok(),
+                is_its,
+                "{initiator} {named}"
+            );
+        }
+    }
 }

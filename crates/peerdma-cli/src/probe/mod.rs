@@ -40,7 +40,10 @@ const INTERRUPTED: u8 = 130;
 pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     let out = Out::new(args.output);
     let (scratch, named) = asked::scratch(args)?;
-    let word = named.unwrap_or(&args.initiator);
+    let word = match named {
+        None => &args.initiator,
+        Some(named) => asked::namespace_of(&args.initiator, named)?,
+    };
     let lender = Some(Lender {
         word: &args.provider,
         bar: args.bar,

@@ -43,7 +43,8 @@ impl Watch {
                     Err(_) => bar,
                 }
             });
-            bar.set_length(of);
+            // Without a number of them there is nothing to count.
+            bar.set_length(of.max(1));
             bar.set_position(done);
             bar.set_message(what);
         }

@@ -6,6 +6,7 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::probe::record::{self, End, Line, Port};
 use crate::probe::record_file;
+use crate::shown::plain;
 use peerdma::topology::{NodeId, Topology};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -173,7 +174,7 @@ impl Record {
                 }
                 _ => String::new(),
             };
-            format!(
+            let words = format!(
                 "{measured} on {day}{differences}: {} {}s memory of {}{by}: {} (verdict {}{}): {}{rate}",
                 line.client.bdf,
                 one.access,
@@ -184,7 +185,9 @@ impl Record {
                     .as_deref()
                     .map_or_else(String::new, |map_type| format!(", {map_type}")),
                 one.said.as_deref().unwrap_or("nothing was said"),
-            )
+            );
+            // A file of somebody else's does not colour what it says.
+            plain(&words).into_owned()
         };
         tried.map(sentence).collect()
     }

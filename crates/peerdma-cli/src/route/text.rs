@@ -81,7 +81,8 @@ impl Page<'_> {
         }
         for record in records {
             for words in record.words() {
-                self.text.push_str(&wrapped(&words, "  - ", "    ", self.out.width));
+                self.text
+                    .push_str(&wrapped(&words, "  - ", "    ", self.out.width));
             }
         }
     }

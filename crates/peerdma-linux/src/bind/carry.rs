@@ -2,7 +2,7 @@
 
 use super::plan::Standing;
 use super::present::Present;
-use super::{BindError, Hands, Plan, Step, System, Taken, Undone};
+use super::{BindError, Hands, Obstacle, Plan, Step, System, Taken, Undone, VFIO, in_use};
 use std::io;
 
 impl Plan {
@@ -23,7 +23,10 @@ impl Plan {
                     system,
                     undone: Undone::Whole,
                 };
-                undoing.undo(taken, done, hands);
+                // Where nothing was done, somebody else may have it by now.
+                if done > 0 {
+                    undoing.undo(taken, done, hands);
+                }
                 for whole in self.taken.get(..index).unwrap_or_default().iter().rev() {
                     undoing.undo(whole, whole.steps.len(), hands);
                 }
@@ -58,7 +61,18 @@ impl Taken {
                 source,
             })
         };
+        let stopped = |done: usize, source: io::Error| Stopped {
+            done,
+            step: None,
+            source,
+        };
+        self.check_standing(system).map_err(|source| stopped(0, source))?;
         for (done, step) in self.steps.iter().enumerate() {
+            // Between plan and deed a person may have thought it over for an hour.
+            if self.takes(step) {
+                self.check_unused(system, hands)
+                    .map_err(|source| stopped(done, source))?;
+            }
             // The record goes when the kernel has done what it was asked for, and not before.
             if matches!(step, Step::Forget { .. }) {
                 unheard(done)?;
@@ -70,6 +84,33 @@ impl Taken {
             })?;
         }
         unheard(self.steps.len())
+    }
+
+    /// Does this step take the function from its driver?
+    fn takes(&self, step: &Step) -> bool {
+        matches!(step, Step::Write { path, .. } if path.ends_with("unbind"))
+    }
+
+    /// Is it driven as it was when this was planned?
+    fn check_standing(&self, system: &System) -> io::Result<()> {
+        match Present::read(system, self.bdf) {
+            None => Err(io::Error::other("it is gone")),
+            Some(function) if Standing::of(&function) == self.before => Ok(()),
+            Some(_) => Err(in_the_meantime("somebody else has changed its driver")),
+        }
+    }
+
+    /// Is it as little used as when this was planned?
+    fn check_unused(&self, system: &System, hands: &mut impl Hands) -> io::Result<()> {
+        let uses = match self.before.driver.as_deref() == Some(VFIO) {
+            true => in_use::lent_to(system, self.bdf, self.group),
+            false => in_use::uses(system, hands, self.bdf),
+        };
+        let uses: Vec<String> = uses.iter().map(Obstacle::to_string).collect();
+        match uses.is_empty() {
+            true => Ok(()),
+            false => Err(in_the_meantime(&uses.join("; "))),
+        }
     }
 
     /// Is it driven as wanted? A driver may refuse a function in silence.
@@ -128,6 +169,13 @@ impl Undoing<'_> {
             };
         }
     }
+}
+
+fn in_the_meantime(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        format!("since this was planned: {what}"),
+    )
 }
 
 fn act(step: &Step, hands: &mut impl Hands) -> io::Result<()> {

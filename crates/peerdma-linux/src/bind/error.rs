@@ -39,6 +39,7 @@ impl BindError {
     pub fn fix(&self) -> &'static str {
         match self.source.kind() {
             io::ErrorKind::PermissionDenied => "run as root, who owns these files, outside of any container",
+            io::ErrorKind::ResourceBusy => "nothing of it was taken away from whoever uses it: plan it again",
             io::ErrorKind::ReadOnlyFilesystem => {
                 "run outside of any container: /sys is read-only in this one"
             }

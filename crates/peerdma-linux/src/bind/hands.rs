@@ -26,11 +26,12 @@ pub trait Hands {
     fn forget(&mut self, path: &Path) -> io::Result<()>;
 
     /// Has somebody in the kernel, or a program, claimed the block device `node` for itself (mounted, swapped to, part of an
-    /// array)? Found out by claiming it for a moment.
+    /// array)? Found out by claiming it for a moment. `number` is what sysfs calls it (`major:minor`): the node of another device says nothing.
     ///
     /// # Errors
-    /// Those of the kernel, where it cannot be found out.
-    fn is_claimed(&mut self, node: &Path) -> io::Result<bool>;
+    /// Those of the kernel, where it cannot be found out; [`io::ErrorKind::NotFound`] where it has no node here: in a container, what the machine
+    /// has mounted cannot be seen.
+    fn is_claimed(&mut self, node: &Path, number: &str) -> io::Result<bool>;
 }
 
 /// The machine at hand.
@@ -68,16 +69,43 @@ impl Hands for Live {
         fs::remove_file(path)
     }
 
-    fn is_claimed(&mut self, node: &Path) -> io::Result<bool> {
+    fn is_claimed(&mut self, node: &Path, number: &str) -> io::Result<bool> {
         use rustix::fs::{Mode, OFlags};
         use rustix::io::Errno;
+        // Not opened before it is known to be the one: opening others may do something.
+        check_number(rustix::fs::stat(node)?, number)?;
         let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::open(node, flags, Mode::empty()) {
-            Ok(_) => Ok(false),
+            Ok(file) => check_number(rustix::fs::fstat(file)?, number).map(|()| false),
             Err(Errno::BUSY) => Ok(true),
-            // No medium in it, or no node in this container: nothing is mounted from it here.
-            Err(Errno::NOMEDIUM | Errno::NXIO | Errno::NODEV | Errno::NOENT) => Ok(false),
+            // No medium in it, or the device has left.
+            Err(Errno::NOMEDIUM | Errno::NXIO | Errno::NODEV) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Is it the block device that sysfs calls so?
+fn check_number(found: rustix::fs::Stat, number: &str) -> io::Result<()> {
+    use rustix::fs::{FileType, major, minor};
+    let is_block = FileType::from_raw_mode(found.st_mode) == FileType::BlockDevice;
+    let its = format!("{}:{}", major(found.st_rdev), minor(found.st_rdev));
+    match is_block && its == number {
+        true => Ok(()),
+        false => Err(io::Error::other("its node below /dev is that of another device")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_a_node_or_with_that_of_another_is_not_taken_for_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Live.is_claimed(&folder.path().join("nvme0n1"), "259:0");
+        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(Live.is_claimed(Path::new("/dev/null"), "1:3").is_err());
+        assert!(Live.is_claimed(Path::new("/dev/null"), "259:0").is_err());
     }
 }

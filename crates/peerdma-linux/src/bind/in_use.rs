@@ -4,6 +4,7 @@ use super::nodes::{self, Node, NodeKind};
 use super::{Hands, Obstacle, System};
 use peerdma::addr::Bdf;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -14,19 +15,34 @@ pub(super) fn uses(system: &System, hands: &mut impl Hands, bdf: Bdf) -> Vec<Obs
     if !found.functions.is_empty() {
         uses.push(Obstacle::Bridge);
     }
+    if found.is_cut {
+        uses.push(Obstacle::Unclear {
+            device: bdf.to_string(),
+            why: "more lies below it than is looked into".into(),
+        });
+    }
     let blocks = || found.nodes.iter().filter(|node| node.kind == NodeKind::Block);
+    let mut used = Vec::new();
     for node in blocks() {
         let before = uses.len();
         mounted(system, node, &mut uses);
         swapped(system, node, &mut uses);
         held(system, node, &mut uses);
-        let known = uses.len() > before;
-        match hands.is_claimed(&system.path("dev").join(&node.name)) {
+        if uses.len() > before {
+            used.push(&node.folder);
+        }
+    }
+    for node in blocks() {
+        // Whoever uses a partition claims its disk, too.
+        let known = used.iter().any(|folder| folder.starts_with(&node.folder));
+        match hands.is_claimed(&system.path("dev").join(&node.name), &node.number) {
             // Whoever it is, he is named already, or sits where we do not see him: another mount namespace, a file system of many devices.
             Ok(true) if !known => uses.push(Obstacle::Claimed {
                 device: node.name.clone(),
             }),
             Ok(_) => {}
+            // A copy of a machine's tree has no nodes at all, and nobody to lose anything.
+            Err(error) if error.kind() == ErrorKind::NotFound && !system.has("dev") => {}
             Err(error) => uses.push(Obstacle::Unclear {
                 device: node.name.clone(),
                 why: error.to_string(),

@@ -32,12 +32,14 @@ pub(super) struct Found {
     /// PCI functions, which are looked into no further: below a bridge, or behind a function that is a host bridge of its own (Intel
     /// VMD) though its class does not say so.
     pub(super) functions: Vec<Bdf>,
+    /// Were there more folders than are looked into, or deeper ones? Then others may be among them.
+    pub(super) is_cut: bool,
 }
 
 /// Folders are not nested deeper below a function (a SCSI disk's partition is 9 below its controller).
-const DEEPEST: usize = 16;
+const DEEPEST: usize = 32;
 /// Folders below a function that are looked into.
-const MOST_FOLDERS: usize = 20_000;
+const MOST_FOLDERS: usize = 200_000;
 
 /// Everything below a function, and what NVMe multipath keeps elsewhere.
 pub(super) fn find(system: &System, bdf: Bdf) -> Found {
@@ -71,6 +73,7 @@ fn walk(system: &System, at: &Path, depth: usize, left: &mut usize, found: &mut 
             continue;
         }
         if *left == 0 || depth >= DEEPEST {
+            found.is_cut = true;
             continue;
         }
         *left -= 1;

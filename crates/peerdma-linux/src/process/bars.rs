@@ -5,9 +5,10 @@ use super::sync::lock;
 use super::{Process, ProcessError};
 use crate::sys::Memory;
 use crate::vfio::{BarInfo, Device, VfioError};
-use peerdma::addr::{Address, Bdf, PhysAddr, Span};
+use peerdma::addr::{Address, Bdf, BusAddr, PhysAddr, Span};
 use peerdma::fact::Fact;
 use peerdma::memory::{BarMemory, CpuView, MapError, RegionId, Widths};
+use rustix::fs::SeekFrom;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl Process {
     /// A container of type 1 maps it for devices only where the process could map it; iommufd takes those dma-bufs that VFIO has exported.
     ///
     /// # Errors
-    /// [`ProcessError::NoSuchMemory`], [`ProcessError::Map`]
+    /// [`ProcessError::NoSuchMemory`] (also where it is shorter than is said), [`ProcessError::Map`]
     pub fn import_dma_buf(
         &self,
         fd: OwnedFd,
@@ -49,6 +50,15 @@ impl Process {
         len_bytes: u64,
     ) -> Result<Span<PhysAddr>, ProcessError> {
         let part = self.part(provider, bar, offset_bytes, len_bytes)?;
+        // A dma-buf tells its length so (`dma_buf_llseek` in drivers/dma-buf/dma-buf.c). What lies behind it is not there: touching it would end the process.
+        if rustix::fs::seek(&fd, SeekFrom::End(0)).is_ok_and(|has_bytes| has_bytes < len_bytes) {
+            return Err(ProcessError::NoSuchMemory {
+                provider,
+                bar,
+                offset_bytes,
+                len_bytes,
+            });
+        }
         let memory = Memory::of_file(fd.as_fd(), 0, len_bytes).ok();
         let face = Face {
             bar,
@@ -154,7 +164,7 @@ impl Process {
         info: &BarInfo,
         part: Range<u64>,
     ) -> Result<Vec<Face>, ProcessError> {
-        let Some(bus_offset) = self.bus_offset(device.bdf(), info) else {
+        let Some(bus_offset) = self.bus_offset(device.bdf(), info.phys.first(), info.bus) else {
             return Ok(Vec::new());
         };
         let mapping = match device.map_bar(info.bar) {
@@ -183,8 +193,9 @@ impl Process {
     }
 
     /// What a function's bridge adds to the address of a BAR: by the BAR's own register, else by the window that it lies in; on x86 nothing.
-    fn bus_offset(&self, bdf: Bdf, info: &BarInfo) -> Option<u64> {
-        let first = info.phys.first();
+    /// A register that holds 0 has no address, or has lost it in a reset.
+    fn bus_offset(&self, bdf: Bdf, first: PhysAddr, register: Option<BusAddr>) -> Option<u64> {
+        let register = register.filter(|address| address.to_u64() != 0);
         let windows = || {
             let bridge = self.shared.topology.host_bridge(bdf)?;
             bridge
@@ -193,7 +204,7 @@ impl Process {
                 .find_map(|window| window.bus_address(first))
         };
         let is_x86 = matches!(&self.shared.topology.snapshot().host.cpu, Fact::Known(cpu) if cpu.is_x86());
-        match info.bus.or_else(windows) {
+        match register.or_else(windows) {
             Some(bus) => Some(bus.to_u64().wrapping_sub(first.to_u64())),
             None => is_x86.then_some(0),
         }
@@ -253,11 +264,8 @@ impl Process {
         let facts = bars
             .into_iter()
             .find(|facts| facts.index == bar && facts.kind.is_memory())?;
-        match (facts.phys, facts.bus_address) {
-            (Fact::Known(phys), Fact::Known(bus)) => {
-                Some((phys, bus.to_u64().wrapping_sub(phys.first().to_u64())))
-            }
-            _ => None,
-        }
+        let phys = facts.phys.known()?;
+        let bus_offset = self.bus_offset(provider, phys.first(), facts.bus_address.known());
+        Some((phys, bus_offset?))
     }
 }

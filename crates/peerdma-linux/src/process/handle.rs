@@ -87,7 +87,9 @@ impl Process {
         groups: &Path,
     ) -> Result<Self, ProcessError> {
         let ram_bytes = options.ram_bytes;
-        let whole = ram_bytes.checked_next_multiple_of(PAGE_BYTES);
+        // Where the system's pages are larger, IOMMUs map those.
+        let page_bytes = PAGE_BYTES.max(rustix::param::page_size() as u64);
+        let whole = ram_bytes.checked_next_multiple_of(page_bytes);
         let whole = whole.ok_or(ProcessError::NoPlace { ram_bytes })?;
         let memory = Memory::anonymous(whole).map_err(|errno| ProcessError::NoRam { ram_bytes, errno })?;
         let process = Self {

@@ -23,6 +23,8 @@ struct Regions {
     map: MemoryMap,
     /// By address.
     pieces: Vec<Arc<Piece>>,
+    /// How many bytes of names were given. None is given again: an address space that still knows it would take other memory for what it meant.
+    named_bytes: u64,
 }
 
 /// One region, as the process has it.
@@ -125,12 +127,8 @@ impl Registry {
         pages: Pages,
     ) -> Result<Span<PhysAddr>, Option<MapError>> {
         change(&self.regions, |regions| {
-            let last = regions
-                .pieces
-                .last()
-                .map_or(0, |piece| piece.span.last().to_u64());
             let span = || {
-                let first = last.checked_add(1)?.max(NAMES);
+                let first = NAMES.checked_add(regions.named_bytes)?;
                 let first = first.checked_next_multiple_of(super::arena::PAGE_BYTES)?;
                 let last = first.checked_add(len_bytes.checked_sub(1)?)?;
                 Span::new(PhysAddr::from_u64(first), PhysAddr::from_u64(last)).ok()
@@ -145,6 +143,7 @@ impl Registry {
                 cpu: CpuView::Mmio(Widths::ALL),
             };
             regions.add(span, Kind::P2pmem, pages, |map| map.with_bar(span, memory))?;
+            Arc::make_mut(regions).named_bytes = (span.last().to_u64() - NAMES).saturating_add(1);
             Ok(span)
         })
     }
@@ -159,7 +158,12 @@ impl Registry {
             };
             let mut pieces = regions.pieces.clone();
             pieces.retain(|piece| piece.region != region);
-            let left = std::mem::replace(regions, Arc::new(Regions { map, pieces }));
+            let changed = Regions {
+                map,
+                pieces,
+                ..**regions
+            };
+            let left = std::mem::replace(regions, Arc::new(changed));
             (Some(left), Ok(()))
         });
         result
@@ -253,7 +257,11 @@ impl Regions {
             pages,
         };
         pieces.insert(index, Arc::new(piece));
-        *self = Arc::new(Self { map, pieces });
+        *self = Arc::new(Self {
+            map,
+            pieces,
+            ..**self
+        });
         Ok(region)
     }
 }
@@ -362,6 +370,23 @@ mod tests {
         assert!(registry.remove(later).is_err());
         assert_eq!(registry.map_user(end - 1, 1), Err(NotRegistered { at: end - 1 }));
         assert_eq!(registry.map().regions().len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_was_given_back_never_means_other_memory() {
+        let registry = Registry::new();
+        let add = |provider: &str| {
+            let memory = Arc::new(Memory::anonymous(PAGE).unwrap());
+            let provider = provider.parse().unwrap();
+            registry
+                .add_named(provider, 2, PAGE, in_part(&memory, 0))
+                .unwrap()
+        };
+        let first = add("0000:01:00.0");
+        registry.remove_all_of("0000:01:00.0".parse().unwrap());
+        let second = add("0000:02:00.0");
+        assert!(first.last() < second.first());
+        assert!(registry.resolve(first.first(), 1).is_none());
     }
 
     #[test]

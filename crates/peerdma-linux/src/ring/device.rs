@@ -147,7 +147,7 @@ impl BlockDevice {
         }
     }
 
-    fn open_block(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
+    pub(super) fn open_block(path: &Path, access: OFlags, number: u64) -> Result<Self, OpenError> {
         let (sys, proc) = (Path::new("/sys"), Path::new("/proc"));
         let no_sysfs = || OpenError::NoSysfs {
             path: path.to_owned(),
@@ -155,6 +155,12 @@ impl BlockDevice {
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         let place = Place::of(sys, major, minor).ok_or_else(no_sysfs)?;
         let block_bytes = place.block_bytes().ok_or_else(no_sysfs)?;
+        if access == OFlags::RDWR && place.is_read_only() {
+            return Err(OpenError::System {
+                path: path.to_owned(),
+                source: Errno::ROFS,
+            });
+        }
         let alone = match access {
             OFlags::RDWR => OFlags::EXCL,
             _ => OFlags::empty(),
@@ -174,6 +180,7 @@ impl BlockDevice {
                 source,
             })?,
         };
+        check_same(path, &fd, FileType::BlockDevice, Some(number))?;
         let align_bytes = direct_alignment(&fd).map_or(block_bytes, |(memory, _)| memory);
         let device = Self {
             fd,
@@ -191,7 +198,7 @@ impl BlockDevice {
         device.measured()
     }
 
-    fn open_file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
+    pub(super) fn open_file(path: &Path, access: OFlags) -> Result<Self, OpenError> {
         let open = |more| rustix::fs::open(path, access | more | OFlags::CLOEXEC, Mode::empty());
         let direct = open(OFlags::DIRECT).map(|fd| (fd, Transfers::Direct));
         let opened = match direct {
@@ -206,6 +213,7 @@ impl BlockDevice {
             path: path.to_owned(),
             source,
         })?;
+        check_same(path, &fd, FileType::RegularFile, None)?;
         Self::of_file(path, fd, transfers)
     }
 
@@ -338,8 +346,38 @@ impl BlockDevice {
         &self.holders
     }
 
+    /// Was the block device unbound or removed since it was opened?
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_block_device && rustix::fs::seek(&self.fd, SeekFrom::End(0)) == Ok(0)
+    }
+
+    /// The same file, taken for a block device.
+    #[cfg(test)]
+    pub(super) fn taken_for_block_device(self) -> Self {
+        Self {
+            is_block_device: true,
+            ..self
+        }
+    }
+
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+}
+
+/// Is what was opened what was looked at before? A name may lead elsewhere by now, and each kind is opened with precautions of its own.
+fn check_same(path: &Path, fd: &OwnedFd, kind: FileType, number: Option<u64>) -> Result<(), OpenError> {
+    let found = rustix::fs::fstat(fd).map_err(|source| OpenError::System {
+        path: path.to_owned(),
+        source,
+    })?;
+    let is_kind = FileType::from_raw_mode(found.st_mode) == kind;
+    match is_kind && number.is_none_or(|number| number == found.st_rdev) {
+        true => Ok(()),
+        false => Err(OpenError::WrongType {
+            path: path.to_owned(),
+            what: "something else than a moment ago",
+        }),
     }
 }
 
@@ -392,7 +430,9 @@ fn advice(error: Errno) -> &'static str {
         Errno::ACCESS | Errno::PERM => "; ask as its owner (group disk for block devices), or as root",
         Errno::NOENT => "; is the name right, and the device not bound to another driver?",
         Errno::EXIST => "; it is there already: name another, or write to it as it is",
-        Errno::ROFS => "; its file system, or the device, can only be read",
+        Errno::ROFS => {
+            "; it can only be read: mount the file system, or switch the device, to be written (`blockdev --setrw`), or name another"
+        }
         Errno::NXIO | Errno::NODEV => "; no driver answers for it: look at the kernel's log",
         _ => "",
     }

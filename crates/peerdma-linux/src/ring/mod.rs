@@ -15,6 +15,7 @@
 
 mod device;
 mod error;
+mod extent;
 mod failure;
 pub(crate) mod guarded;
 mod holder;
@@ -32,6 +33,7 @@ mod volume;
 
 pub use device::{BlockDevice, OpenError, OpenOptions, Transfers, Write};
 pub use error::RingError;
+pub use extent::Extent;
 pub use guarded::GuardedError;
 pub use holder::Holder;
 pub use p2pmem::{BarPlace, P2pmem, P2pmemError};

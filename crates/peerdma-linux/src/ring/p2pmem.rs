@@ -209,13 +209,10 @@ impl Process {
 
 /// Where a mapping lies, by its page frames: all must be there, one behind the other, and behind one BAR.
 fn place(resource: &str, memory: &Memory, page_bytes: u64) -> Option<BarPlace> {
-    let pages = usize::try_from(memory.len_bytes() / page_bytes).ok()?;
-    let mut entries = vec![0; pages.checked_mul(8)?];
     let pagemap = std::fs::File::open("/proc/self/pagemap").ok()?;
-    pagemap
-        .read_exact_at(&mut entries, memory.address() / page_bytes * 8)
-        .ok()?;
-    let first = contiguous(&entries)?.checked_mul(page_bytes)?;
+    let entries_at = memory.address() / page_bytes * 8;
+    let read = |offset, into: &mut [u8]| pagemap.read_exact_at(into, entries_at.checked_add(offset)?).ok();
+    let first = first_frame(memory.len_bytes() / page_bytes, read)?.checked_mul(page_bytes)?;
     let last = first.checked_add(memory.len_bytes().checked_sub(1)?)?;
     let (bar, start) = bar_of(resource, first, last)?;
     Some(BarPlace {
@@ -223,6 +220,26 @@ fn place(resource: &str, memory: &Memory, page_bytes: u64) -> Option<BarPlace> {
         bar,
         offset_bytes: first - start,
     })
+}
+
+/// The first of so many page frames that lie one behind the other, by entries that `read` gives from an offset on: a few at a time, since BARs can have
+/// millions of pages.
+fn first_frame(pages: u64, mut read: impl FnMut(u64, &mut [u8]) -> Option<()>) -> Option<u64> {
+    const AT_ONCE: u64 = 4096;
+    let mut entries = [0; 8 * AT_ONCE as usize];
+    let mut first = None;
+    let mut done = 0;
+    while done < pages {
+        let now = (pages - done).min(AT_ONCE);
+        let some = entries.get_mut(..usize::try_from(now * 8).ok()?)?;
+        read(done.checked_mul(8)?, some)?;
+        let frame = contiguous(some)?;
+        if *first.get_or_insert(frame) != frame.checked_sub(done)? {
+            return None;
+        }
+        done += now;
+    }
+    first
 }
 
 /// The first page frame of entries of a pagemap (Documentation/admin-guide/mm/pagemap.rst).
@@ -335,6 +352,29 @@ mod tests {
                 size_bytes: 16_777_216
             }
         );
+    }
+
+    #[test]
+    fn frames_of_many_pages_are_read_a_few_at_a_time() {
+        // 256 GiB in pages of 4 KiB would be half a gigabyte of entries.
+        let look = |pages: u64, gap: u64| {
+            let mut most = 0;
+            let found = first_frame(pages, |offset, into| {
+                most = most.max(into.len());
+                for (page, entry) in (offset / 8..).zip(into.chunks_exact_mut(8)) {
+                    let frame = 0xfe000 + page + u64::from(page >= gap);
+                    entry.copy_from_slice(&(frame | 1 << 63).to_le_bytes());
+                }
+                Some(())
+            });
+            assert!(most <= 1 << 16);
+            found
+        };
+        assert_eq!(look(1 << 20, u64::MAX), Some(0xfe000));
+        assert_eq!(look(10_000, 9_999), None);
+        assert_eq!(look(10_000, 4096), None);
+        assert_eq!(look(1, u64::MAX), Some(0xfe000));
+        assert_eq!(look(0, 0), None);
     }
 
     #[test]

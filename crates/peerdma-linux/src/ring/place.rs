@@ -74,6 +74,33 @@ impl Place {
         self.queue("io_poll") == Some(1)
     }
 
+    /// Did somebody make it, or its disk, read-only? Opening it for writing works all the same, and every write fails.
+    pub(super) fn is_read_only(&self) -> bool {
+        [&self.folder, &self.disk]
+            .into_iter()
+            .any(|folder| number(&folder.join("ro")) == Some(1))
+    }
+
+    /// What keeps its blocks, and from which byte on: the disk, or the file behind a loop device.
+    pub(super) fn keeper(&self) -> (PathBuf, u64) {
+        const SECTOR_BYTES: u64 = 512;
+        let start_bytes = match self.disk == self.folder {
+            true => 0,
+            false => number(&self.folder.join("start"))
+                .unwrap_or(0)
+                .saturating_mul(SECTOR_BYTES),
+        };
+        let of_loop = |name: &str| self.disk.join("loop").join(name);
+        let backing = std::fs::read_to_string(of_loop("backing_file")).ok();
+        match backing.and_then(|path| Path::new(path.trim_end_matches('\n')).canonicalize().ok()) {
+            Some(file) => (
+                file,
+                start_bytes.saturating_add(number(&of_loop("offset")).unwrap_or(0)),
+            ),
+            None => (self.disk.clone(), start_bytes),
+        }
+    }
+
     /// The names of the disk and its partitions that share blocks with this device: itself; of a disk its partitions; of a partition its disk.
     pub(super) fn sharers(&self) -> Vec<(String, PathBuf)> {
         let mut sharers = vec![(self.name.clone(), self.folder.clone())];
@@ -97,6 +124,10 @@ impl Place {
         let text = std::fs::read_to_string(self.disk.join("queue").join(attribute)).ok()?;
         text.trim().parse().ok()
     }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -166,5 +197,38 @@ mod tests {
             assert_eq!(of(major, minor).driver(), Driver::Other);
         }
         assert_eq!(Place::of(sys.path(), 1, 2), None);
+    }
+
+    #[test]
+    fn a_partition_lies_on_its_disk_and_a_loop_device_in_its_file() {
+        let sys = tree();
+        let disk = Place::of(sys.path(), 259, 0).unwrap();
+        std::fs::write(disk.folder.join("nvme0n1p1/start"), "2048\n").unwrap();
+        let partition = Place::of(sys.path(), 259, 1).unwrap();
+        assert_eq!(disk.keeper(), (disk.folder.clone(), 0));
+        assert_eq!(partition.keeper(), (disk.folder.clone(), 1 << 20));
+        let image = sys.path().canonicalize().unwrap().join("disk.img");
+        std::fs::write(&image, "x").unwrap();
+        let device = Place::of(sys.path(), 7, 0).unwrap();
+        std::fs::create_dir(device.folder.join("loop")).unwrap();
+        std::fs::write(
+            device.folder.join("loop/backing_file"),
+            format!("{}\n", image.display()),
+        )
+        .unwrap();
+        std::fs::write(device.folder.join("loop/offset"), "4096\n").unwrap();
+        assert_eq!(device.keeper(), (image, 4096));
+    }
+
+    #[test]
+    fn a_partition_of_a_disk_that_is_read_only_is_read_only() {
+        let sys = tree();
+        let of = |minor| Place::of(sys.path(), 259, minor).unwrap();
+        assert!(!of(0).is_read_only());
+        std::fs::write(of(0).folder.join("ro"), "1\n").unwrap();
+        assert!(of(0).is_read_only() && of(1).is_read_only());
+        std::fs::write(of(0).folder.join("ro"), "0\n").unwrap();
+        std::fs::write(of(1).folder.join("ro"), "1\n").unwrap();
+        assert!(!of(0).is_read_only() && of(1).is_read_only());
     }
 }

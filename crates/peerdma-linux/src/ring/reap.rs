@@ -46,7 +46,24 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         };
         match self.next(slot, completed.result) {
             Next::GoOn => self.queue(slot),
-            Next::End(result) => self.finish(slot, result, done),
+            Next::End(result) => {
+                let result = result.map_err(|error| self.blamed(error));
+                self.finish(slot, result, done);
+            }
+        }
+    }
+
+    /// Errors of a device that was unbound or removed: the kernel sets its size to 0 (`blk_mark_disk_dead`, block/genhd.c), so that writes find no space and
+    /// reads nothing.
+    fn blamed(&self, error: CommandError) -> CommandError {
+        const BY_SIZE: [Errno; 2] = [Errno::IO, Errno::NOSPC];
+        match error {
+            CommandError::System { number, .. }
+                if BY_SIZE.iter().any(|errno| errno.raw_os_error() == number) && self.device.is_gone() =>
+            {
+                CommandError::Removed
+            }
+            other => other,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use peerdma::addr::{Address, Bdf};
 use peerdma::dma::{Initiator, Ioas, IoasError, Locks, OwnBase, Routes, Translation};
-use peerdma::memory::{Memory, MemoryMap};
+use peerdma::memory::{Memory, MemoryMap, Region};
 use peerdma::route::TlpClass;
 use std::sync::Arc;
 
@@ -20,15 +20,7 @@ pub fn kernel_space<L: Locks>(
     class: TlpClass,
     routes: &dyn Routes,
 ) -> Result<Arc<Ioas<L>>, IoasError> {
-    let own = map.regions().iter().find_map(|region| match region.memory {
-        Memory::Bar(bar) if bar.provider == initiator => Some(OwnBase {
-            bar: bar.bar,
-            offset_bytes: bar.offset_bytes,
-            len_bytes: region.span.len_bytes()?,
-            base: bar.bus_address(region.span.first()).to_u64(),
-        }),
-        Memory::Bar(_) | Memory::Ram => None,
-    });
+    let own = own_base(&map, initiator);
     let ioas = Ioas::new(Translation::Direct, map, &[]);
     ioas.add_initiator(
         Initiator {
@@ -44,4 +36,51 @@ pub fn kernel_space<L: Locks>(
         ioas.set_own_base(initiator, own)?;
     }
     Ok(ioas)
+}
+
+/// By which addresses a function knows its own memory: one range from the first to the last of what is registered of a BAR. Where memory of others
+/// has addresses between those, its first region alone.
+fn own_base(map: &MemoryMap, initiator: Bdf) -> Option<OwnBase> {
+    let of_region = |region: &Region| match region.memory {
+        Memory::Bar(bar) => Some(OwnBase {
+            bar: bar.bar,
+            offset_bytes: bar.offset_bytes,
+            len_bytes: region.span.len_bytes()?,
+            base: bar.bus_address(region.span.first()).to_u64(),
+        }),
+        Memory::Ram => None,
+    };
+    let is_own = |region: &&Region| matches!(region.memory, Memory::Bar(bar) if bar.provider == initiator);
+    let first = map.regions().iter().filter(is_own).find_map(of_region)?;
+    // Where the BAR would begin.
+    let start = |own: &OwnBase| own.base.wrapping_sub(own.offset_bytes);
+    let both = |one: OwnBase, other: OwnBase| {
+        let base = one.base.min(other.base);
+        let end = |own: &OwnBase| own.base.checked_add(own.len_bytes);
+        Some(OwnBase {
+            offset_bytes: one.offset_bytes.min(other.offset_bytes),
+            len_bytes: end(&one)?.max(end(&other)?) - base,
+            base,
+            ..one
+        })
+    };
+    let own = map.regions().iter().filter(is_own).filter_map(of_region);
+    let mut own = own.filter(|own| own.bar == first.bar && start(own) == start(&first));
+    let whole = own.try_fold(first, both)?;
+    let is_within = |other: OwnBase| {
+        other
+            .base
+            .checked_sub(whole.base)
+            .is_some_and(|into| into < whole.len_bytes)
+            || whole
+                .base
+                .checked_sub(other.base)
+                .is_some_and(|into| into < other.len_bytes)
+    };
+    let mut others = map
+        .regions()
+        .iter()
+        .filter(|region| !is_own(region))
+        .filter_map(of_region);
+    Some(if others.any(is_within) { first } else { whole })
 }

@@ -140,8 +140,16 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         self.ended.push((slot, CommandError::Aborted));
     }
 
-    /// Fills a slot's transfer with what the segments lead to in this process.
+    /// Fills a slot's transfer with what the segments lead to in this process; on an error it keeps nothing of it.
     fn resolve(&mut self, slot: u16, segments: &[DmaSegment]) -> Result<(), SubmitError> {
+        let filled = self.fill(slot, segments);
+        if let (Err(_), Some(of)) = (&filled, self.slots.get_mut(usize::from(slot))) {
+            of.transfer.clear();
+        }
+        filled
+    }
+
+    fn fill(&mut self, slot: u16, segments: &[DmaSegment]) -> Result<(), SubmitError> {
         let not = |why| SubmitError::NotAddressable { why };
         let ioas = self.mapper.ioas().clone();
         let map = ioas.map_snapshot();

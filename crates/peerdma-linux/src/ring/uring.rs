@@ -73,7 +73,10 @@ pub(super) trait Kernel: fmt::Debug + Send {
     /// What io_uring_enter(2) says.
     fn enter(&mut self, wait: Wait) -> Result<(), Errno>;
 
-    /// Gives up: the names of what is queued and was never given to the kernel, nor will be.
+    /// Is anything queued that the kernel has not taken? It stops at an operation that it cannot read, and looks at those behind it the next time.
+    fn has_queued(&self) -> bool;
+
+    /// Gives up: the names of what is queued and was never given to the kernel, nor will be. There is no room for anything from then on.
     fn abandon(&mut self, ids: &mut Vec<u64>);
 
     /// Takes what has ended.
@@ -156,6 +159,11 @@ impl Kernel for Uring {
         self.ring.enter(wait)
     }
 
+    fn has_queued(&self) -> bool {
+        let mut rings = [Some(&self.ring), self.second.as_ref()].into_iter().flatten();
+        rings.any(|ring| !ring.queued.is_empty())
+    }
+
     fn abandon(&mut self, ids: &mut Vec<u64>) {
         for ring in [Some(&mut self.ring), self.second.as_mut()].into_iter().flatten() {
             ring.is_abandoned = true;
@@ -185,6 +193,10 @@ impl Ring {
     /// # Safety
     /// As [`Kernel::push`].
     unsafe fn push(&mut self, entry: &squeue::Entry, id: u64) -> Result<(), Full> {
+        // The kernel is not told of anything any more.
+        if self.is_abandoned {
+            return Err(Full);
+        }
         // SAFETY: as the caller says.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| Full)?;
         self.queued.push_back(id);

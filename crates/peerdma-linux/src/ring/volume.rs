@@ -255,7 +255,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
     /// Tells the kernel what is queued.
     pub(super) fn enter(&mut self, wait: Wait) {
         match self.kernel.enter(wait) {
-            Ok(()) => self.is_entry_due = false,
+            Ok(()) => self.is_entry_due = self.kernel.has_queued(),
             // It cannot take it now: later.
             Err(Errno::INTR | Errno::AGAIN | Errno::BUSY | Errno::TIME | Errno::NOMEM) => {}
             Err(error) => self.die(error),

@@ -35,14 +35,10 @@ impl Memory {
         // SAFETY: the kernel chooses the address, so no other mapping is replaced.
         let start =
             unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len_bytes, READ_WRITE, flags) }?;
-        let memory = Self::owned(start, len_bytes)?;
-        // A copy for a child would part what the process sees from what devices do. Where the kernel refuses it, nothing else is lost.
-        // SAFETY: the range is this mapping, and the advice changes nothing in this process.
-        let _ = unsafe { rustix::mm::madvise(start, len_bytes, Advice::LinuxDontFork) };
-        Ok(memory)
+        Self::owned(start, len_bytes)
     }
 
-    /// What `fd` shows from `offset_bytes` on, shared.
+    /// What `fd` shows from `offset_bytes` on, shared. A child of this process does not have it: it would keep a device open that is closed here.
     ///
     /// # Errors
     /// That of `mmap`; `EINVAL` for no bytes at all, or more than the process can address.
@@ -195,8 +191,14 @@ impl Memory {
     }
 
     fn owned(start: *mut c_void, len_bytes: usize) -> Result<Self, Errno> {
-        let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
-        Ok(Self { start, len_bytes })
+        let memory = Self {
+            start: NonNull::new(start).ok_or(Errno::NOMEM)?,
+            len_bytes,
+        };
+        // A copy of RAM for a child would part what the process sees from what devices do. Where the kernel refuses it, nothing else is lost.
+        // SAFETY: the range is this mapping, and the advice changes nothing in this process.
+        let _ = unsafe { rustix::mm::madvise(start, len_bytes, Advice::LinuxDontFork) };
+        Ok(memory)
     }
 
     /// The place of an access, if it lies within and is aligned.
@@ -305,6 +307,31 @@ mod tests {
         assert_eq!(memory.load_u32(8), Some(0xa4a3_02a1));
         memory.store_release(BYTES - 4, 7).unwrap();
         assert_eq!(memory.load_acquire(BYTES - 4), Some(7));
+    }
+
+    #[test]
+    fn a_child_has_none_of_it() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES).unwrap();
+        let shown = Memory::of_file(rustix::fd::AsFd::as_fd(&file), 0, BYTES).unwrap();
+        let own = Memory::anonymous(BYTES).unwrap();
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        for memory in [&shown, &own] {
+            // Neighbours of a kind are shown as one.
+            let mut flags = None;
+            let mut is_here = false;
+            for line in smaps.lines() {
+                let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+                let number = |text| u64::from_str_radix(text, 16).ok();
+                if let Some((Some(first), Some(end))) = range.map(|(first, end)| (number(first), number(end)))
+                {
+                    is_here = (first..end).contains(&memory.address());
+                } else if let (true, Some(words)) = (is_here, line.strip_prefix("VmFlags:")) {
+                    flags = Some(words.to_owned());
+                }
+            }
+            assert!(flags.unwrap().split_whitespace().any(|flag| flag == "dc"));
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::uapi;
 use crate::sys::{Memory, ioctl};
 use peerdma::addr::{Address, Bdf, PhysAddr, Span};
 use peerdma::device::{BusMaster, Presence};
+use peerdma::pci::Bar;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -316,7 +317,9 @@ fn find_bars(places: &Places, config: ConfigSpace<'_>) -> Result<Vec<BarInfo>, V
             len_bytes: phys.len_minus_one().saturating_add(1),
             ..region
         };
-        let register = registers.iter().find(|register| register.index == bar);
+        // One that holds 0 has no address, or has lost it in a reset.
+        let is_its = |register: &&Bar| register.index == bar && register.address.to_u64() != 0;
+        let register = registers.iter().find(is_its);
         bars.push(BarInfo {
             bar,
             phys,

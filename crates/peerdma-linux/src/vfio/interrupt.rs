@@ -56,7 +56,8 @@ impl AsFd for Interrupt {
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        self.device.vectors().forget(self.device.fd(), self.vector);
+        let mut vectors = self.device.vectors();
+        vectors.forget(self.device.fd(), self.vector, &self.event);
     }
 }
 
@@ -111,6 +112,8 @@ impl Vectors {
         let mut fds: Vec<_> = self.used.iter().map(raw).collect();
         fds.resize(index + 1, -1);
         fds[index] = event.as_fd().as_raw_fd();
+        // Those that are lost, too: their owners look at the device, and then know.
+        let owners: Vec<_> = self.used.iter().flatten().cloned().collect();
         let outcome = set(fd, self.kind.index, 0, &fds);
         if outcome.is_err() {
             // Those that were there before are to go on, if the kernel lets them.
@@ -119,15 +122,18 @@ impl Vectors {
                 self.used.clear();
             }
         }
-        for event in self.used.iter().flatten() {
+        for event in owners {
             // A counter that is full wakes just as well.
             let _ = event.signal();
         }
         outcome
     }
 
-    fn forget(&mut self, fd: BorrowedFd<'_>, vector: u32) {
-        if let Some(place) = self.used.get_mut(vector as usize) {
+    /// Nobody listens any more by this eventfd. Where the kernel has given up all, another may have the vector by now.
+    fn forget(&mut self, fd: BorrowedFd<'_>, vector: u32, event: &Arc<EventFd>) {
+        let is_its =
+            |place: &&mut Option<Arc<EventFd>>| place.as_ref().is_some_and(|other| Arc::ptr_eq(other, event));
+        if let Some(place) = self.used.get_mut(vector as usize).filter(is_its) {
             *place = None;
             // If the kernel refuses it, it goes on to count in an eventfd of which nobody knows.
             let _ = set(fd, self.kind.index, vector, &[-1]);
@@ -196,10 +202,10 @@ mod tests {
     fn vectors_are_added_one_by_one_where_the_kernel_can() {
         let (told, file) = (kernel(None), File::open("/dev/null").unwrap());
         let mut vectors = vectors(Growth::Free);
-        vectors.listen(BDF, file.as_fd(), 1).unwrap();
+        let second = vectors.listen(BDF, file.as_fd(), 1).unwrap();
         vectors.listen(BDF, file.as_fd(), 0).unwrap();
         vectors.listen(BDF, file.as_fd(), 3).unwrap();
-        vectors.forget(file.as_fd(), 1);
+        vectors.forget(file.as_fd(), 1, &second);
         vectors.listen(BDF, file.as_fd(), 1).unwrap();
         vectors.give_up(file.as_fd());
         vectors.give_up(file.as_fd());
@@ -248,6 +254,33 @@ mod tests {
         assert_eq!(first.take(), Ok(1));
         assert_eq!(told.borrow().last(), Some(&(0, Vec::from([true]))));
         vectors.listen(BDF, file.as_fd(), 1).unwrap();
+    }
+
+    #[test]
+    fn who_waits_is_woken_where_the_kernel_gives_nothing_back_and_takes_nothing_from_who_comes_after() {
+        let calls = Rc::new(RefCell::new(0));
+        let count = calls.clone();
+        script::play(move |_, _| {
+            *count.borrow_mut() += 1;
+            match *count.borrow() {
+                // More vectors, and then those that there were.
+                3 | 4 => Err(Errno::NOSPC),
+                _ => Ok(0),
+            }
+        });
+        let file = File::open("/dev/null").unwrap();
+        let mut vectors = vectors(Growth::Anew);
+        let first = vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        vectors.listen(BDF, file.as_fd(), 1).unwrap_err();
+        assert_eq!(first.take(), Ok(1));
+        let later = vectors.listen(BDF, file.as_fd(), 0).unwrap();
+        vectors.forget(file.as_fd(), 0, &first);
+        assert_eq!(vectors.used.len(), 1);
+        assert!(
+            vectors.used[0]
+                .as_ref()
+                .is_some_and(|event| Arc::ptr_eq(event, &later))
+        );
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! open     the pair's memory, its making                                        (`open`)
-//! submit   check, look up, map, list, entry, doorbell                           (`submit`)
-//! poll     completions: one acquiring load each; unmap, hand back               (`reap`)
+//! submit   check, look up, map, list, entry                                     (`submit`)
+//! poll     doorbell, once for all that were submitted since
+//!          completions: one acquiring load each; unmap, hand back               (`reap`)
 //!          now and then: deadlines, aborts, resets, making and deleting queues  (`attend`)
 //! ```
 //!
@@ -198,6 +199,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if matches!(self.stage, Stage::Gone | Stage::Stuck) || self.doomed.is_some() {
             return;
         }
+        if self.stage == Stage::Active {
+            self.ring();
+        }
         self.doomed = Some(why);
         self.want_aborts(|_| true);
         if self.stage == Stage::Active {
@@ -242,6 +246,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Volume for Queue<F, H, L> {
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Done)) -> Result<(), VolumeError> {
+        if self.stage == Stage::Active {
+            self.ring();
+        }
         self.reap(done);
         let now_ns = self.host.now_ns();
         if self.needs_attention(now_ns) {

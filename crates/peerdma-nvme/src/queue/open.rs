@@ -34,6 +34,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// What is settled before anything is allocated.
 struct Sizes {
     entries: u32,
+    /// Of the completion queue.
+    completions: u32,
     max_transfer_bytes: u32,
     forms: Forms,
     constraints: Constraints,
@@ -197,6 +199,14 @@ fn sizes(
     };
     Ok(Sizes {
         entries: depth + 1,
+        completions: match options.completions {
+            // Where there is room, the doorbell is not needed for every completion.
+            QueuePlace::Ram => (2 * depth + 1)
+                .max((page_bytes / entry::BYTES) as u32)
+                .min(capabilities.most_entries()),
+            // What the caller has left is as much as the commands need.
+            QueuePlace::Memory(_) => depth + 1,
+        },
         max_transfer_bytes: max_transfer_bytes as u32,
         forms,
         constraints,
@@ -222,7 +232,7 @@ fn pair<H: Host, L: Locks>(
         ),
         (
             options.completions,
-            entries * entry::BYTES,
+            u64::from(sizes.completions) * entry::BYTES,
             Direction::DeviceWrites,
         ),
         (
@@ -250,7 +260,7 @@ fn pair<H: Host, L: Locks>(
     match (failed, made) {
         (Ok(()), [Some(submission), Some(completion), Some(lists)]) => Ok(Pair {
             submission: SubmissionRing::new(submission, sizes.entries),
-            completion: CompletionRing::new(completion, sizes.entries),
+            completion: CompletionRing::new(completion, sizes.completions, sizes.entries - 1),
             lists,
         }),
         (failed, made) => {

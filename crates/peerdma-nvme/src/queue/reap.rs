@@ -15,11 +15,9 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if !listens || self.fault.is_some() || self.slots.under_way() == 0 {
             return;
         }
-        let mut head = None;
         loop {
             match self.take() {
-                Ok(Some((busy, status, now_at))) => {
-                    head = Some(now_at);
+                Ok(Some((busy, status))) => {
                     self.progress = Progress::Some;
                     let result = result(&busy, status);
                     self.finish(busy, result, done);
@@ -41,9 +39,8 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             }
         }
         let deleted = matches!(self.stage, Stage::Dropping(Ring::Completion, _));
-        if let Some(head) = head
-            && !deleted
-        {
+        let head = self.pair.as_mut().and_then(|pair| pair.completion.tell());
+        if let Some(head) = head.filter(|_| !deleted) {
             self.registers.write32(self.layout.head_at, head);
         }
     }
@@ -92,8 +89,8 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         }
     }
 
-    /// The command whose completion is next, with its status and the new head.
-    fn take(&mut self) -> Result<Option<(Busy, u16, u32)>, Bad> {
+    /// The command whose completion is next, with its status.
+    fn take(&mut self) -> Result<Option<(Busy, u16)>, Bad> {
         let Some(pair) = &mut self.pair else {
             return Ok(None);
         };
@@ -111,7 +108,8 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         }
         let busy = self.slots.remove(CommandId(tail.id()));
         let busy = busy.ok_or(Bad::Protocol("a completion for a command that is not under way"))?;
-        Ok(Some((busy, tail.status(), pair.completion.advance())))
+        pair.completion.advance();
+        Ok(Some((busy, tail.status())))
     }
 }
 

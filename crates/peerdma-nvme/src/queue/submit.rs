@@ -82,7 +82,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         Ok(Prepared { command, mapping })
     }
 
-    /// Queues a command and rings.
+    /// Queues a command, and rings where nothing else will.
     pub(super) fn send(&mut self, bio: Bio, prepared: Prepared) -> Result<Ticket, Rejected> {
         let Prepared { command, mapping } = prepared;
         let pushed = match (&mut self.pair, self.slots.next()) {
@@ -92,15 +92,12 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             }
             _ => Err(SubmitError::QueueFull),
         };
-        let tail = match pushed {
-            Ok(tail) => tail,
-            Err(why) => {
-                if let Some(mapping) = mapping {
-                    self.give_up(mapping);
-                }
-                return Err(Rejected { bio, why });
+        if let Err(why) = pushed {
+            if let Some(mapping) = mapping {
+                self.give_up(mapping);
             }
-        };
+            return Err(Rejected { bio, why });
+        }
         let deadline_ns = self.host.now_ns().saturating_add(self.timeout_ns);
         self.attention_ns = self.attention_ns.min(deadline_ns);
         let ticket = Ticket(self.tickets);
@@ -112,8 +109,22 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
             deadline_ns,
             abort: Abort::No,
         });
-        self.registers.write32(self.layout.tail_at, tail);
+        // The first is told at once. While the device has work, those that come together are told together, by the next poll.
+        if self.slots.under_way() == 1 {
+            self.ring();
+        }
         Ok(ticket)
+    }
+
+    /// Tells the device of what was queued.
+    pub(super) fn ring(&mut self) {
+        // Stopped for somebody else, the controller knows no such queue.
+        if self.shared.generation.load(Ordering::Acquire) != self.generation {
+            return;
+        }
+        if let Some(tail) = self.pair.as_mut().and_then(|pair| pair.submission.tell()) {
+            self.registers.write32(self.layout.tail_at, tail);
+        }
     }
 
     /// Does the bio fit the volume? Gives the bytes of its blocks.

@@ -127,6 +127,7 @@ struct Pair {
     submissions: u64,
     completions: u64,
     entries: u32,
+    completion_entries: u32,
     head: u32,
     /// How many completion entries it has written.
     posted: u32,
@@ -176,9 +177,10 @@ impl Inside {
         let mut pair = self.queues[number].get();
         if number == 0 {
             let address = |low| u64::from(self.register(low)) | u64::from(self.register(low + 4)) << 32;
-            (pair.submissions, pair.completions, pair.entries) = (address(0x28), address(0x30), 32);
+            (pair.submissions, pair.completions) = (address(0x28), address(0x30));
+            (pair.entries, pair.completion_entries) = (32, 32);
         }
-        while pair.entries > 1 && pair.head != tail % pair.entries {
+        while pair.entries > 1 && pair.completion_entries > 1 && pair.head != tail % pair.entries {
             let command: [u8; 64] = self.get(pair.submissions.wrapping_add(u64::from(pair.head) * 64));
             pair.head = (pair.head + 1) % pair.entries;
             if number == 0 {
@@ -188,13 +190,13 @@ impl Inside {
             entry[8..10].copy_from_slice(&(pair.head as u16).to_le_bytes());
             entry[10] = number as u8;
             entry[12..14].copy_from_slice(&command[2..4]);
-            entry[14] = 1 - (pair.posted / pair.entries % 2) as u8;
+            entry[14] = 1 - (pair.posted / pair.completion_entries % 2) as u8;
             if !self.behaves() {
                 let at = self.random() as usize % 16;
                 entry[at] = self.random() as u8;
             }
             if self.behaves() {
-                let at = u64::from(pair.posted % pair.entries) * 16;
+                let at = u64::from(pair.posted % pair.completion_entries) * 16;
                 self.put(pair.completions.wrapping_add(at), &entry);
                 pair.posted += 1;
             }
@@ -206,13 +208,13 @@ impl Inside {
     fn admin(&self, command: &[u8; 64]) {
         let address = u64::from_le_bytes(command[24..32].try_into().unwrap());
         let mut io = self.queues[1].get();
+        let entries = u32::from(u16::from_le_bytes([command[42], command[43]])) + 1;
         match command[0] {
-            1 => io.submissions = address,
+            1 => (io.submissions, io.entries) = (address, entries),
             5 => {
-                let entries = u32::from(u16::from_le_bytes([command[42], command[43]])) + 1;
                 io = Pair {
                     completions: address,
-                    entries,
+                    completion_entries: entries,
                     ..Pair::default()
                 };
             }

@@ -20,7 +20,8 @@ pub trait Volume {
     /// [`Rejected`] with the bio: nothing was begun, nothing is mapped.
     fn submit(&mut self, bio: Bio) -> Result<Ticket, Rejected>;
 
-    /// Gives what is done to `done`, in the order in which it was done. Never waits.
+    /// Gives what is done to `done`, in the order in which it was done. Never waits. What was submitted since the last call may reach the device
+    /// only with this one, so that it is told once of all that came together.
     ///
     /// # Errors
     /// [`VolumeError`] where the volume as a whole has failed: all that was under way has been given to `done` with an error before.

@@ -3,6 +3,7 @@
 //! Called by [`super::run`]. `lab/README.md` says how to write one.
 
 mod copies;
+mod going_wrong;
 mod iommufd;
 mod kernel_path;
 mod replayed;
@@ -17,7 +18,7 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 9] = [
+pub(crate) const ALL: [Check; 11] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
@@ -26,6 +27,8 @@ pub(crate) const ALL: [Check; 9] = [
     user_path::CHECK,
     iommufd::CHECK,
     user_path::IOMMUFD,
+    going_wrong::CHECK,
+    going_wrong::IOMMUFD,
     speed::CHECK,
 ];
 

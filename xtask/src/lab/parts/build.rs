@@ -29,18 +29,44 @@ impl Programs {
     pub(crate) fn lab_guest(&self) -> PathBuf {
         self.folder.join("lab-guest")
     }
+
+    /// The command line with its feature `faults`.
+    pub(crate) fn faulty(&self) -> PathBuf {
+        self.folder.join("peerdma-faults")
+    }
 }
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
 const GNU: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds both for release into `folder`: for musl where the toolchain has it, else against the static C library.
+/// Builds all for release into `folder`: for musl where the toolchain has it, else against the static C library.
 pub(super) fn programs(folder: &Path) -> Result<Programs, Failure> {
     let target = if has_target(MUSL) { MUSL } else { GNU };
+    let programs = Programs {
+        folder: folder.join(target).join("release"),
+        target,
+    };
+    // Both are called `peerdma`: the one that ships comes last and stays.
+    compile(
+        folder,
+        target,
+        &["--package", "peerdma-cli", "--features", "peerdma-cli/faults"],
+    )?;
+    let faulty = programs.faulty();
+    fs::copy(programs.peerdma(), &faulty).map_err(Failure::io(faulty.display()))?;
+    compile(
+        folder,
+        target,
+        &["--package", "peerdma-cli", "--package", "lab-guest"],
+    )?;
+    Ok(programs)
+}
+
+fn compile(folder: &Path, target: &str, which: &[&str]) -> Result<(), Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--locked", "--quiet", "--color", "never"])
-        .args(["--package", "peerdma-cli", "--package", "lab-guest"])
+        .args(which)
         .args(["--target", target, "--target-dir"])
         .arg(folder)
         .current_dir(chore::repository())
@@ -65,8 +91,7 @@ pub(super) fn programs(folder: &Path) -> Result<Programs, Failure> {
             said.trim_end()
         )));
     }
-    let folder = folder.join(target).join("release");
-    Ok(Programs { folder, target })
+    Ok(())
 }
 
 fn has_target(target: &str) -> bool {

@@ -19,6 +19,7 @@ use crate::report::Out;
 use opened::Opened;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::{Host, Snapshot, Warnings};
+use peerdma_linux::ring::Extent;
 use peerdma_linux::vfio::Api;
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     let rig = opened.start(&live, via)?;
     let ends = opened.ends(args, &words, &rig)?;
     let request = request::request(args, live.topology(), ends, &mut notes)?;
+    refuse_overlap(args, &words, &request)?;
     let made = opened.make(&live, &request)?;
     let told = Told {
         args,
@@ -117,6 +119,28 @@ fn refuse(args: &CopyArgs, words: &[Word; 2]) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Two names may mean the same blocks: a disk and its partition, a file and the loop device over it.
+fn refuse_overlap(args: &CopyArgs, words: &[Word; 2], request: &Request) -> Result<(), Problem> {
+    let [Word::Existing(source), Word::Existing(destination)] = words else {
+        return Ok(());
+    };
+    let (Some(source), Some(destination)) = (Extent::of(source), Extent::of(destination)) else {
+        return Ok(());
+    };
+    let (from, to) = (request.source_offset, request.destination_offset);
+    match source.overlaps(from, &destination, to, request.len_bytes) {
+        false => Ok(()),
+        true => Err(Problem::new(
+            format_args!("{} would be copied over itself", args.source),
+            format_args!(
+                "{} and {} share blocks: what is still to be read would be overwritten",
+                args.source, args.destination
+            ),
+            "name another destination, or parts that do not touch (--lba, --to-lba, --bytes)",
+        )),
+    }
 }
 
 fn question(args: &CopyArgs, word: &Word, request: &Request) -> String {

@@ -9,7 +9,7 @@ use crate::ground::live::{Live, Need, Pool, Wanted, Word};
 use crate::ground::{End, Ground, Place, Rig};
 use peerdma::addr::Bdf;
 use peerdma::topology::Topology;
-use peerdma_linux::ring::{BlockDevice, NOBODY, OpenOptions, Write};
+use peerdma_linux::ring::{BlockDevice, Holder, NOBODY, OpenOptions, Write};
 use peerdma_linux::vfio::Api;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,8 @@ struct Kernel {
     end: End,
     blocked: Blocked,
     takes_peer_memory: bool,
+    /// Who else may write it meanwhile.
+    in_use: Option<String>,
 }
 
 impl Opened {
@@ -63,13 +65,17 @@ impl Opened {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        match self.is_mixed() {
-            false => Vec::new(),
-            true => vec![
+        let mut notes = Vec::new();
+        if self.is_mixed() {
+            notes.push(
                 "one end is driven by peerdma and the other by the kernel: all that both can use is host RAM"
                     .into(),
-            ],
+            );
         }
+        if let Side::Kernel(source) = &self.sides[0] {
+            notes.extend(source.in_use.clone());
+        }
+        notes
     }
 
     fn initiators(&self) -> Vec<Bdf> {
@@ -192,7 +198,15 @@ impl Side {
             Word::New(path) => Self::New(path.clone()),
             Word::Existing(path) => {
                 let device = open(path, write)?;
+                let holders: Vec<String> = device.holders().iter().map(Holder::to_string).collect();
                 Self::Kernel(Kernel {
+                    in_use: (!holders.is_empty()).then(|| {
+                        format!(
+                            "the source is in use ({}): what is written there meanwhile may be in the copy or not, or make it fail; \
+                             unmount it, or make it read-only, for a copy of one moment",
+                            holders.join("; ")
+                        )
+                    }),
                     end: End::of_kernel(name, &device, place),
                     blocked: Blocked {
                         blocks: device.blocks(),

@@ -12,7 +12,7 @@ use peerdma::plan::{DeviceMemory, Layout, OwnData};
 use peerdma::route::{TlpClass, linux, spec};
 use peerdma::topology::Topology;
 use peerdma_linux::process::Process;
-use peerdma_linux::ring::{NOBODY, RingOptions, RingVolume, kernel_space};
+use peerdma_linux::ring::{NOBODY, RingError, RingOptions, RingVolume, kernel_space};
 use peerdma_linux::vfio;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -154,7 +154,14 @@ impl Ground for Live {
             mode: self.shared.mode,
         };
         let volume = RingVolume::new(device, self.process.clone(), space, options);
-        volume.map_err(|error| bad(&error))
+        volume.map_err(|error| match error {
+            RingError::NotPolled { .. } => Problem::new(
+                format_args!("{} cannot be polled", end.name),
+                "its driver has no queues for that",
+                "leave out --polled; NVMe has them with the module's parameter poll_queues (kernel command line: nvme.poll_queues=1)",
+            ),
+            error => bad(&error),
+        })
     }
 
     fn lent(&self) -> Vec<DeviceMemory> {
@@ -205,6 +212,10 @@ impl Ground for Live {
     /// The kernel waits with unbinding or removing a device until its file is closed.
     fn is_recalled(&self) -> bool {
         self.recalled().is_some()
+    }
+
+    fn refused(&self) -> Option<vfio::VfioError> {
+        self.process.refused()
     }
 
     fn mark(&self) -> u64 {

@@ -118,9 +118,10 @@ impl Live {
         let topology = Topology::new(snapshot, &mut Warnings::default());
         for bdf in &functions {
             let function = topology.find(*bdf).map(|node| topology.function(node));
-            match function.and_then(names::driver) {
-                Some(driver) if driver != "vfio-pci" => return Err(not_ours(*bdf, Some(driver))),
-                _ => {}
+            if let Some(function) = function
+                && names::driver(function).is_some_and(|driver| driver != "vfio-pci")
+            {
+                return Err(not_ours(function));
             }
         }
         let options = ProcessOptions {

@@ -1,9 +1,10 @@
 //! What a word of the command line means on the machine that runs us.
 
 use crate::error::Problem;
-use crate::ground::end::parts;
+use crate::ground::end::{no_blocks, parts};
 use crate::{names, select};
 use peerdma::addr::Bdf;
+use peerdma::snapshot::Function;
 use peerdma::topology::Topology;
 use std::fs;
 use std::io::ErrorKind;
@@ -23,6 +24,8 @@ pub(crate) enum Word {
 
 /// Whose memory the driver of a device is.
 const VFIO: &str = "vfio-pci";
+/// NVMe controllers (PCI Code and ID Assignment, 1.9).
+const NVME: u16 = 0x0108;
 
 impl Word {
     /// Reads an address (`0000:3b:00.0`, `3b:00.0/1`), the name of a block device (`nvme0n1`), or a path.
@@ -33,12 +36,16 @@ impl Word {
         let (controller, namespace) = parts(word);
         if controller.parse::<Bdf>().is_ok() {
             let function = topology.function(select::one(topology, controller)?);
+            // Registers of another device are not those of a controller: they are not even looked at.
+            if function.class().is_some_and(|class| class.class() != NVME) {
+                return Err(no_blocks(word, function.bdf));
+            }
             return match names::driver(function) {
                 Some(VFIO) => Ok(Self::Controller {
                     bdf: function.bdf,
                     namespace,
                 }),
-                other => Err(not_ours(function.bdf, other)),
+                _ => Err(not_ours(function)),
             };
         }
         let device = Path::new("/dev").join(word);
@@ -48,7 +55,7 @@ impl Word {
         }
         let path = Path::new(word);
         let bad = |why: &dyn std::fmt::Display, fix: &str| {
-            Problem::new(format_args!("{word} cannot be an end of a copy"), why, fix)
+            Problem::new(format_args!("{word} cannot be used"), why, fix)
         };
         match fs::metadata(path) {
             Ok(found) if found.is_file() || found.file_type().is_block_device() => {
@@ -109,16 +116,19 @@ fn is_block_device(path: &Path) -> bool {
 }
 
 /// A function that the kernel, or nobody, has.
-pub(crate) fn not_ours(bdf: Bdf, driver: Option<&str>) -> Problem {
+pub(crate) fn not_ours(function: &Function) -> Problem {
+    let bdf = function.bdf;
+    let driver = names::driver(function);
     Problem::new(
         format_args!("{bdf} cannot be driven by peerdma"),
         match driver {
             Some(driver) => format!("it is bound to the kernel's driver {driver}, and not to {VFIO}"),
             None => format!("it is not bound to {VFIO}"),
         },
-        match driver {
-            Some("nvme") => format!(
-                "name its block device (nvme0n1) to leave it to the kernel, or give it to {VFIO}: `sudo peerdma bind {bdf}`"
+        match (driver, names::kernel_name(function)) {
+            // Its own name: another's would be another's data.
+            (Some("nvme"), Some(name)) => format!(
+                "name its block device ({name}n1, or another of {name}) to leave it to the kernel, or give it to {VFIO}: `sudo peerdma bind {bdf}`"
             ),
             _ => format!("give it to {VFIO}: `sudo peerdma bind {bdf}`"),
         },

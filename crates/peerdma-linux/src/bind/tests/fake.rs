@@ -192,7 +192,7 @@ impl Hands for Fake {
         Live.forget(path)
     }
 
-    fn is_claimed(&mut self, node: &Path) -> io::Result<bool> {
+    fn is_claimed(&mut self, node: &Path, _: &str) -> io::Result<bool> {
         let name = node.file_name().unwrap().to_str().unwrap();
         Ok(self.claimed.contains(&name))
     }

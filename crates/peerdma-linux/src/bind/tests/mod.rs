@@ -73,6 +73,38 @@ fn whichever_step_of_unbinding_fails_everything_is_as_it_was() {
 }
 
 #[test]
+fn what_came_into_use_after_the_plan_is_not_taken() {
+    let mut fake = Fake::new();
+    let before = fake.everything();
+    let plan = planned(&mut fake, &[NIC, NVME, OTHER], GroupWish::Named).unwrap();
+    fake.claimed = vec!["nvme0n1p1"];
+    let system = fake.system.clone();
+    let error = plan.carry_out(&system, &mut fake, |_| ()).unwrap_err();
+    assert_eq!(error.source.kind(), std::io::ErrorKind::ResourceBusy);
+    assert!(error.to_string().contains("nvme0n1p1"), "{error}");
+    assert_eq!(fake.everything(), before);
+}
+
+#[test]
+fn what_somebody_else_has_bound_after_the_plan_stays_his() {
+    let mut fake = Fake::new();
+    let plan = planned(&mut fake, &[NVME, OTHER], GroupWish::Named).unwrap();
+    fs::remove_file(fake.system.path(format!("{}/driver", home(NVME)))).unwrap();
+    fake.link(
+        &format!("{}/driver", home(NVME)),
+        "../../../bus/pci/drivers/vfio-pci",
+    );
+    let before = fake.everything();
+    let system = fake.system.clone();
+    let error = plan.carry_out(&system, &mut fake, |_| ()).unwrap_err();
+    assert_eq!(
+        (error.bdf, error.source.kind()),
+        (bdf(NVME), std::io::ErrorKind::ResourceBusy)
+    );
+    assert_eq!(fake.everything(), before);
+}
+
+#[test]
 fn a_driver_that_takes_nothing_in_silence_is_found_out_and_undone() {
     let mut fake = Fake::new();
     let before = fake.everything();

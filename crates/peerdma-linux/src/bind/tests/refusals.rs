@@ -2,7 +2,7 @@
 
 use super::fake::{BRIDGE, Fake, NIC, NVME, OTHER, bdf, home};
 use super::{GroupWish, bind, planned, returns};
-use crate::bind::Obstacle;
+use crate::bind::{Live, Obstacle, Refusal};
 use std::fs;
 
 /// Refused, with this obstacle among the reasons, and nothing was touched.
@@ -75,6 +75,21 @@ fn what_is_mounted_swapped_to_or_held_is_refused_down_to_its_partitions() {
             device: "nvme0n1".into(),
         },
     );
+}
+
+#[test]
+fn a_disk_that_is_claimed_for_its_mounted_partition_is_not_blamed_on_somebody_unseen() {
+    let mut fake = Fake::new();
+    let mount = "30 1 259:1 / /data rw,relatime - ext4 /dev/nvme0n1p1 rw\n";
+    fake.file("proc/self/mountinfo", mount);
+    fake.claimed.extend(["nvme0n1", "nvme0n1p1"]);
+    let refusals = planned(&mut fake, &GROUP, GroupWish::Named).unwrap_err();
+    let is_unseen = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Claimed { .. });
+    assert!(
+        !refusals.iter().any(|refusal| is_unseen(&refusal.obstacle)),
+        "{refusals:?}"
+    );
+    assert_eq!(refusals.len(), 1);
 }
 
 #[test]
@@ -195,4 +210,37 @@ fn nothing_is_put_back_that_was_not_bound_is_used_or_belongs_to_somebody_else_by
         &back(&fake).unwrap_err()[0].obstacle,
         Obstacle::Rebound { driver, .. } if driver == "e1000e"
     ));
+}
+
+#[test]
+fn a_function_below_which_not_everything_was_seen_is_refused() {
+    let mut fake = Fake::new();
+    let deep = "a/".repeat(40);
+    fake.file(&format!("{}/{deep}flags", home(NVME)), "");
+    let refused = planned(&mut fake, &[NVME, OTHER], GroupWish::Named).unwrap_err();
+    assert!(
+        matches!(
+            refused[..],
+            [Refusal {
+                obstacle: Obstacle::Unclear { .. },
+                ..
+            }]
+        ),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_disk_without_a_node_is_refused_but_in_a_copy_of_a_machine() {
+    let fake = Fake::new();
+    let named = GROUP.map(bdf);
+    let plan = || crate::bind::plan(&fake.system, &mut Live, &named, GroupWish::Named, &fake.state());
+    plan().unwrap();
+    fake.file("dev/null", "");
+    let refused = plan().unwrap_err();
+    let is_unclear = |refusal: &Refusal| matches!(refusal.obstacle, Obstacle::Unclear { .. });
+    assert!(
+        !refused.is_empty() && refused.iter().all(is_unclear),
+        "{refused:?}"
+    );
 }

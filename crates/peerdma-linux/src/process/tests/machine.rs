@@ -25,6 +25,8 @@ const NVME: Bdf = Bdf::from_devfn(0, 1, 0);
 const SAME_GROUP: Bdf = Bdf::from_devfn(0, 1, 1);
 const GPU: Bdf = Bdf::from_devfn(0, 2, 0);
 const NOT_HERE: Bdf = Bdf::from_devfn(0xffff_fff0, 1, 0);
+/// Its register has lost the address that it was given: it was reset.
+const FORGETFUL: Bdf = Bdf::from_devfn(0, 3, 0);
 const VRAM: u64 = 0x70_0000_0000;
 const VRAM_BYTES: u64 = 1 << 20;
 const RAM_BYTES: u64 = 4 << 20;
@@ -46,21 +48,27 @@ fn phys(first: u64, len_bytes: u64) -> Span<PhysAddr> {
     .unwrap()
 }
 
-fn topology() -> Topology {
-    let mut gpu = function(GPU, 2);
-    gpu.config.bars = Fact::Known(vec![Bar {
+/// A function with memory behind BAR 2.
+fn with_memory(bdf: Bdf, group: u32, first: u64, register: u64) -> Function {
+    let mut function = function(bdf, group);
+    function.config.bars = Fact::Known(vec![Bar {
         index: 2,
         kind: BarKind::Memory64,
         prefetchable: true,
-        address: BusAddr::from_u64(VRAM),
+        address: BusAddr::from_u64(register),
     }]);
-    gpu.os.resources = Fact::Known(vec![Resource {
+    function.os.resources = Fact::Known(vec![Resource {
         index: 2,
         kind: BarKind::Memory64,
         prefetchable: true,
-        span: Fact::Known(phys(VRAM, VRAM_BYTES)),
+        span: Fact::Known(phys(first, VRAM_BYTES)),
         size_bytes: Fact::Known(VRAM_BYTES),
     }]);
+    function
+}
+
+fn topology() -> Topology {
+    let gpu = with_memory(GPU, 2, VRAM, VRAM);
     let host = Facts {
         ram: Fact::Known(vec![
             phys(0, 0xa_0000),
@@ -74,6 +82,7 @@ fn topology() -> Topology {
         function(NVME, 1),
         function(SAME_GROUP, 1),
         gpu,
+        with_memory(FORGETFUL, 4, VRAM + (1 << 32), 0),
         function(NOT_HERE, 3),
     ];
     Topology::new(Snapshot::new(host, functions, warnings), warnings)
@@ -277,7 +286,7 @@ fn a_pointer_into_ram_that_was_given_leads_back_to_its_address() {
 #[test]
 fn a_dma_buf_of_a_bar_lies_where_the_bar_does() {
     let rig = rig(&ALL);
-    let file = || std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
+    let file = || of_bytes(VRAM_BYTES);
     let taken = rig.process.import_dma_buf(file(), GPU, 2, 0, PAGE);
     assert!(
         matches!(taken, Err(ProcessError::Map(_))),
@@ -299,6 +308,36 @@ fn a_dma_buf_of_a_bar_lies_where_the_bar_does() {
             .import_dma_buf(file(), GPU, bar, offset_bytes, len_bytes);
         assert!(matches!(refused, Err(ProcessError::NoSuchMemory { .. })));
     }
+}
+
+fn of_bytes(len_bytes: u64) -> std::os::fd::OwnedFd {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len_bytes).unwrap();
+    file.into()
+}
+
+#[test]
+fn a_dma_buf_that_is_shorter_than_is_said_is_refused() {
+    let rig = rig(&ALL);
+    let map = rig.process.memory_map();
+    let region = map.find(PhysAddr::from_u64(VRAM)).unwrap().id;
+    rig.process.remove(region).unwrap();
+    let import = |fd| rig.process.import_dma_buf(fd, GPU, 2, 0, 2 * PAGE);
+    assert!(matches!(
+        import(of_bytes(PAGE)),
+        Err(ProcessError::NoSuchMemory { .. })
+    ));
+    assert_eq!(import(of_bytes(2 * PAGE)), Ok(phys(VRAM, 2 * PAGE)));
+}
+
+#[test]
+fn a_register_without_an_address_does_not_tell_where_a_bar_is_on_the_bus() {
+    let rig = rig(&ALL);
+    let refused = rig.process.import_dma_buf(of_bytes(PAGE), FORGETFUL, 2, 0, PAGE);
+    assert!(
+        matches!(refused, Err(ProcessError::NoSuchMemory { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -21,7 +21,10 @@ use std::sync::{Arc, Mutex};
 type Faults = Arc<Mutex<Script>>;
 
 fn faulty(path: &Path, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>, Faults) {
-    let device = open(path);
+    faulty_of(open(path), ram, depth)
+}
+
+fn faulty_of(device: BlockDevice, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>, Faults) {
     let ioas = space(device.initiator());
     let script = Faults::default();
     let inner = Uring::new(device.fd().as_raw_fd(), 2 * u32::from(depth), Ends::ByInterrupt).unwrap();
@@ -166,6 +169,56 @@ fn what_a_broken_kernel_never_took_ends_and_nothing_more_is_taken() {
 }
 
 #[test]
+fn what_goes_on_when_the_kernel_has_broken_ends_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = file(folder.path());
+    let ram = Ram::new();
+    let (mut volume, script) = faulty(&path, &ram, 4);
+    let block = volume.limits().block_bytes;
+    {
+        let mut script = script.lock().unwrap();
+        script.fates = [Fate::Fails(Errno::AGAIN)].into();
+        script.entries = [Errno::BADF].into();
+    }
+    for lba in 0..2 {
+        let at = RAM + lba * 4096;
+        volume
+            .submit(bio(Operation::Read, lba, 1, &[(at, block)]))
+            .unwrap();
+    }
+    let mut ended = Vec::new();
+    let mut result = Ok(());
+    for _ in 0..100 {
+        result = volume.poll(&mut |done| ended.push(done));
+    }
+    assert_eq!((ended.len(), volume.under_way()), (2, 0));
+    assert!(ended.iter().all(|done| done.result == Err(CommandError::Aborted)));
+    assert!(result.is_err());
+}
+
+#[test]
+fn what_the_kernel_did_not_look_at_is_given_to_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(folder.path());
+    let ram = Ram::new();
+    let (mut volume, script) = faulty(&path, &ram, 4);
+    let block = volume.limits().block_bytes;
+    script.lock().unwrap().fates = [Fate::Stops].into();
+    for lba in 0..3 {
+        let at = RAM + lba * u64::from(block);
+        volume
+            .submit(bio(Operation::Read, lba, 1, &[(at, block)]))
+            .unwrap();
+    }
+    let mut ended = settle(&mut volume);
+    ended.sort_by_key(|done| done.ticket);
+    let failed: Vec<_> = ended.iter().map(|done| done.result.is_err()).collect();
+    assert_eq!(failed, [true, false, false]);
+    let (first, len) = (block as usize, 2 * block as usize);
+    assert_eq!(ram.read(RAM + u64::from(block), len), bytes[first..first + len]);
+}
+
+#[test]
 fn a_completion_of_what_never_was_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes) = file(folder.path());
@@ -211,6 +264,34 @@ fn a_file_that_was_cut_off_fails_where_it_ends() {
         .unwrap();
     let ended = settle(&mut volume);
     assert!(ended.iter().all(|done| done.result.is_err()), "{ended:?}");
+}
+
+#[test]
+fn what_a_block_device_refuses_that_was_unbound_is_not_blamed_on_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = file(folder.path());
+    let ram = Ram::new();
+    let (mut volume, script) = faulty_of(open(&path).taken_for_block_device(), &ram, 4);
+    let block = volume.limits().block_bytes;
+    let mut fails = |fate| {
+        script.lock().unwrap().fates.push_back(fate);
+        volume
+            .submit(bio(Operation::Read, 0, 1, &[(RAM, block)]))
+            .unwrap();
+        settle(&mut volume)[0].result.unwrap_err()
+    };
+    let fates = [Fate::Fails(Errno::NOSPC), Fate::Fails(Errno::IO), Fate::Lies(0)];
+    for fate in fates {
+        assert!(matches!(fails(fate), CommandError::System { .. }));
+    }
+    // What the kernel does to one that is gone.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    for fate in fates {
+        assert_eq!(fails(fate), CommandError::Removed);
+    }
+    let other = fails(Fate::Fails(Errno::NOMEM));
+    assert!(matches!(other, CommandError::System { .. }));
 }
 
 /// Copies one file to another by way of RAM, as a plan says.

@@ -17,6 +17,8 @@ pub(super) enum Fate {
     Fails(Errno),
     /// It says that it moved so many bytes, and moves none.
     Lies(i32),
+    /// The kernel cannot even read what it is asked for: it ends, and what was queued behind it is not looked at.
+    Stops,
 }
 
 /// What the kernel does.
@@ -87,6 +89,10 @@ impl Kernel for Faulty {
                 self.ended.push(Completed { id, result });
                 return Ok(());
             }
+            (Fate::Stops, What::Read(vector) | What::Write(vector)) => {
+                let pieces = std::ptr::without_provenance(8);
+                What::Read(Vector { pieces, ..vector })
+            }
             (Fate::Short(most), What::Read(vector)) => What::Read(self.shorten(vector, most)),
             (Fate::Short(most), What::Write(vector)) => What::Write(self.shorten(vector, most)),
             (_, what) => what,
@@ -103,6 +109,10 @@ impl Kernel for Faulty {
                 .inner
                 .enter(if self.ended.is_empty() { wait } else { Wait::No }),
         }
+    }
+
+    fn has_queued(&self) -> bool {
+        self.inner.has_queued()
     }
 
     fn abandon(&mut self, ids: &mut Vec<u64>) {

@@ -3,5 +3,6 @@
 mod faults;
 mod faulty;
 mod model;
+mod names;
 mod peers;
 mod rig;

@@ -9,7 +9,7 @@ use crate::sys::Memory;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Bio, CommandError, Data, Operation, PeerRefused, PeerSupport, SubmitError, Volume};
 use peerdma::device::{DeviceError, Host};
-use peerdma::dma::{MemoryKind, PeerRoute, Refused, Routes, SingleThread};
+use peerdma::dma::{Constraints, Direction, Mapper, MemoryKind, PeerRoute, Refused, Routes, SingleThread};
 use peerdma::memory::{BarMemory, CpuView, MemoryMap};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
@@ -198,6 +198,54 @@ fn a_bar_of_vfio_a_queue_without_the_feature_and_a_refused_route_never_come_to_t
 }
 
 #[test]
+fn all_memory_of_its_own_is_known_to_a_device_and_what_lies_between_stays_others() {
+    let part = |provider, number: u64| {
+        let bar = BarMemory {
+            provider,
+            bar: 2,
+            offset_bytes: number << 20,
+            bus_offset: 0x1000_0000,
+            cpu: CpuView::Memory,
+        };
+        (span(BAR + (number << 20), 4096), bar)
+    };
+    let other: Bdf = "0000:03:00.0".parse().unwrap();
+    let reaches = |parts: &[(u64, Bdf)], asked: &[u64]| -> Vec<bool> {
+        let mut map = MemoryMap::new();
+        for (number, of) in parts {
+            let (span, bar) = part(*of, *number);
+            map = map.with_bar(span, bar).unwrap().0;
+        }
+        let ioas = kernel_space(map, provider(), TlpClass::Strict, &Judged(reached())).unwrap();
+        let mut mapper: Mapper<SingleThread> = ioas.mapper(provider()).unwrap();
+        let maps = |number: &u64| {
+            let Data::Vector(vector) = vector(&[(BAR + (number << 20), 4096)]) else {
+                return false;
+            };
+            let Ok(located) = mapper.look_up(&vector) else {
+                return false;
+            };
+            match mapper.map(located, Direction::DeviceReads, &Constraints::NONE) {
+                Ok(mapping) => {
+                    let of = ioas.resolve_part(provider(), &mapping.list().segments()[0]);
+                    mapper.unmap(mapping).unwrap();
+                    of.is_some_and(|(at, _)| at.to_u64() == BAR + (number << 20))
+                }
+                Err(_) => false,
+            }
+        };
+        asked.iter().map(maps).collect()
+    };
+    assert_eq!(
+        reaches(&[(1, provider()), (5, provider())], &[1, 5]),
+        [true, true]
+    );
+    // As long as what is its own can only be said as one range, others' memory in it counts for more.
+    let mixed = [(1, provider()), (3, other), (5, provider())];
+    assert_eq!(reaches(&mixed, &[1, 3]), [true, true]);
+}
+
+#[test]
 fn kinds_that_meet_within_a_block_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = file(folder.path());
@@ -212,6 +260,22 @@ fn kinds_that_meet_within_a_block_are_refused() {
         };
         assert_eq!(rig.volume.submit(read).unwrap_err().why, SubmitError::Mixed);
     }
+}
+
+#[test]
+fn a_bio_that_is_refused_keeps_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = file(folder.path());
+    let mut rig = rig(taking(&path), Kind::Bar, reached());
+    let block = rig.volume.limits().block_bytes;
+    let owners = Arc::strong_count(&rig.pages.ram.0);
+    let blocks = 8192 / block;
+    let read = Bio {
+        data: vector(&[(RAM, 4096), (BAR, 4096)]),
+        ..bio(Operation::Read, 0, blocks, &[])
+    };
+    rig.volume.submit(read).unwrap_err();
+    assert_eq!(Arc::strong_count(&rig.pages.ram.0), owners);
 }
 
 /// RAM alone as a host, for who compares.
