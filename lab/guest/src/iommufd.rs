@@ -3,13 +3,12 @@
 //! ```text
 //! the kernel's driver writes
 //! peerdma bind
-//!   peerdma copy: which interface it takes by itself, and when told; through every controller's memory; while a controller is reset
+//!   peerdma copy: which interface it takes by itself, and when told; through every controller's memory
 //! peerdma unbind
 //! the kernel's driver reads
 //! ```
 //!
-//! Memory of another controller is mapped there as a dma-buf of VFIO's, which the reset of its controller takes away. What a copy then does is its own affair,
-//! but it may not call wrong data right.
+//! Memory of another controller is mapped there as a dma-buf of VFIO's.
 
 use crate::kernel_path::{self, Controller};
 use crate::ours::{compare, pattern};
@@ -17,12 +16,9 @@ use crate::say;
 use crate::user_path::blocks;
 use crate::verdicts::peerdma;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 const BLOCK_BYTES: u64 = 512;
 /// What is copied, of every controller; each copy takes its own part.
@@ -30,14 +26,6 @@ const SOURCE_BYTES: u64 = 32 << 20;
 const BYTES: u64 = 256 << 10;
 /// Where copies lie on their destinations, each in its own place.
 const DESTINATION_BYTE: u64 = 64 << 20;
-/// And copies during which a controller is reset.
-const RESET_BYTE: u64 = 96 << 20;
-const RESET_BYTES: u64 = 4 << 20;
-/// When a copy's controller is reset, in sixteenths of the time that the copy takes: before it moves anything, while it does, while it reads back.
-const RESET_AFTER: [u32; 6] = [3, 6, 8, 10, 12, 14];
-
-/// Of x86-64.
-const SIGBUS: i32 = 7;
 
 /// A copy that the command called proven.
 struct Copied<'c> {
@@ -53,7 +41,7 @@ struct Copied<'c> {
 enum Scope {
     /// Every pair, some lenders.
     Few,
-    /// Every pair by every lender, and resets.
+    /// Every pair by every lender.
     All,
 }
 
@@ -72,9 +60,6 @@ pub(crate) fn run(scope: &str) -> Result<(), String> {
     let mut copied = Vec::new();
     interfaces(&controllers, &mut copied)?;
     lenders(&controllers, scope, &mut copied)?;
-    if scope == Scope::All {
-        resets(&controllers, &mut copied)?;
-    }
     peerdma(&[&["unbind", "--yes"], &named[..]].concat())?;
     let after = blocks::after(&controllers)?;
     for one in &copied {
@@ -150,93 +135,6 @@ fn lenders<'c>(
     Ok(())
 }
 
-/// A controller is reset by somebody else while it copies, at several times: its memory is taken from those that map it.
-fn resets<'c>(controllers: &'c [Controller], copied: &mut Vec<Copied<'c>>) -> Result<(), String> {
-    let (mut right, mut over) = (0, 0);
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
-    let ([first, second, ..], Some(last)) = (controllers, controllers.last()) else {
-        return Err("there are no two controllers".into());
-    };
-    // Who is reset: the destination whose memory is used; the source; a third one that lends its memory.
-    for (number, (source, destination, lender)) in [
-        (first, last, last),
-        (first, last, first),
-        (first, last, second),
-        (first, second, second),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        // Each in the place of the one before: with other bytes.
-        let copy = |turn: usize| Copied {
-            source,
-            from_byte: turn as u64 * RESET_BYTES,
-            destination,
-            to_byte: RESET_BYTE + number as u64 * RESET_BYTES,
-            len_bytes: RESET_BYTES,
-        };
-        let options = ["--via", &lender.address, "--require-p2p"];
-        let begun = Instant::now();
-        copy(RESET_AFTER.len()).copy(&options)?;
-        let takes = begun.elapsed();
-        for (turn, after) in RESET_AFTER.into_iter().enumerate() {
-            let one = copy(turn);
-            let mut child = one.start(&options)?;
-            std::thread::sleep(takes * after / 16);
-            let is_over = matches!(child.try_wait(), Ok(Some(_)));
-            let path = format!("/sys/bus/pci/devices/{}/reset", lender.address);
-            fs::write(&path, "1").map_err(|error| format!("{path}: {error}"))?;
-            let output = child.wait_with_output().map_err(|error| error.to_string())?;
-            // What is not proven is an answer; what failed is an error.
-            let said = [output.stderr, output.stdout].concat();
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            copied.retain(|known| !known.is_overwritten_by(&one));
-            match (output.status.code(), output.status.signal()) {
-                (Some(0), _) if is_over => over += 1,
-                (Some(0), _) => right += 1,
-                // VFIO's answer to who touches a BAR for the first time while its device is being reset.
-                (None, Some(SIGBUS)) => {
-                    *told.entry("killed by SIGBUS".into()).or_default() += 1;
-                }
-                (Some(code @ 1..=4), _) if !said.is_empty() => {
-                    let why = said.lines().next().unwrap_or_default();
-                    let why: String = why.chars().take(120).collect();
-                    *told.entry(format!("exit code {code}, {why}")).or_default() += 1;
-                }
-                _ => {
-                    return Err(format!(
-                        "a reset of {} after {after}/16 of a copy: it ended with {}: {said}",
-                        lender.address, output.status
-                    ));
-                }
-            }
-            if output.status.success() {
-                copied.push(one);
-            }
-        }
-    }
-    // As if nothing had been.
-    let one = Copied::next(copied, first, last);
-    one.copy(&["--via", &second.address, "--require-p2p"])?;
-    copied.push(one);
-    let unproven: usize = told.values().sum();
-    let told: Vec<String> = told
-        .iter()
-        .map(|(what, times)| format!("{times} x {what}"))
-        .collect();
-    let text = format!(
-        "{} copies during which the controller was reset that lent its memory: {right} proven, {unproven} told as failed or not proven ({}), \
-         {over} were over before; the next copy is right",
-        right + unproven,
-        told.join("; ")
-    );
-    match right + unproven {
-        0 => say::failed("resets", &text),
-        _ => say::held("resets", &text),
-    }
-    Ok(())
-}
-
 impl<'c> Copied<'c> {
     /// One that has a place of its own on both sides.
     fn next(before: &[Copied<'_>], source: &'c Controller, destination: &'c Controller) -> Self {
@@ -248,10 +146,6 @@ impl<'c> Copied<'c> {
             to_byte: DESTINATION_BYTE + place,
             len_bytes: BYTES,
         }
-    }
-
-    fn is_overwritten_by(&self, other: &Self) -> bool {
-        self.destination.address == other.destination.address && self.to_byte == other.to_byte
     }
 
     fn start(&self, options: &[&str]) -> Result<Child, String> {

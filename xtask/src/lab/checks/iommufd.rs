@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) const CHECK: Check = Check {
     name: "iommufd",
-    promise: "where the kernel has iommufd a copy takes it, or type1 if told; copies by the memory of every controller arrive; a controller's reset leaves no wrong data called right",
+    promise: "where the kernel has iommufd a copy takes it, or type1 if told; copies by the memory of every controller arrive",
     needs: &[Need::Iommufd],
     boots,
 };
