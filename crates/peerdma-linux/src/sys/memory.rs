@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One mapping of memory, undone on drop.
 #[derive(Debug)]
@@ -140,52 +140,51 @@ impl Memory {
         Some(())
     }
 
-    /// Copies from RAM, in any widths; nothing where not all of it lies in the memory.
+    /// Copies from RAM; nothing where not all of it lies in the memory.
     pub fn copy_out(&self, offset_bytes: u64, into: &mut [u8]) -> Option<()> {
-        let cells = self.cells(offset_bytes, into.len())?;
-        let (head, rest) = into.split_at_mut(cells.head.len());
-        let (body, tail) = rest.split_at_mut(cells.body.len() * 8);
-        let load = |bytes: &mut [u8], cells: &[AtomicU8]| {
-            for (byte, cell) in bytes.iter_mut().zip(cells) {
-                *byte = cell.load(Ordering::Relaxed);
-            }
-        };
-        load(head, cells.head);
-        for (bytes, cell) in body.chunks_exact_mut(8).zip(cells.body) {
-            bytes.copy_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
+        let Cells { cells, skip_bytes } = self.cells(offset_bytes, into.len())?;
+        let (head, body) = into.split_at_mut(skip_bytes.min(into.len()));
+        let (first, rest) = cells.split_at(usize::from(!head.is_empty()));
+        for cell in first {
+            let word = cell.load(Ordering::Relaxed).to_ne_bytes();
+            head.copy_from_slice(&word[CELL_BYTES - skip_bytes..][..head.len()]);
         }
-        load(tail, cells.tail);
+        for (bytes, cell) in body.chunks_mut(CELL_BYTES).zip(rest) {
+            let word = cell.load(Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
         Some(())
     }
 
-    /// Copies to RAM, in any widths; nothing happens where not all of it would lie in the memory.
+    /// Copies to RAM; nothing happens where not all of it would lie in the memory.
     pub fn copy_in(&self, offset_bytes: u64, from: &[u8]) -> Option<()> {
-        let cells = self.cells(offset_bytes, from.len())?;
-        let (head, rest) = from.split_at(cells.head.len());
-        let (body, tail) = rest.split_at(cells.body.len() * 8);
-        let store = |bytes: &[u8], cells: &[AtomicU8]| {
-            for (byte, cell) in bytes.iter().zip(cells) {
-                cell.store(*byte, Ordering::Relaxed);
-            }
-        };
-        store(head, cells.head);
-        for (bytes, cell) in body.chunks_exact(8).zip(cells.body) {
-            let mut word = [0; 8];
-            word.copy_from_slice(bytes);
-            cell.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        let Cells { cells, skip_bytes } = self.cells(offset_bytes, from.len())?;
+        let (head, body) = from.split_at(skip_bytes.min(from.len()));
+        let (first, rest) = cells.split_at(usize::from(!head.is_empty()));
+        for cell in first {
+            store_part(cell, CELL_BYTES - skip_bytes, head);
         }
-        store(tail, cells.tail);
+        for (bytes, cell) in body.chunks(CELL_BYTES).zip(rest) {
+            match bytes.try_into() {
+                Ok(word) => cell.store(u32::from_ne_bytes(word), Ordering::Relaxed),
+                Err(_) => store_part(cell, 0, bytes),
+            }
+        }
         Some(())
     }
 
     /// Lets RAM be zero; nothing happens where not all of it lies in the memory.
     pub fn clear(&self, offset_bytes: u64, len_bytes: u64) -> Option<()> {
-        let cells = self.cells(offset_bytes, usize::try_from(len_bytes).ok()?)?;
-        for cell in cells.head.iter().chain(cells.tail) {
-            cell.store(0, Ordering::Relaxed);
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let end = offset_bytes.checked_add(len_bytes)?;
+        if end > self.len_bytes() {
+            return None;
         }
-        for cell in cells.body {
-            cell.store(0, Ordering::Relaxed);
+        let mut at = offset_bytes;
+        while at < end {
+            let count = (end - at).min(ZEROS.len() as u64);
+            self.copy_in(at, ZEROS.get(..count as usize)?)?;
+            at += count;
         }
         Some(())
     }
@@ -219,28 +218,43 @@ impl Memory {
         Some(unsafe { AtomicU32::from_ptr(at.as_ptr()) })
     }
 
-    /// A range of RAM as atomic cells: bytes up to the first qword, qwords, bytes.
+    /// The atomic cells that a range of RAM touches: dwords all, as in [`Self::load_acquire`], so that no byte is ever accessed by two widths.
     fn cells(&self, offset_bytes: u64, len_bytes: usize) -> Option<Cells<'_>> {
         let offset = usize::try_from(offset_bytes).ok()?;
         let end = offset.checked_add(len_bytes)?;
         if end > self.len_bytes {
             return None;
         }
-        // SAFETY: all of it lies in this mapping, which lives as long as the result. Bytes of atomic cells may change under a shared
-        // reference, and the process accesses RAM by such cells alone (as in `atomic_u32`).
-        let bytes: &[AtomicU8] =
-            unsafe { std::slice::from_raw_parts(self.start.byte_add(offset).cast().as_ptr(), len_bytes) };
-        // SAFETY: any eight aligned bytes are an `AtomicU64`. Accesses of different widths to one byte race in the abstract machine only
-        // where a caller races with itself; on hardware each byte has one of the values that were stored.
-        let (head, body, tail) = unsafe { bytes.align_to::<AtomicU64>() };
-        Some(Cells { head, body, tail })
+        let first = offset / CELL_BYTES;
+        let count = end.div_ceil(CELL_BYTES) - first;
+        // SAFETY: a mapping begins at a page and is whole pages, so that all dwords that its bytes touch lie in it; it lives as long as the
+        // result. What is atomic may change under a shared reference, and the process accesses RAM by such cells alone (as in `atomic_u32`).
+        let cells: &[AtomicU32] =
+            unsafe { std::slice::from_raw_parts(self.start.cast::<AtomicU32>().as_ptr().add(first), count) };
+        // The bytes of the range in its first cell, where that one is not the range's from its start on.
+        let skip_bytes = (CELL_BYTES - offset % CELL_BYTES) % CELL_BYTES;
+        Some(Cells { cells, skip_bytes })
     }
 }
 
+/// Bytes of a cell.
+const CELL_BYTES: usize = size_of::<AtomicU32>();
+
+/// What a range of RAM touches.
 struct Cells<'m> {
-    head: &'m [AtomicU8],
-    body: &'m [AtomicU64],
-    tail: &'m [AtomicU8],
+    cells: &'m [AtomicU32],
+    /// Bytes up to the first cell that begins within the range.
+    skip_bytes: usize,
+}
+
+/// Stores some bytes of a cell from `at` on; the others stay as they are, whoever writes them meanwhile.
+fn store_part(cell: &AtomicU32, at: usize, bytes: &[u8]) {
+    // It is done again until nobody came in between.
+    let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        let mut word = word.to_ne_bytes();
+        word.get_mut(at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(u32::from_ne_bytes(word))
+    });
 }
 
 impl Drop for Memory {
