@@ -73,7 +73,8 @@ fn owners(plan: &Plan) -> String {
     match nodes.is_empty() {
         true => String::new(),
         false => format!(
-            "Root may open them; for another user: chown USER {} (docs/linux.md)\n",
+            "Root may open them; for another user: chown USER {}, and where the kernel has iommufd /dev/iommu and the devices' \
+             files below /dev/vfio/devices (docs/linux.md)\n",
             nodes.join(" ")
         ),
     }

@@ -1,6 +1,6 @@
 //! Blocks that one driver writes and another reads: the kernel's, ours, and the copies of the command line.
 //!
-//! Called by [`super::run`].
+//! Called by [`super::run()`].
 
 use crate::kernel_path::{self, Controller};
 use crate::ours::{Ours, Pieces, compare, pattern, transfer};

@@ -1,6 +1,6 @@
 //! One controller's transfers: every shape in RAM, in its own memory, in that of every other, and in several at once.
 //!
-//! Called by [`super::run`]. Each is tried both ways and looked at twice: what the device puts there is read by the CPU, with what lies around it;
+//! Called by [`super::run()`]. Each is tried both ways and looked at twice: what the device puts there is read by the CPU, with what lies around it;
 //! what the CPU puts there is written to blocks, read back by way of RAM, and compared.
 
 use super::shapes::{self, Expect, Room, Shape};

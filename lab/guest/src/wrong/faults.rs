@@ -1,6 +1,6 @@
 //! Every ioctl of a copy fails once: each run ends in order, and the next one finds the devices as they were.
 //!
-//! Called by [`super::run`]. The program is peerdma built with its feature `faults`.
+//! Called by [`super::run()`]. The program is peerdma built with its feature `faults`.
 
 use super::content::{Holds, OLD_OR_NEW};
 use super::run::Run;

@@ -1,6 +1,6 @@
 //! Copies to which something happens while data moves.
 //!
-//! Called by [`super::run`].
+//! Called by [`super::run()`].
 
 use super::content::{Holds, OLD_OR_NEW};
 use super::controllers::{Controller, until};

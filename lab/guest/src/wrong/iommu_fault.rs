@@ -1,6 +1,6 @@
 //! A device uses addresses that the IOMMU does not map: its data's, then its queue's.
 //!
-//! Called by [`super::run`]. The address space lies for a while: it says that it has mapped, and has not.
+//! Called by [`super::run()`]. The address space lies for a while: it says that it has mapped, and has not.
 
 use super::Guest;
 use super::controllers::Controller;

@@ -1,6 +1,6 @@
 //! Copies of the kernel's block devices by memory that the kernel lends (p2pmem): ended by signals, an end unbound, the lender unbound.
 //!
-//! Called by [`super::run`].
+//! Called by [`super::run()`].
 
 use super::content::{self, Holds, OLD_OR_NEW, Range};
 use super::controllers::{Controller, until};

@@ -1,6 +1,6 @@
 //! Copies that cannot be: they are refused before a byte moves, and say why.
 //!
-//! Called by [`super::run`].
+//! Called by [`super::run()`].
 
 use super::content::{Holds, OLD_OR_NEW, Range};
 use super::controllers::Controller;
