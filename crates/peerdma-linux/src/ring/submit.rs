@@ -29,7 +29,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             return Err(SubmitError::Failed(dead(error)));
         }
         let slot = *self.free.last().ok_or(SubmitError::QueueFull)?;
-        let blocks_bytes = self.check(bio)?;
+        let blocks_bytes = self.limits.check(bio)?;
         let (access, direction) = match bio.operation {
             // The device writes memory.
             Operation::Read => (Access::Write, Direction::DeviceWrites),
@@ -57,7 +57,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                 None
             }
             Data::Vector(vector) => {
-                let data_bytes = bytes_of(&bio.data);
+                let data_bytes = bio.data.len_bytes();
                 if data_bytes != blocks_bytes {
                     return Err(wrong_length(blocks_bytes, data_bytes));
                 }
@@ -182,34 +182,6 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
         }
         of.transfer.check_runs(self.limits.block_bytes)
     }
-
-    /// How many bytes the blocks have.
-    fn check(&self, bio: &Bio) -> Result<u64, SubmitError> {
-        let limits = &self.limits;
-        let blocks = u64::from(bio.blocks);
-        let blocks_bytes = blocks * u64::from(limits.block_bytes);
-        match (bio.operation, &bio.data) {
-            (Operation::Flush, Data::None) if blocks == 0 => return Ok(0),
-            (Operation::Flush, data) => return Err(wrong_length(0, blocks_bytes.max(bytes_of(data)))),
-            (_, data) if blocks == 0 => return Err(wrong_length(0, bytes_of(data))),
-            _ => {}
-        }
-        if bio.lba.checked_add(blocks).is_none_or(|end| end > limits.blocks) {
-            return Err(SubmitError::OutOfRange {
-                lba: bio.lba,
-                blocks,
-                has: limits.blocks,
-            });
-        }
-        let most = u64::from(limits.max_transfer_bytes);
-        match blocks_bytes > most {
-            true => Err(SubmitError::TooLong {
-                bytes: blocks_bytes,
-                most,
-            }),
-            false => Ok(blocks_bytes),
-        }
-    }
 }
 
 const VFIO: &str = "a BAR that is open by VFIO cannot be pinned by the kernel; use p2pmem of a device that the kernel drives, or RAM";
@@ -237,16 +209,5 @@ fn wrong_length(blocks_bytes: u64, data_bytes: u64) -> SubmitError {
     SubmitError::WrongLength {
         blocks_bytes,
         data_bytes,
-    }
-}
-
-fn bytes_of(data: &Data) -> u64 {
-    match data {
-        Data::None => 0,
-        Data::Mapped(mapping) => mapping.list().len_bytes(),
-        Data::Vector(vector) => {
-            let bytes = vector.iter().map(|piece| u64::from(piece.len_bytes()));
-            bytes.fold(0, u64::saturating_add)
-        }
     }
 }

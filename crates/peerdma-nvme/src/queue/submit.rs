@@ -29,7 +29,7 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         if full || self.fault.is_some() || self.slots.next().is_none() {
             return Err(SubmitError::QueueFull);
         }
-        let blocks_bytes = self.check(bio)?;
+        let blocks_bytes = self.limits.check(bio)?;
         let (what, direction) = match bio.operation {
             Operation::Read => (Transfer::Read, Direction::DeviceWrites),
             Operation::Write => (Transfer::Write, Direction::DeviceReads),
@@ -127,34 +127,6 @@ impl<F: Function, H: Host + Clone, L: Locks> Queue<F, H, L> {
         }
     }
 
-    /// Does the bio fit the volume? Gives the bytes of its blocks.
-    fn check(&self, bio: &Bio) -> Result<u64, SubmitError> {
-        let limits = &self.limits;
-        let blocks = u64::from(bio.blocks);
-        let blocks_bytes = blocks * u64::from(limits.block_bytes);
-        match (bio.operation, &bio.data) {
-            (Operation::Flush, Data::None) if blocks == 0 => return Ok(0),
-            (Operation::Flush, data) => return Err(wrong_length(0, blocks_bytes.max(bytes_of(data)))),
-            (_, data) if blocks == 0 => return Err(wrong_length(0, bytes_of(data))),
-            _ => {}
-        }
-        if bio.lba.checked_add(blocks).is_none_or(|end| end > limits.blocks) {
-            return Err(SubmitError::OutOfRange {
-                lba: bio.lba,
-                blocks,
-                has: limits.blocks,
-            });
-        }
-        let most = u64::from(limits.max_transfer_bytes);
-        match blocks_bytes > most {
-            true => Err(SubmitError::TooLong {
-                bytes: blocks_bytes,
-                most,
-            }),
-            false => Ok(blocks_bytes),
-        }
-    }
-
     /// The data pointer for these segments, its list written where the next command has its own.
     fn point(&mut self, segments: &[DmaSegment], what: Transfer) -> Result<Pointer, SubmitError> {
         self.check_own_memory(segments, what)?;
@@ -231,15 +203,5 @@ fn wrong_length(blocks_bytes: u64, data_bytes: u64) -> SubmitError {
     SubmitError::WrongLength {
         blocks_bytes,
         data_bytes,
-    }
-}
-
-fn bytes_of(data: &Data) -> u64 {
-    match data {
-        Data::None => 0,
-        Data::Vector(vector) => vector
-            .iter()
-            .fold(0, |all, piece| all.saturating_add(piece.len_bytes().into())),
-        Data::Mapped(mapping) => mapping.list().len_bytes(),
     }
 }

@@ -38,3 +38,17 @@ pub enum Data {
     /// What was mapped earlier for this volume's initiator; comes back mapped.
     Mapped(Mapping),
 }
+
+impl Data {
+    /// How many bytes it is.
+    pub fn len_bytes(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Mapped(mapping) => mapping.list().len_bytes(),
+            Self::Vector(vector) => {
+                let bytes = vector.iter().map(|piece| u64::from(piece.len_bytes()));
+                bytes.fold(0, u64::saturating_add)
+            }
+        }
+    }
+}
