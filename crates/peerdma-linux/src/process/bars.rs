@@ -1,6 +1,6 @@
 //! Memory behind BARs as regions of the memory map: of functions that were taken, by dma-bufs of others, and of the kernel's pools.
 
-use super::registry::{DmaBuf, Kind, Pages};
+use super::piece::{DmaBuf, Kind, Pages};
 use super::sync::lock;
 use super::{Process, ProcessError};
 use crate::sys::Memory;

@@ -24,7 +24,7 @@ mod error;
 mod handle;
 mod host;
 mod io_space;
-
+mod piece;
 mod place;
 mod registry;
 mod reserved;
@@ -36,4 +36,5 @@ mod tests;
 pub use error::{IoSpaceError, ProcessError};
 pub use handle::{Process, ProcessOptions};
 pub use io_space::IoSpace;
-pub use registry::{Kind, NotRegistered, Resolved};
+pub use piece::Kind;
+pub use registry::{NotRegistered, Resolved};

@@ -3,7 +3,7 @@
 use super::fake::{Fake, PAGE};
 use crate::process::bars::Face;
 use crate::process::devices::Member;
-use crate::process::registry::{Kind, Pages};
+use crate::process::piece::{Kind, Pages};
 use crate::process::{IoSpaceError, Process, ProcessError, ProcessOptions};
 use crate::sys::Memory;
 use crate::vfio::Api;
@@ -172,6 +172,32 @@ fn registered_ram_has_one_number_for_the_process_and_for_devices() {
         drop((mapper, ioas));
         assert_eq!(rig.nvme.mapped().len(), 0);
     }
+}
+
+#[test]
+fn ram_that_found_no_place_has_one_once_what_was_in_the_way_is_gone() {
+    let options = ProcessOptions {
+        ram_bytes: RAM_BYTES,
+        api: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::with_groups(topology(), options, folder.path()).unwrap();
+    let everywhere = Face {
+        bar: 0,
+        offset_bytes: 0,
+        span: phys(0, 1 << 52),
+        bus_offset: 0,
+        pages: Pages {
+            memory: None,
+            dma_buf: None,
+        },
+    };
+    let region = process.expose_all(GPU, vec![everywhere]).unwrap()[0];
+    assert!(process.allocate(PAGE, 1).is_err());
+    assert_eq!(process.memory_map().regions().len(), 1);
+    process.remove(region).unwrap();
+    let at = process.allocate(PAGE, 1).unwrap();
+    assert!(process.memory_map().regions()[0].span.contains(at));
 }
 
 #[test]
