@@ -29,7 +29,9 @@ fn parse(text: &[u8]) -> Vec<Span<Iova>> {
 }
 
 fn region(line: &[u8]) -> Option<Span<Iova>> {
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
     let first = number::hexadecimal(words.next()?)?;
     let last = number::hexadecimal(words.next()?)?;
     Span::new(Iova::from_u64(first), Iova::from_u64(last)).ok()
