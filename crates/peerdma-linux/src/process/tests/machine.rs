@@ -104,7 +104,7 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
     let nvme = Fake::new(Api::Type1, apertures);
     let backend = nvme.clone();
     process
-        .adopt(NVME, Member::of(None, backend), Vec::new())
+        .adopt_all(vec![(NVME, Member::of(None, backend), Vec::new())])
         .unwrap();
     let vram = Arc::new(Memory::anonymous(VRAM_BYTES).unwrap());
     let face = Face {
@@ -118,7 +118,9 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
         },
     };
     let gpu = Fake::new(Api::Type1, apertures);
-    process.adopt(GPU, Member::of(None, gpu), vec![face]).unwrap();
+    process
+        .adopt_all(vec![(GPU, Member::of(None, gpu), vec![face])])
+        .unwrap();
     Rig { process, nvme, vram }
 }
 
@@ -172,6 +174,36 @@ fn registered_ram_has_one_number_for_the_process_and_for_devices() {
         drop((mapper, ioas));
         assert_eq!(rig.nvme.mapped().len(), 0);
     }
+}
+
+#[test]
+fn functions_are_taken_with_all_of_their_memory_or_not_at_all() {
+    let rig = rig(&ALL);
+    let before = rig.process.memory_map().regions().to_vec();
+    let member = || Member::of(None, Fake::new(Api::Type1, &ALL));
+    let face = |first| Face {
+        bar: 2,
+        offset_bytes: 0,
+        span: phys(first, VRAM_BYTES),
+        bus_offset: 0,
+        pages: Pages {
+            memory: None,
+            dma_buf: None,
+        },
+    };
+    let taken = rig.process.adopt_all(vec![
+        (FORGETFUL, member(), vec![face(VRAM + (1 << 32))]),
+        // The first of these fits, the second lies where the GPU's memory is.
+        (SAME_GROUP, member(), vec![face(VRAM + (2 << 32)), face(VRAM)]),
+    ]);
+    assert!(matches!(taken, Err(ProcessError::Map(_))), "{taken:?}");
+    assert_eq!(rig.process.memory_map().regions(), before);
+    for bdf in [FORGETFUL, SAME_GROUP] {
+        let refused = rig.process.io_space(&[bdf]).map(|_| ()).unwrap_err();
+        assert_eq!(refused, IoSpaceError::NotTaken(bdf));
+    }
+    let again = (FORGETFUL, member(), vec![face(VRAM + (1 << 32))]);
+    rig.process.adopt_all(vec![again]).unwrap();
 }
 
 #[test]
@@ -263,7 +295,7 @@ fn members_of_a_group_share_one_address_space_that_has_one_owner() {
     );
     assert!(process.io_space(&[]).unwrap().is_none());
     process
-        .adopt(SAME_GROUP, Member::of(None, rig.nvme.clone()), Vec::new())
+        .adopt_all(vec![(SAME_GROUP, Member::of(None, rig.nvme.clone()), Vec::new())])
         .unwrap();
     let space = process.io_space(&[NVME]).unwrap().unwrap();
     assert_eq!(space.requesters().collect::<Vec<_>>(), [NVME, SAME_GROUP]);
