@@ -53,6 +53,11 @@ impl Default for RingOptions {
 }
 
 /// A volume of a block device or a plain file.
+///
+/// *Threads.* It may be given to another thread at any time, and be used by one at a time. To the kernel an operation belongs to the thread that was
+/// in [`Volume::poll`], [`Volume::submit`] or [`Self::wait`] when it was told of it: that thread's time is charged, and when it ends, the kernel cancels what it has not
+/// begun. The volume submits that again from the thread that polls next, so that nothing is lost; but a thread that ends waits, as any that exits, for
+/// what its devices have begun. A thread that is to end soon had better poll until nothing is [under way](Volume::under_way).
 pub struct RingVolume<L: Locks, P: Pages> {
     /// Before the device: operations end before the file is closed.
     pub(super) kernel: Box<dyn Kernel>,
