@@ -17,7 +17,7 @@ use peerdma::block::{
 use peerdma::device::DeviceError;
 use peerdma::dma::{Constraints, Ioas, Locks, Mapper, Mapping};
 use peerdma::memory::RegionId;
-use rustix::fd::AsRawFd;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -130,7 +130,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             Mode::Polled => Ends::ByPolling,
         };
         // Each bio has one operation in the ring at a time, and perhaps its cancellation.
-        let ring = Uring::new(device.fd().as_raw_fd(), 2 * u32::from(depth), ends);
+        let ring = Uring::new(device.fd().as_fd(), 2 * u32::from(depth), ends);
         let kernel = Box::new(ring.map_err(|source| RingError::Uring { source })?);
         Self::with_kernel(device, pages, ioas, RingOptions { depth, ..options }, kernel)
     }

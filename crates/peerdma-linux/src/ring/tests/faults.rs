@@ -13,7 +13,7 @@ use peerdma::route::bandwidth::Estimator;
 use peerdma::snapshot::{Snapshot, Warnings};
 use peerdma::topology::Topology;
 use proptest::prelude::*;
-use rustix::fd::AsRawFd;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ fn faulty(path: &Path, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>,
 fn faulty_of(device: BlockDevice, ram: &Ram, depth: u16) -> (RingVolume<SingleThread, Ram>, Faults) {
     let ioas = space(device.initiator());
     let script = Faults::default();
-    let inner = Uring::new(device.fd().as_raw_fd(), 2 * u32::from(depth), Ends::ByInterrupt).unwrap();
+    let inner = Uring::new(device.fd().as_fd(), 2 * u32::from(depth), Ends::ByInterrupt).unwrap();
     let kernel = Box::new(Faulty {
         inner,
         script: script.clone(),
