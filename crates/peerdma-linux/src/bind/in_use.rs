@@ -1,6 +1,7 @@
 //! Who uses what a driver made of a function: mounts, swap, other block devices, programs, the network.
 
 use super::nodes::{self, Node, NodeKind};
+use super::system::Extent;
 use super::{Hands, Obstacle, System};
 use peerdma::addr::Bdf;
 use std::fs;
@@ -143,28 +144,36 @@ fn held(system: &System, node: &Node, uses: &mut Vec<Obstacle>) {
     }));
 }
 
+/// Programs of a machine, and open files of a program, that are looked at: numbers of programs end here (`PID_MAX_LIMIT`, include/linux/threads.h).
+const MOST_OPEN: usize = 1 << 22;
+
 /// Programs that have a node open, as far as we may look into them.
 fn opened(system: &System, nodes: &[Node], uses: &mut Vec<Obstacle>) {
-    if nodes.is_empty() {
+    opened_within(system, nodes, MOST_OPEN, uses);
+}
+
+fn opened_within(system: &System, nodes: &[Node], most: usize, uses: &mut Vec<Obstacle>) {
+    let Some(first) = nodes.first() else {
         return;
-    }
+    };
     // What we were started with is open in whoever started us, too.
     let own = system.link_name("proc/self");
-    let processes = system
-        .names("proc")
-        .into_iter()
-        .filter(|name| own.as_ref() != Some(name))
-        .filter_map(|name| name.parse::<u32>().ok());
+    let mut processes: Vec<u32> = Vec::new();
+    let programs = system.visit("proc", most, |name| {
+        processes.extend(name.parse::<u32>().ok().filter(|_| own.as_ref() != Some(&name)));
+    });
+    processes.sort_unstable();
+    let mut is_cut = programs == Extent::Cut;
     for process in processes {
         let folder = format!("proc/{process}/fd");
-        for number in system.names(&folder) {
+        let files = system.visit(&folder, most, |number| {
             let file = Path::new(&folder).join(number);
             let Ok(target) = system.link(&file) else {
-                continue;
+                return;
             };
             let target = target.to_string_lossy();
             let Some(node) = nodes.iter().find(|node| is_open(system, &file, &target, node)) else {
-                continue;
+                return;
             };
             let open = Obstacle::Open {
                 device: node.name.clone(),
@@ -174,7 +183,14 @@ fn opened(system: &System, nodes: &[Node], uses: &mut Vec<Obstacle>) {
             if !uses.contains(&open) {
                 uses.push(open);
             }
-        }
+        });
+        is_cut |= files == Extent::Cut;
+    }
+    if is_cut {
+        uses.push(Obstacle::Unclear {
+            device: first.name.clone(),
+            why: "more programs, or open files of one, are there than are looked at".into(),
+        });
     }
 }
 
@@ -204,4 +220,37 @@ fn is_node(path: &str, node: &Node) -> bool {
 
 fn lines(text: String) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_program_is_seen_however_many_files_it_has_open_or_that_not_all_were_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("proc/7/fd");
+        fs::create_dir_all(&files).unwrap();
+        for number in 0..20 {
+            symlink("/dev/null", files.join(number.to_string())).unwrap();
+        }
+        let node = Node {
+            name: "nvme0".into(),
+            kind: NodeKind::Character,
+            number: "240:0".into(),
+            folder: "sys/class/nvme/nvme0".into(),
+        };
+        let nodes = [node];
+        let system = System::new(folder.path());
+        let within = |most| {
+            let mut uses = Vec::new();
+            opened_within(&system, &nodes, most, &mut uses);
+            uses
+        };
+        assert_eq!(within(20), []);
+        assert!(matches!(within(19)[..], [Obstacle::Unclear { .. }]));
+        symlink("/dev/nvme0", files.join("20")).unwrap();
+        assert!(matches!(within(21)[..], [Obstacle::Open { process: 7, .. }]));
+    }
 }

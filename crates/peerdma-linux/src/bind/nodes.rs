@@ -2,6 +2,7 @@
 
 use super::System;
 use super::present::folder;
+use super::system::Extent;
 use peerdma::addr::Bdf;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,9 @@ pub(super) fn find(system: &System, bdf: Bdf) -> Found {
 }
 
 fn walk(system: &System, at: &Path, depth: usize, left: &mut usize, found: &mut Found) {
-    for name in system.folders(at) {
+    let (folders, extent) = system.folders(at);
+    found.is_cut |= extent == Extent::Cut;
+    for name in folders {
         if let Ok(function) = name.parse::<Bdf>() {
             found.functions.push(function);
             continue;

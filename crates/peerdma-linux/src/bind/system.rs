@@ -7,13 +7,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where `sys`, `proc` and `dev` lie.
+///
+/// Of a folder at most 65,536 names are taken in. No kernel makes as many functions of a group, block devices or holders of one; where a function has
+/// more below it, or more programs or open files are there than are looked at (4,194,304 each: Linux numbers no more programs), that stands in
+/// the way of a binding ([`Obstacle::Unclear`](super::Obstacle::Unclear)).
 #[derive(Debug, Clone)]
 pub struct System {
     root: PathBuf,
 }
 
-/// Entries of a folder that are taken in.
-const MOST_ENTRIES: usize = 1 << 16;
+/// Names of a folder that are taken in at once.
+const MOST_NAMES: usize = 1 << 16;
+
+/// Was all of a folder looked at?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that there is, or that may be read.
+    Whole,
+    /// There is more.
+    Cut,
+}
 
 impl System {
     /// The machine below `root`: `/` for the one at hand.
@@ -52,25 +65,63 @@ impl System {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// The names in a folder, sorted; none where it cannot be read.
+    /// The first names in a folder, sorted; none where it cannot be read.
     pub(super) fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
-        let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .take(MOST_ENTRIES)
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let mut names = Vec::new();
+        self.visit(path, MOST_NAMES, |name| names.push(name));
         names.sort_unstable();
         names
     }
 
-    /// The folders in a folder that are no links, sorted.
-    pub(super) fn folders(&self, path: impl AsRef<Path>) -> Vec<String> {
+    /// Gives the names in a folder one by one, at most so many, in no order; none where it cannot be read.
+    pub(super) fn visit(&self, path: impl AsRef<Path>, most: usize, each: impl FnMut(String)) -> Extent {
+        let mut entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let names = entries.by_ref().take(most);
+        names
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .for_each(each);
+        match entries.next() {
+            None => Extent::Whole,
+            Some(_) => Extent::Cut,
+        }
+    }
+
+    /// The folders in a folder that are no links, sorted; were all of its names looked at?
+    pub(super) fn folders(&self, path: impl AsRef<Path>) -> (Vec<String>, Extent) {
         let path = path.as_ref();
-        let mut names = self.names(path);
+        let mut names = Vec::new();
+        let extent = self.visit(path, MOST_NAMES, |name| names.push(name));
         names.retain(|name| {
             let metadata = self.path(path).join(name).symlink_metadata();
             metadata.is_ok_and(|metadata| metadata.is_dir())
         });
-        names
+        names.sort_unstable();
+        (names, extent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_more_names_than_are_looked_at_is_told_from_one_that_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["3", "1", "2"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let system = System::new(folder.path());
+        for (most, seen, extent) in [
+            (4, 3, Extent::Whole),
+            (3, 3, Extent::Whole),
+            (2, 2, Extent::Cut),
+            (0, 0, Extent::Cut),
+        ] {
+            let mut names = 0;
+            assert_eq!(system.visit("", most, |_| names += 1), extent);
+            assert_eq!(names, seen);
+        }
+        assert_eq!(system.visit("none", 1, |_| ()), Extent::Whole);
+        assert_eq!(system.names(""), ["1", "2", "3"]);
     }
 }

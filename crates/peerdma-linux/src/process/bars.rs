@@ -1,6 +1,6 @@
 //! Memory behind BARs as regions of the memory map: of functions that were taken, by dma-bufs of others, and of the kernel's pools.
 
-use super::registry::{DmaBuf, Kind, Pages};
+use super::piece::{DmaBuf, Kind, Pages};
 use super::sync::lock;
 use super::{Process, ProcessError};
 use crate::sys::Memory;
@@ -75,10 +75,10 @@ impl Process {
     }
 
     /// Adds a part of a BAR of a function that was taken: one that is memory though its register does not say so (it is not prefetchable). What
-    /// cannot be mapped, around the MSI-X table, is left out; so are parts of pages.
+    /// cannot be mapped, around the MSI-X table, is left out; so are parts of pages. All of the BAR is mapped, whatever part of it is added.
     ///
     /// # Errors
-    /// [`ProcessError::NoSuchMemory`], [`ProcessError::Vfio`], [`ProcessError::Map`]
+    /// [`ProcessError::NoSuchMemory`], [`ProcessError::BarNotMapped`], [`ProcessError::Map`]
     pub fn add_bar(
         &self,
         provider: Bdf,
@@ -170,7 +170,14 @@ impl Process {
         let mapping = match device.map_bar(info.bar) {
             Ok(mapping) => mapping,
             Err(VfioError::NotMappable { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
+            Err(source) => {
+                return Err(ProcessError::BarNotMapped {
+                    provider: device.bdf(),
+                    bar: info.bar,
+                    len_bytes: info.len_bytes(),
+                    source,
+                });
+            }
         };
         let page = rustix::param::page_size() as u64;
         let face = |(start, memory): &(u64, Arc<Memory>)| {
@@ -217,15 +224,20 @@ impl Process {
             match self.expose(provider, face) {
                 Ok(region) => regions.push(region),
                 Err(error) => {
-                    for region in regions {
-                        // They were added here, and nobody else knows them.
-                        let _ = self.shared.registry.remove(region);
-                    }
+                    self.withdraw(regions);
                     return Err(error);
                 }
             }
         }
         Ok(regions)
+    }
+
+    /// Takes back what [`Self::expose_all`] added a moment ago.
+    pub(super) fn withdraw(&self, regions: Vec<RegionId>) {
+        for region in regions {
+            // Whoever else has seen it may have taken it out.
+            let _ = self.shared.registry.remove(region);
+        }
     }
 
     /// Adds a part of a BAR to the memory map.

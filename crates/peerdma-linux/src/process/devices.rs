@@ -49,9 +49,35 @@ impl Process {
     /// Opens functions by VFIO, and adds their prefetchable BARs to the memory map: a BAR of which reading has no side effects is memory. Of those
     /// that the process has already nothing changes.
     ///
+    /// All of them or none, with all of that memory: who plans a transfer by what was taken must not find out by a failing one that a part is
+    /// missing. Where a BAR is more than the process can map or place, [`Self::take_without_memory`] takes its function, too.
+    ///
     /// # Errors
-    /// [`ProcessError::NoSuchFunction`]; [`ProcessError::Vfio`]: nothing was opened; [`ProcessError::Map`]: those before it were added.
+    /// [`ProcessError::NoSuchFunction`], [`ProcessError::Vfio`], [`ProcessError::BarNotMapped`], [`ProcessError::Map`]; nothing was taken.
     pub fn take(&self, functions: &[Bdf]) -> Result<(), ProcessError> {
+        self.take_with(functions, |device| {
+            let mut faces = Vec::new();
+            for info in device.bars().iter().filter(|info| info.prefetchable) {
+                faces.extend(self.faces(device, info, 0..info.len_bytes())?);
+            }
+            Ok(faces)
+        })
+    }
+
+    /// Opens functions by VFIO, and adds no memory of theirs to the memory map; [`Self::add_bar`] does. Of those that the process has already nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// [`ProcessError::NoSuchFunction`], [`ProcessError::Vfio`]; nothing was taken.
+    pub fn take_without_memory(&self, functions: &[Bdf]) -> Result<(), ProcessError> {
+        self.take_with(functions, |_| Ok(Vec::new()))
+    }
+
+    fn take_with(
+        &self,
+        functions: &[Bdf],
+        memory: impl Fn(&Device) -> Result<Vec<Face>, ProcessError>,
+    ) -> Result<(), ProcessError> {
         let unknown = functions
             .iter()
             .find(|bdf| self.shared.topology.find(**bdf).is_none());
@@ -69,14 +95,12 @@ impl Process {
         let mut wanted: Vec<Bdf> = functions.iter().filter(is_new).copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
+        let mut taken = Vec::new();
         for (device, backend) in vfio::open_beside(&known, &wanted, self.shared.options.api)? {
-            let mut faces = Vec::new();
-            for info in device.bars().iter().filter(|info| info.prefetchable) {
-                faces.extend(self.faces(&device, info, 0..info.len_bytes())?);
-            }
-            self.adopt(device.bdf(), Member::of(Some(device), backend), faces)?;
+            let faces = memory(&device)?;
+            taken.push((device.bdf(), Member::of(Some(device), backend), faces));
         }
-        Ok(())
+        self.adopt_all(taken)
     }
 
     /// Gives a function back, and takes its memory out of the memory map; does nothing where it was not taken. It is closed once nobody has it any
@@ -98,10 +122,20 @@ impl Process {
         lock(&self.shared.devices).device(bdf)
     }
 
-    /// Adds a function that is open, and its memory to the memory map; nothing was added where a part of that cannot be.
-    pub(super) fn adopt(&self, bdf: Bdf, member: Member, faces: Vec<Face>) -> Result<(), ProcessError> {
-        self.expose_all(bdf, faces)?;
-        lock(&self.shared.devices).members.insert(bdf, member);
+    /// Adds functions that are open, and their memory to the memory map; none where a part of that cannot be.
+    pub(super) fn adopt_all(&self, functions: Vec<(Bdf, Member, Vec<Face>)>) -> Result<(), ProcessError> {
+        let (mut regions, mut members) = (Vec::new(), Vec::new());
+        for (bdf, member, faces) in functions {
+            match self.expose_all(bdf, faces) {
+                Ok(exposed) => regions.extend(exposed),
+                Err(error) => {
+                    self.withdraw(regions);
+                    return Err(error);
+                }
+            }
+            members.push((bdf, member));
+        }
+        lock(&self.shared.devices).members.extend(members);
         Ok(())
     }
 }

@@ -44,7 +44,22 @@ pub enum ProcessError {
         /// How many bytes.
         len_bytes: u64,
     },
-    /// A device was not opened, or its memory not mapped.
+    /// The process could not map the memory of a function: its address space may be limited, or used up.
+    #[error(
+        "the {len_bytes:#x} bytes of BAR {bar} of {provider} cannot be had in this process: {}, {}; raise `ulimit -v` if that limits it, or take \
+         the function without its memory (`Process::take_without_memory`) and add the BARs that fit (`Process::add_bar`)", source.what(), source.why()
+    )]
+    BarNotMapped {
+        /// Whose.
+        provider: Bdf,
+        /// Which BAR.
+        bar: u8,
+        /// How many bytes it has.
+        len_bytes: u64,
+        /// What the kernel refused.
+        source: VfioError,
+    },
+    /// A device was not opened.
     #[error(transparent)]
     Vfio(#[from] VfioError),
     /// It cannot be in the memory map.

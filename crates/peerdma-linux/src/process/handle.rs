@@ -53,7 +53,9 @@ pub(super) struct Shared {
     pub(super) opening: Mutex<()>,
     pub(super) spaces: Arc<Spaces>,
     pub(super) registry: Arc<Registry>,
-    ram: OnceLock<Option<Ram>>,
+    ram: OnceLock<Ram>,
+    /// Held while a place for it is chosen.
+    placing: Mutex<()>,
     ram_memory: Arc<Memory>,
     pub(super) topology: Topology,
     reserved: Vec<Span<Iova>>,
@@ -72,7 +74,8 @@ pub(super) struct Ram {
 impl Process {
     /// Takes the machine of a topology, which [`crate::source::live`] reads, as this process's own; no device is opened.
     ///
-    /// The place of its RAM is chosen when it is first asked for: devices that were taken before have a say in it.
+    /// The place of its RAM is chosen when it is first asked for: devices that were taken before have a say in it. Where they, or what was imported, leave
+    /// none, memory cannot be allocated until enough of them was released.
     ///
     /// # Errors
     /// [`ProcessError::NoRam`], [`ProcessError::NoPlace`]
@@ -97,6 +100,7 @@ impl Process {
                 spaces: Spaces::new(),
                 registry: Arc::new(Registry::new()),
                 ram: OnceLock::new(),
+                placing: Mutex::new(()),
                 ram_memory: Arc::new(memory),
                 reserved: reserved::reserved(&topology, groups),
                 topology,
@@ -205,9 +209,21 @@ impl Process {
         }
     }
 
-    /// The RAM, placed if it has no place yet; nothing where devices and imports have left none.
+    /// The RAM, placed if it has no place yet; nothing where devices and imports have left none. It is looked for again the next time: they may be gone
+    /// by then.
     pub(super) fn ram(&self) -> Option<&Ram> {
-        self.shared.ram.get_or_init(|| self.place_ram()).as_ref()
+        let ram = &self.shared.ram;
+        if let Some(ram) = ram.get() {
+            return Some(ram);
+        }
+        let _placing = lock(&self.shared.placing);
+        match ram.get() {
+            Some(ram) => Some(ram),
+            None => {
+                let placed = self.place_ram()?;
+                Some(ram.get_or_init(|| placed))
+            }
+        }
     }
 
     fn place_ram(&self) -> Option<Ram> {

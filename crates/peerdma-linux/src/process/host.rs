@@ -1,7 +1,7 @@
 //! The process as a host: RAM by atomic cells, memory of BARs by single accesses, and the time.
 
 use super::Process;
-use super::registry::Kind;
+use super::piece::Kind;
 use super::sync::lock;
 use crate::ring::guarded::{self, GuardedError};
 use crate::sys::{Memory, barrier};

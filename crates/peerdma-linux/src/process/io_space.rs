@@ -1,7 +1,8 @@
 //! One I/O address space for devices of the process, behind [`Translations`]: addresses of the memory map go in, pages of the process (or
 //! dma-bufs of BARs) go to the kernel.
 
-use super::registry::{DmaBuf, Kind, Piece, Registry};
+use super::piece::{DmaBuf, Kind, Piece};
+use super::registry::Registry;
 use super::spaces::Claim;
 use crate::vfio::{Api, Backend, Source, VfioError};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};

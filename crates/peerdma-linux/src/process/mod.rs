@@ -10,7 +10,7 @@
 //! ```
 //!
 //! *Addresses.* The memory map is to the process what guest-physical space is to a virtual machine: BARs lie at their true physical
-//! addresses (from sysfs, never from VFIO's virtualised registers); its RAM is one anonymous mapping at addresses that [`place`] chooses,
+//! addresses (from sysfs, never from VFIO's virtualised registers); its RAM is one anonymous mapping at addresses that `place` chooses,
 //! so that they can be I/O addresses as well.
 //!
 //! *Order.* Devices reach memory by mappings of an [`IoSpace`]. Each mapping holds the pages that it leads to; dropping the space unmaps
@@ -24,7 +24,7 @@ mod error;
 mod handle;
 mod host;
 mod io_space;
-
+mod piece;
 mod place;
 mod registry;
 mod reserved;
@@ -36,4 +36,5 @@ mod tests;
 pub use error::{IoSpaceError, ProcessError};
 pub use handle::{Process, ProcessOptions};
 pub use io_space::IoSpace;
-pub use registry::{Kind, NotRegistered, Resolved};
+pub use piece::Kind;
+pub use registry::{NotRegistered, Resolved};

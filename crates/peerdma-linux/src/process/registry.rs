@@ -1,11 +1,10 @@
 //! What lies where in the process's memory map, and where the process itself has it: the registry that addresses and pointers are looked up in.
 
+use super::piece::{Kind, Pages, Piece};
 use super::sync::{RwLock, change, value};
 use crate::sys::Memory;
-use crate::vfio::Device;
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec, Span};
 use peerdma::memory::{BarMemory, CpuView, MapError, Memory as Kinds, MemoryMap, Region, RegionId, Widths};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Names for memory whose address nobody knows begin here: processors have 52 bits, and [`super::Process::initiator`] issues no more.
@@ -25,44 +24,6 @@ struct Regions {
     pieces: Vec<Arc<Piece>>,
     /// How many bytes of names were given. None is given again: an address space that still knows it would take other memory for what it meant.
     named_bytes: u64,
-}
-
-/// One region, as the process has it.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) region: RegionId,
-    pub(super) span: Span<PhysAddr>,
-    pub(super) kind: Kind,
-    pub(super) pages: Pages,
-}
-
-/// By what the process has a region.
-#[derive(Debug)]
-pub(super) struct Pages {
-    /// Its pages in the process, and where in them it begins; nothing where the process cannot see it.
-    pub(super) memory: Option<(Arc<Memory>, u64)>,
-    /// Where a dma-buf of it comes from.
-    pub(super) dma_buf: Option<DmaBuf>,
-}
-
-/// Where a dma-buf of a region comes from.
-#[derive(Debug)]
-pub(super) enum DmaBuf {
-    /// There is one; where in it the region begins.
-    Given(Arc<OwnedFd>, u64),
-    /// Its device exports one for each mapping, since a reset takes all back that there are; where in the BAR the region begins.
-    ByDevice(Device, u8, u64),
-}
-
-/// What memory is to the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// RAM of the process.
-    Ram,
-    /// Memory behind a BAR.
-    Bar,
-    /// Memory behind a BAR that the kernel gives out (`p2pmem/allocate`).
-    P2pmem,
 }
 
 /// Where the process has what lies at a physical address.
@@ -263,15 +224,6 @@ impl Regions {
             ..**self
         });
         Ok(region)
-    }
-}
-
-impl Piece {
-    /// First and last address in this process.
-    fn user_range(&self) -> Option<(u64, u64)> {
-        let (memory, start) = self.pages.memory.as_ref()?;
-        let first = memory.address().checked_add(*start)?;
-        Some((first, first.checked_add(self.span.len_minus_one())?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Addresses that devices may not issue for memory: what the machine claims, and what the kernel reserves for each IOMMU group.
 
+use crate::sysfs::reserved_regions;
 use peerdma::addr::{Address, Iova, Span};
 use peerdma::fact::Fact;
 use peerdma::iova::joined;
@@ -45,7 +46,7 @@ fn bars(topology: &Topology) -> impl Iterator<Item = Span<Iova>> + '_ {
     })
 }
 
-/// What the kernel reserves for the groups of the machine's functions (drivers/iommu/iommu.c, `iommu_group_show_resv_regions`).
+/// What the kernel reserves for the groups of the machine's functions.
 fn of_groups(topology: &Topology, groups: &Path) -> Vec<Span<Iova>> {
     let functions = topology.snapshot().functions().iter();
     let numbers: BTreeSet<u32> = functions
@@ -54,24 +55,9 @@ fn of_groups(topology: &Topology, groups: &Path) -> Vec<Span<Iova>> {
             Fact::Known(None) | Fact::Unknown(_) => None,
         })
         .collect();
-    let texts = numbers.into_iter().filter_map(|number| {
-        let path = groups.join(number.to_string()).join("reserved_regions");
-        std::fs::read_to_string(path).ok()
-    });
-    texts.flat_map(|text| parse(&text)).collect()
-}
-
-/// One line each: first address, last address, what for. Lines of another form say nothing.
-fn parse(text: &str) -> Vec<Span<Iova>> {
-    let number = |word: Option<&str>| {
-        let digits = word?.strip_prefix("0x")?;
-        u64::from_str_radix(digits, 16).ok()
-    };
-    let line = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        span(number(words.next())?, number(words.next())?)
-    };
-    text.lines().filter_map(line).collect()
+    // What cannot be read is no more than missing here: the apertures of the groups that are opened leave such regions out, too.
+    let regions = |number| reserved_regions(groups, number).unwrap_or_default();
+    numbers.into_iter().flat_map(regions).collect()
 }
 
 fn span(first: u64, last: u64) -> Option<Span<Iova>> {
@@ -86,16 +72,6 @@ mod tests {
     use peerdma::snapshot::{
         Function, Host, HostBridge, HostWindow, IommuGroup, Resource, Snapshot, Warnings,
     };
-
-    #[test]
-    fn lines_of_another_form_say_nothing() {
-        let text =
-            "0x00000000fee00000 0x00000000feefffff msi\n\n0x2 0x1 direct\n0x10 0x1f\nnonsense\n0xg 0x1\n";
-        assert_eq!(
-            parse(text),
-            [span(0xfee0_0000, 0xfeef_ffff).unwrap(), span(0x10, 0x1f).unwrap()]
-        );
-    }
 
     fn bus(first: u64, last: u64) -> Span<BusAddr> {
         Span::new(BusAddr::from_u64(first), BusAddr::from_u64(last)).unwrap()

@@ -1,6 +1,6 @@
 //! Which address spaces of the kernel are in use: each has one owner at a time, since its mappings are one table.
 
-use super::registry::Piece;
+use super::piece::Piece;
 use super::sync::{Mutex, lock};
 use crate::vfio::{Backend, VfioError};
 use rustix::io::Errno;

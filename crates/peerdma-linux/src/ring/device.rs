@@ -2,16 +2,17 @@
 //!
 //! Opened by who copies; driven by [`super::RingVolume`]. Whose DMA it is, and whether its queue takes p2pmem, is told by sysfs ([`super::place`]).
 
+use super::direct::{Transfers, direct_alignment, made_direct};
 use super::holder::{Holder, holders};
+use super::open_error::OpenError;
 use super::place::{Driver, Place};
 use super::space::NOBODY;
 use peerdma::addr::Bdf;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use thiserror::Error;
 
 /// A block device or a plain file that is open.
 #[derive(Debug)]
@@ -27,15 +28,6 @@ pub struct BlockDevice {
     pub(super) takes_peer_memory: bool,
     is_polled: bool,
     holders: Vec<Holder>,
-}
-
-/// How the kernel moves the data of a device or file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfers {
-    /// Straight between it and the memory (`O_DIRECT`).
-    Direct,
-    /// By way of the page cache, with a copy by the CPU: its file system does nothing else.
-    Buffered,
 }
 
 /// What is opened.
@@ -57,52 +49,6 @@ pub enum Write {
     Create {
         /// How many bytes.
         len_bytes: u64,
-    },
-}
-
-/// Why a device or file was not opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The system refused it.
-    #[error("{}: {source}{}", path.display(), advice(*source))]
-    System {
-        /// What was to be opened.
-        path: PathBuf,
-        /// The system's word.
-        source: Errno,
-    },
-    /// It is neither.
-    #[error("{}: it is {what}, and neither a block device nor a plain file; name one of those", path.display())]
-    WrongType {
-        /// What was to be opened.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// Somebody uses the blocks that were to be written.
-    #[error("{}: it is in use: {}; unmount it, or end what uses it, before it is written", path.display(), listed(holders))]
-    Held {
-        /// What was to be opened.
-        path: PathBuf,
-        /// Who uses it, as far as that can be seen.
-        holders: Vec<Holder>,
-    },
-    /// sysfs does not tell what it is.
-    #[error("{}: sysfs does not tell the size of its blocks; is /sys mounted?", path.display())]
-    NoSysfs {
-        /// What was to be opened.
-        path: PathBuf,
-    },
-    /// It does not hold a whole block.
-    #[error("{}: its {len_bytes} bytes are not one block of {block_bytes}; choose another, or create it with a length", path.display())]
-    TooSmall {
-        /// What was to be opened.
-        path: PathBuf,
-        /// How many bytes it has.
-        len_bytes: u64,
-        /// Bytes of a block.
-        block_bytes: u32,
     },
 }
 
@@ -240,30 +186,36 @@ impl BlockDevice {
     }
 
     fn create(path: &Path, len_bytes: u64) -> Result<Self, OpenError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666));
+        let fd = fd.map_err(|source| OpenError::System {
+            path: path.to_owned(),
+            source,
+        })?;
+        let made = rustix::fs::fstat(&fd);
+        let sized = Self::of_created(path, fd, len_bytes);
+        if let (Err(_), Ok(made)) = (&sized, made) {
+            unmake(path, made);
+        }
+        sized
+    }
+
+    /// A file that was made a moment ago, with a length. Its name is not asked for it again: it may be another's by now.
+    pub(super) fn of_created(path: &Path, fd: OwnedFd, len_bytes: u64) -> Result<Self, OpenError> {
         let system = |source| OpenError::System {
             path: path.to_owned(),
             source,
         };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(system)?;
         // Large enough to be measured; then as large as its blocks make it.
-        let sized = rustix::fs::ftruncate(&fd, len_bytes.max(SAFE_ALIGN_BYTES.into()))
-            .map_err(system)
-            .and_then(|()| Self::open_file(path, OFlags::RDWR))
-            .and_then(|mut device| {
-                let whole = len_bytes
-                    .max(1)
-                    .checked_next_multiple_of(device.block_bytes.into());
-                let whole = whole.ok_or(Errno::FBIG).map_err(system)?;
-                rustix::fs::ftruncate(&fd, whole).map_err(system)?;
-                device.len_bytes = whole;
-                Ok(device)
-            });
-        if sized.is_err() {
-            // It was made a moment ago, and is empty.
-            let _ = rustix::fs::unlink(path);
-        }
-        sized
+        rustix::fs::ftruncate(&fd, len_bytes.max(SAFE_ALIGN_BYTES.into())).map_err(system)?;
+        let transfers = made_direct(&fd).map_err(system)?;
+        let mut device = Self::of_file(path, fd, transfers)?;
+        let blocks = len_bytes.max(1);
+        let whole = blocks.checked_next_multiple_of(device.block_bytes.into());
+        let whole = whole.ok_or(Errno::FBIG).map_err(system)?;
+        rustix::fs::ftruncate(&device.fd, whole).map_err(system)?;
+        device.len_bytes = whole;
+        Ok(device)
     }
 
     /// With the number of its bytes.
@@ -394,46 +346,10 @@ fn open_alone(path: &Path, flags: OFlags, holders: &[Holder]) -> Result<OwnedFd,
     open()
 }
 
-/// Alignment of memory and of offsets for direct transfers, (0, 0) where there are none; nothing where the kernel does not tell (before 6.1, or
-/// not of this file system).
-fn direct_alignment(fd: &OwnedFd) -> Option<(u32, u32)> {
-    let found = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
-    let found = found.or_else(|| {
-        // Older kernels want the path of the descriptor itself.
-        rustix::fs::statx(
-            CWD,
-            format!("/proc/self/fd/{}", raw(fd)),
-            AtFlags::empty(),
-            StatxFlags::DIOALIGN,
-        )
-        .ok()
-    })?;
-    let is_told = found.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
-    let pair = (found.stx_dio_mem_align, found.stx_dio_offset_align);
-    let is_sound = pair == (0, 0) || (pair.0.is_power_of_two() && pair.1.is_power_of_two());
-    (is_told && is_sound).then_some(pair)
-}
-
-fn raw(fd: &OwnedFd) -> i32 {
-    use rustix::fd::AsRawFd;
-    fd.as_raw_fd()
-}
-
-fn listed(holders: &[Holder]) -> String {
-    let holders: Vec<String> = holders.iter().map(Holder::to_string).collect();
-    holders.join("; ")
-}
-
-/// What to do about an error of open.
-fn advice(error: Errno) -> &'static str {
-    match error {
-        Errno::ACCESS | Errno::PERM => "; ask as its owner (group disk for block devices), or as root",
-        Errno::NOENT => "; is the name right, and the device not bound to another driver?",
-        Errno::EXIST => "; it is there already: name another, or write to it as it is",
-        Errno::ROFS => {
-            "; it can only be read: mount the file system, or switch the device, to be written (`blockdev --setrw`), or name another"
-        }
-        Errno::NXIO | Errno::NODEV => "; no driver answers for it: look at the kernel's log",
-        _ => "",
+/// Removes a file that was made a moment ago and is empty, unless its name is another's by now.
+pub(super) fn unmake(path: &Path, made: Stat) {
+    let number = |stat: Stat| (stat.st_dev, stat.st_ino);
+    if rustix::fs::lstat(path).is_ok_and(|named| number(named) == number(made)) {
+        let _ = rustix::fs::unlink(path);
     }
 }

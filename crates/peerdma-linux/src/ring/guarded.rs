@@ -47,8 +47,8 @@ pub(crate) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Resul
     let mut rest = into;
     while !rest.is_empty() {
         let most = rest.len().min(PIPE_BYTES);
-        // SAFETY: the range lies within the memory, which is mapped as long as `memory`; where its pages have vanished the kernel says so. Nobody
-        // makes a reference of it.
+        // SAFETY: the range lies within the memory, which is mapped as long as `memory`; where its pages have vanished the kernel says so. The
+        // kernel only reads, and what changes there meanwhile is bytes.
         let taken = bytes(unsafe { libc::write(pipe.1.as_raw_fd(), at.cast_const(), most) })?;
         let (now, later) = rest
             .split_at_mut_checked(taken)
@@ -73,7 +73,7 @@ pub(crate) fn write(memory: &Memory, offset_bytes: u64, from: &[u8]) -> Result<(
         let taken = rustix::io::write(&pipe.1, most).map_err(GuardedError::System)?;
         let mut left = taken;
         while left > 0 {
-            // SAFETY: as in `read`; what is there may be written, since the mapping is, and no reference to it exists.
+            // SAFETY: as in `read`; a `Memory` is mapped to be written, and references to it exist but to atomic cells, which others may change.
             let given = bytes(unsafe { libc::read(pipe.0.as_raw_fd(), at, left) })?;
             left = left.checked_sub(given).ok_or(GuardedError::System(Errno::IO))?;
             at = at.wrapping_byte_add(given);

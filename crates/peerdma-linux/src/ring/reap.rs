@@ -21,6 +21,9 @@ enum Next {
 const MOST_ERRNO: i32 = 4096;
 /// How often the kernel may put an operation off.
 const MOST_TRIES: u32 = 1 << 16;
+/// How often an operation may end that nobody has cancelled: what waits for a worker belongs to the thread that submitted it, and ends with that thread
+/// (`io_wq_exit_start` in io_uring/io-wq.c). It is then submitted by the one that asks.
+const MOST_SUBMITTERS: u32 = 16;
 
 impl<L: Locks, P: Pages> RingVolume<L, P> {
     /// Takes what has ended, goes on with what ended short, and gives the rest to `done`.
@@ -83,7 +86,12 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                     return protocol("the kernel gave an error number that there is not");
                 };
                 let error = Errno::from_raw_os_error(number);
-                let again = matches!(error, Errno::AGAIN | Errno::INTR) && busy.tries < MOST_TRIES;
+                let most = match error {
+                    Errno::AGAIN | Errno::INTR => MOST_TRIES,
+                    Errno::CANCELED => MOST_SUBMITTERS,
+                    _ => 0,
+                };
+                let again = busy.tries < most;
                 return match (again, busy.is_aborted) {
                     (true, true) => ended(CommandError::Aborted),
                     (true, false) => {

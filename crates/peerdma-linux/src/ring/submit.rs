@@ -128,8 +128,9 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             }
         };
         for _ in 0..2 {
-            // SAFETY: the transfer of a busy slot is neither advanced, cleared nor dropped before the operation's completion was taken, and keeps
-            // the memory mapped; a volume that is dropped waits for that, or leaks the transfer.
+            // SAFETY: the transfer of a busy slot is neither advanced, asked for its next operation, cleared nor dropped before the completion of this
+            // one was taken or it was given up, and keeps the memory mapped, of which all that is accessed are atomic cells and single volatile loads and
+            // stores; a volume that is dropped waits for that, or leaks the transfer.
             if unsafe { self.kernel.push(Queued { what, id }) }.is_ok() {
                 self.is_entry_due = true;
                 return;

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use io_uring::{Builder, IoUring, opcode, squeue, types};
-use rustix::fd::RawFd;
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -64,7 +64,8 @@ pub(super) trait Kernel: fmt::Debug + Send {
     /// [`Full`]
     ///
     /// # Safety
-    /// The vector of an operation, and the memory that it names, are valid until its completion was taken, whoever drops what in between.
+    /// The vector of an operation, and the memory that it names, are valid until its completion was taken or it was given up ([`Self::abandon`]), whoever drops
+    /// what in between. The kernel changes the memory of a read meanwhile: nobody has a reference to it but to atomic cells.
     unsafe fn push(&mut self, operation: Operation) -> Result<(), Full>;
 
     /// Gives what is queued to the kernel. What it does not take stays queued.
@@ -88,7 +89,8 @@ pub(super) struct Uring {
     ring: Ring,
     /// For operations that a ring for polling does not take.
     second: Option<Ring>,
-    fd: RawFd,
+    /// The file, open for as long as anything can be queued for it.
+    fd: OwnedFd,
 }
 
 /// A ring, and what the kernel has not taken from it yet.
@@ -107,11 +109,13 @@ pub(super) enum Ends {
 }
 
 impl Uring {
-    /// A ring with room for so many operations, on `fd`, which must stay open for as long as the ring lives.
+    /// A ring with room for so many operations, on the file of `fd`.
     ///
     /// # Errors
-    /// What io_uring_setup(2) says.
-    pub(super) fn new(fd: RawFd, entries: u32, ends: Ends) -> Result<Self, Errno> {
+    /// What io_uring_setup(2) and dup(2) say.
+    pub(super) fn new(fd: BorrowedFd<'_>, entries: u32, ends: Ends) -> Result<Self, Errno> {
+        // Of its own: what is queued names it by number, which must not come to mean another file.
+        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0)?;
         let (ring, second) = match ends {
             Ends::ByInterrupt => (Ring::new(&IoUring::builder(), entries)?, None),
             Ends::ByPolling => {
@@ -123,7 +127,7 @@ impl Uring {
     }
 
     fn entry(&self, operation: Operation) -> squeue::Entry {
-        let fd = types::Fd(self.fd);
+        let fd = types::Fd(self.fd.as_raw_fd());
         let entry = match operation.what {
             What::Read(vector) => opcode::Readv::new(fd, vector.pieces, vector.count)
                 .offset(vector.offset_bytes)
@@ -145,8 +149,7 @@ impl Kernel for Uring {
             (What::Flush, Some(second)) => second,
             _ => &mut self.ring,
         };
-        // SAFETY: the caller keeps the vector and its memory valid until the completion; the file is open for as long as the ring lives
-        // (`new`).
+        // SAFETY: the caller keeps the vector and its memory valid until the completion; the file is ours, and open for as long as the ring.
         unsafe { ring.push(&entry, operation.id) }
     }
 
@@ -191,13 +194,14 @@ impl Ring {
     }
 
     /// # Safety
-    /// As [`Kernel::push`].
+    /// As [`Kernel::push`]; the file of the entry is open for as long as the ring lives.
     unsafe fn push(&mut self, entry: &squeue::Entry, id: u64) -> Result<(), Full> {
         // The kernel is not told of anything any more.
         if self.is_abandoned {
             return Err(Full);
         }
-        // SAFETY: as the caller says.
+        // SAFETY: the caller keeps the vector, its memory and the file valid until the completion. What was abandoned has none: it stays in the ring, and
+        // nobody enters that any more.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| Full)?;
         self.queued.push_back(id);
         Ok(())

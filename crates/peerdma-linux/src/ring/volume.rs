@@ -17,7 +17,7 @@ use peerdma::block::{
 use peerdma::device::DeviceError;
 use peerdma::dma::{Constraints, Ioas, Locks, Mapper, Mapping};
 use peerdma::memory::RegionId;
-use rustix::fd::AsRawFd;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,6 +53,11 @@ impl Default for RingOptions {
 }
 
 /// A volume of a block device or a plain file.
+///
+/// *Threads.* It may be given to another thread at any time, and be used by one at a time. To the kernel an operation belongs to the thread that was
+/// in [`Volume::poll`], [`Volume::submit`] or [`Self::wait`] when it was told of it: that thread's time is charged, and when it ends, the kernel cancels what it has not
+/// begun. The volume submits that again from the thread that polls next, so that nothing is lost; but a thread that ends waits, as any that exits, for
+/// what its devices have begun. A thread that is to end soon had better poll until nothing is [under way](Volume::under_way).
 pub struct RingVolume<L: Locks, P: Pages> {
     /// Before the device: operations end before the file is closed.
     pub(super) kernel: Box<dyn Kernel>,
@@ -125,7 +130,7 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
             Mode::Polled => Ends::ByPolling,
         };
         // Each bio has one operation in the ring at a time, and perhaps its cancellation.
-        let ring = Uring::new(device.fd().as_raw_fd(), 2 * u32::from(depth), ends);
+        let ring = Uring::new(device.fd().as_fd(), 2 * u32::from(depth), ends);
         let kernel = Box::new(ring.map_err(|source| RingError::Uring { source })?);
         Self::with_kernel(device, pages, ioas, RingOptions { depth, ..options }, kernel)
     }

@@ -31,7 +31,7 @@ use peerdma::addr::Bdf;
 use peerdma::fact::{Fact, Unread};
 use peerdma::snapshot::{Function, Snapshot, Warnings};
 use place::Devices;
-pub use reserved::{ReservedKind, ReservedRegion, reserved_regions};
+pub(crate) use reserved::reserved_regions;
 use std::fmt;
 
 /// A tree from which no machine can be read.

@@ -1,89 +1,79 @@
 //! `sys/kernel/iommu_groups/NUMBER/reserved_regions`: what the devices of a group must not be made to map.
 //!
-//! Called for the address space of a process that drives devices by VFIO; everybody may read the file. One line a region
-//! (`iommu_group_show_resv_regions` in drivers/iommu/iommu.c): first address, last address, kind.
+//! Called for the address spaces of a process that drives devices by VFIO; everybody may read the file. One line a region
+//! (`iommu_group_show_resv_regions` in drivers/iommu/iommu.c): first address, last address, kind. Of all kinds the process stays away, so
+//! that the third word is not looked at.
 
 use super::number;
 use crate::tree::{Gap, LiveTree, Tree};
 use peerdma::addr::{Address, Iova, Span};
 use std::path::Path;
 
-/// A range of I/O addresses that a group's devices must not use for anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReservedRegion {
-    /// The range, both ends included.
-    pub span: Span<Iova>,
-    /// What it is.
-    pub kind: ReservedKind,
-}
-
-/// Why a range is reserved (`iommu_group_resv_type_string`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReservedKind {
-    /// Firmware demands that it stays mapped one to one (RMRR, IVMD).
-    Direct,
-    /// As [`Self::Direct`], and the kernel knows that a driver of its own may drop it (USB, graphics).
-    DirectRelaxable,
-    /// Never translated, or not usable.
-    Reserved,
-    /// Where interrupts go.
-    Msi,
-    /// A kind that this peerdma does not know: treated as the others.
-    Other,
-}
-
-/// Regions in a file that are taken in.
+/// Bytes of a file that are taken in: the kernel writes no more than a page.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The reserved regions of a group, in the machine below `root` (`/` for the one at hand), in the kernel's order.
+/// The reserved regions of a group, from the folder in which the kernel tells of groups, in the kernel's order. Lines of an unknown form say
+/// nothing: what the others say holds all the same.
 ///
 /// # Errors
-/// [`Gap`] where there is no such group, the file cannot be read, or it is not of the known form: then nothing is known
-/// to be free.
-pub fn reserved_regions(root: &Path, group: u32) -> Result<Vec<ReservedRegion>, Gap> {
-    const INVALID: i32 = 22;
-    let tree = LiveTree::open(root)?;
-    let path = format!("sys/kernel/iommu_groups/{group}/reserved_regions");
+/// [`Gap`] where there is no such group, or the file cannot be read.
+pub(crate) fn reserved_regions(groups: &Path, group: u32) -> Result<Vec<Span<Iova>>, Gap> {
+    let tree = LiveTree::open(groups)?;
+    let path = format!("{group}/reserved_regions");
     let text = tree.read_whole(tree.root(), path.as_bytes(), MOST_BYTES)?;
-    parse(&text).ok_or(Gap::Failed(INVALID))
+    Ok(parse(&text))
 }
 
-fn parse(text: &[u8]) -> Option<Vec<ReservedRegion>> {
-    let lines = number::trimmed(text).split(|byte| *byte == b'\n');
-    lines.filter(|line| !line.is_empty()).map(region).collect()
+fn parse(text: &[u8]) -> Vec<Span<Iova>> {
+    text.split(|byte| *byte == b'\n').filter_map(region).collect()
 }
 
-fn region(line: &[u8]) -> Option<ReservedRegion> {
-    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+fn region(line: &[u8]) -> Option<Span<Iova>> {
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
     let first = number::hexadecimal(words.next()?)?;
     let last = number::hexadecimal(words.next()?)?;
-    let kind = match words.next()? {
-        b"direct" => ReservedKind::Direct,
-        b"direct-relaxable" => ReservedKind::DirectRelaxable,
-        b"reserved" => ReservedKind::Reserved,
-        b"msi" => ReservedKind::Msi,
-        _ => ReservedKind::Other,
-    };
-    let span = Span::new(Iova::from_u64(first), Iova::from_u64(last)).ok()?;
-    words.next().is_none().then_some(ReservedRegion { span, kind })
+    Span::new(Iova::from_u64(first), Iova::from_u64(last)).ok()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
+    fn ends(regions: &[Span<Iova>]) -> Vec<(u64, u64)> {
+        let ends = |region: &Span<Iova>| (region.first().to_u64(), region.last().to_u64());
+        regions.iter().map(ends).collect()
+    }
+
     #[test]
-    fn regions_are_read_as_the_kernel_prints_them_or_nothing_is() {
-        let text =
-            b"0x00000000000a0000 0x00000000000bffff direct\n0x00000000fee00000 0x00000000feefffff msi\n";
-        let regions = parse(text).unwrap();
-        assert_eq!(regions.len(), 2);
-        assert_eq!(regions[0].kind, ReservedKind::Direct);
-        assert_eq!(regions[1].span.first(), Iova::from_u64(0xfee0_0000));
-        assert_eq!(regions[1].span.last(), Iova::from_u64(0xfeef_ffff));
-        assert_eq!(parse(b""), Some(Vec::new()));
-        for text in ["0x0", "0x2 0x1 msi", "0x1 0x2", "0x1 0x2 msi more", "1 2 msi"] {
-            assert_eq!(parse(text.as_bytes()), None, "{text}");
-        }
+    fn what_one_line_does_not_say_the_others_do() {
+        let text = b"0x00000000000a0000 0x00000000000bffff direct\n0x00000000fee00000 0x00000000feefffff msi\n\n0x2 0x1 direct\n\
+            0x10 0x1f\nnonsense\n0xg 0x1\n1 2 msi\n0x0 \xff\n0x20 0x2f a-kind-to-come of more words\n";
+        assert_eq!(
+            ends(&parse(text)),
+            [
+                (0xa_0000, 0xb_ffff),
+                (0xfee0_0000, 0xfeef_ffff),
+                (0x10, 0x1f),
+                (0x20, 0x2f)
+            ]
+        );
+        assert_eq!(parse(b""), []);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_from_one_that_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |group: u32, text: &[u8]| {
+            std::fs::create_dir(folder.path().join(group.to_string())).unwrap();
+            std::fs::write(folder.path().join(format!("{group}/reserved_regions")), text).unwrap();
+        };
+        write(1, b"");
+        write(2, b"0x1000 0x1fff direct\n");
+        let read = |group| reserved_regions(folder.path(), group);
+        assert_eq!(read(0).unwrap_err(), Gap::Missing);
+        assert_eq!(read(1).unwrap(), []);
+        assert_eq!(ends(&read(2).unwrap()), [(0x1000, 0x1fff)]);
     }
 }

@@ -109,6 +109,15 @@ pub enum VfioError {
         /// The function.
         bdf: Bdf,
     },
+    /// While the function was opened it was bound anew, and is in another IOMMU group now.
+    GroupChanged {
+        /// The function.
+        bdf: Bdf,
+        /// The number of its group a moment ago.
+        before: u32,
+        /// What it is now; nothing where it is in none.
+        now: Option<u32>,
+    },
     /// The function is gone.
     Gone {
         /// The function.
@@ -175,6 +184,7 @@ impl VfioError {
             Self::NoDmaBuf { bdf } => format!("no dma-buf of {bdf} can be had"),
             Self::NoInterrupt { bdf, vector, .. } => format!("{bdf} has no interrupt {vector}"),
             Self::NoReset { bdf } => format!("{bdf} cannot be reset"),
+            Self::GroupChanged { bdf, .. } => format!("{bdf} changed its IOMMU group while it was opened"),
             Self::Gone { bdf } => format!("{bdf} is gone"),
             Self::System { doing, .. } => format!("Linux did not {doing}"),
         }
@@ -211,6 +221,10 @@ impl VfioError {
             Self::NoInterrupt { count: 0, .. } => "it has neither MSI-X nor MSI".into(),
             Self::NoInterrupt { count, .. } => format!("it has {count}"),
             Self::NoReset { .. } => "it knows no way of resetting that would spare its neighbours".into(),
+            Self::GroupChanged { before, now, .. } => match now {
+                Some(now) => format!("it was in group {before}, and is in group {now}: somebody bound it anew"),
+                None => format!("it was in group {before}, and is in none: somebody took it out"),
+            },
             Self::Gone { .. } => "it does not answer: it was removed, or its link is down".into(),
             Self::System { errno, .. } => errno.to_string(),
         }
@@ -245,6 +259,7 @@ impl VfioError {
             Self::NoDmaBuf { .. } => "use a later kernel, or groups and containers (type1), which need none".into(),
             Self::NoInterrupt { .. } => "use a lower one, or poll".into(),
             Self::NoReset { .. } => "unbind and bind it, or start the machine anew".into(),
+            Self::GroupChanged { .. } => "try again, once nobody binds it any more".into(),
             Self::Gone { .. } => "put it back, or let the kernel look again: `echo 1 > /sys/bus/pci/rescan`".into(),
             Self::System { .. } => "look at the kernel's log: `dmesg`".into(),
         }

@@ -119,7 +119,7 @@ impl Backend for Iommufd {
                     iova: iova.to_u64(),
                     ..Default::default()
                 };
-                // SAFETY: takes this structure. Devices then reach `memory`, which is only ever accessed as memory that devices change; its pages stay as
+                // SAFETY: takes this structure, and writes its numbers back. Devices then reach `memory`, which is only ever accessed as memory that devices change; its pages stay as
                 // long as they are mapped, even where it is unmapped from this process first.
                 unsafe { ioctl::with(&self.fd, uapi::IOAS_MAP, &mut argument) }.map(drop)
             }
@@ -133,7 +133,8 @@ impl Backend for Iommufd {
                     length: len_bytes,
                     iova: iova.to_u64(),
                 };
-                // SAFETY: takes this structure; what devices then reach is memory of a device, or of a file.
+                // SAFETY: takes this structure, and writes its numbers back. What devices then reach is what a dma-buf exports: memory of a device, which this process
+                // accesses, if at all, as memory that others change.
                 unsafe { ioctl::with(&self.fd, uapi::IOAS_MAP_FILE, &mut argument) }.map(drop)
             }
         }
@@ -186,7 +187,7 @@ impl Space for Iommufd {
             pt_id: self.ioas,
             ..Default::default()
         };
-        // SAFETY: takes this structure.
+        // SAFETY: takes this structure, and writes `pt_id`, a number.
         unsafe { ioctl::with(&device, uapi::DEVICE_ATTACH_IOMMUFD_PT, &mut attach) }.map_err(|errno| {
             match errno {
                 Errno::PERM => VfioError::NoInterruptRemapping { group: self.group },

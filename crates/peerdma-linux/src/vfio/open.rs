@@ -28,8 +28,11 @@ pub fn open(bdfs: &[Bdf], api: Option<Api>) -> Result<Vec<Opened>, VfioError> {
 /// As [`open`], with devices that are open already: new ones of their groups join their address spaces (a group can be opened only once). One that is among
 /// them is given again.
 ///
+/// A device is bound anew, and has another group, whenever somebody likes, but not while it is open: the groups of `known` hold, and those of new
+/// ones are looked at again when they are open.
+///
 /// # Errors
-/// [`VfioError`]; nothing more is open than before.
+/// [`VfioError`]; nothing more is open than before. [`VfioError::GroupChanged`] where a device was bound anew meanwhile: try again.
 pub fn open_beside(known: &[Device], bdfs: &[Bdf], api: Option<Api>) -> Result<Vec<Opened>, VfioError> {
     let places = Places::default();
     let targets = bdfs
@@ -111,7 +114,16 @@ fn open_by(
                 space
             }
         };
-        devices.push(Device::open(places, &space, bdf)?);
+        let opened = Device::open(places, &space, bdf);
+        // Its group was read before it was open. While it is, it stays in it; and what else came of it does not matter where it was another's.
+        match (opened, places.group(bdf)) {
+            (opened, Some(now)) if now == group => devices.push(opened?),
+            (Err(error), None) => return Err(error),
+            (_, now) => {
+                let before = group;
+                return Err(VfioError::GroupChanged { bdf, before, now });
+            }
+        }
     }
     Ok(devices)
 }
@@ -151,7 +163,8 @@ fn can_share(devices: &[Device]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vfio::Member;
+    use crate::sys::ioctl::script;
+    use crate::vfio::{Member, uapi};
     use std::fs;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
@@ -263,6 +276,55 @@ mod tests {
             others: machine.places.obstacles(4),
         };
         assert!(error.why().ends_with("0000:01:00.1 (nvme)"), "{error}");
+    }
+
+    /// A kernel that gives every device away, with a configuration space of 256 bytes; `at_bind` happens when one is bound.
+    fn play(at_bind: impl Fn() + 'static) {
+        script::play(move |request, bytes| {
+            match request {
+                uapi::DEVICE_BIND_IOMMUFD => at_bind(),
+                uapi::DEVICE_GET_REGION_INFO if bytes[8] == 7 => {
+                    bytes[16..24].copy_from_slice(&256_u64.to_ne_bytes());
+                }
+                _ => {}
+            }
+            Ok(0)
+        });
+    }
+
+    #[test]
+    fn a_device_that_changed_its_group_meanwhile_is_in_no_other_groups_address_space() {
+        let machine = Machine::new();
+        let devices = machine.places.dev.join("vfio/devices");
+        fs::create_dir_all(&devices).unwrap();
+        fs::write(machine.places.iommu(), "").unwrap();
+        for (bdf, name) in [(FIRST, "vfio0"), (SECOND, "vfio1")] {
+            machine.add(bdf, Some("vfio-pci"), Some(4));
+            fs::create_dir_all(machine.places.function(bdf).join("vfio-dev").join(name)).unwrap();
+            fs::write(devices.join(name), [0; 256]).unwrap();
+        }
+        let target = |bdf| Target { bdf, group: 4 };
+        play(|| {});
+        let known = open_by(&machine.places, &[], &[target(FIRST)], Api::Iommufd).unwrap();
+        let open = || open_by(&machine.places, &known, &[target(SECOND)], Api::Iommufd);
+        let second = open().unwrap();
+        assert!(std::sync::Arc::ptr_eq(known[0].space(), second[0].space()));
+        drop(second);
+        for now in [Some(9), None] {
+            let link = machine.places.function(SECOND).join("iommu_group");
+            play(move || {
+                let _ = fs::remove_file(&link);
+                if let Some(now) = now {
+                    symlink(format!("../../kernel/iommu_groups/{now}"), &link).unwrap();
+                }
+            });
+            let moved = VfioError::GroupChanged {
+                bdf: SECOND,
+                before: 4,
+                now,
+            };
+            assert_eq!(open().unwrap_err(), moved);
+        }
     }
 
     #[test]

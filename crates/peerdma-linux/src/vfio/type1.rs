@@ -97,8 +97,8 @@ impl Backend for Type1 {
             iova: iova.to_u64(),
             size: len_bytes,
         };
-        // SAFETY: takes this structure. Devices then reach `memory`, which is only ever accessed as memory that devices change; its pages stay as long as
-        // they are mapped, even where it is unmapped from this process first.
+        // SAFETY: takes this structure. Devices then reach `memory`, which is only ever accessed as memory that devices change; pages of RAM stay as
+        // long as they are mapped, even where it is unmapped from this process first, and pages of a BAR are no memory that anybody else is given.
         unsafe { ioctl::with(&self.container, uapi::IOMMU_MAP_DMA, &mut argument) }.map(drop)
     }
 

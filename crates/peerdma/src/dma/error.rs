@@ -141,7 +141,7 @@ pub enum IoasError {
     Duplicate(Bdf),
     /// The initiator does not use the space.
     UnknownInitiator(Bdf),
-    /// What the function is said to call its own is empty or wraps.
+    /// What the function is said to call its own is empty or wraps, or names a byte, or is by an address, twice.
     BadOwnBase(Bdf),
     /// An address would mean two things (invariant 6): it is mapped already.
     AddressMeansTwoThings {
@@ -304,7 +304,7 @@ impl fmt::Display for IoasError {
             Self::UnknownInitiator(bdf) => write!(f, "{bdf} does not use the address space; add it first"),
             Self::BadOwnBase(bdf) => write!(
                 f,
-                "what {bdf} is said to call its own memory is empty, or passes the end of an address space"
+                "what {bdf} is said to call its own memory is empty, passes the end of an address space, or says two things of one byte or address"
             ),
             Self::AddressMeansTwoThings { addr } => {
                 write!(

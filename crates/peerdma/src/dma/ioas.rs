@@ -87,24 +87,27 @@ impl<L: Locks> Ioas<L> {
         }
     }
 
-    /// Says how a function names its own memory, or that it no longer does.
+    /// Says how a function names its own memory, by one base, or that it no longer does.
     ///
     /// # Errors
-    /// [`IoasError::UnknownInitiator`]; [`IoasError::BadOwnBase`] where it is empty or wraps; [`IoasError::AddressMeansTwoThings`] where one
-    /// of the addresses is mapped already. Nothing has changed.
+    /// As [`Self::set_own_bases`].
     pub fn set_own_base(&self, initiator: Bdf, base: Option<OwnBase>) -> Result<(), IoasError> {
+        self.set_own_bases(initiator, base.as_slice())
+    }
+
+    /// Says how a function names its own memory, in place of what was said before: several BARs, or several parts of one.
+    ///
+    /// # Errors
+    /// [`IoasError::UnknownInitiator`]; [`IoasError::BadOwnBase`] where one of them is empty or wraps, or two have an address or a byte in
+    /// common; [`IoasError::AddressMeansTwoThings`] where one of the addresses is mapped already. Nothing has changed.
+    pub fn set_own_bases(&self, initiator: Bdf, bases: &[OwnBase]) -> Result<(), IoasError> {
         self.change(|state| {
-            let is_bad = |own: OwnBase| {
-                super::route::own_span(own).is_none()
-                    || own.offset_bytes.checked_add(own.len_bytes).is_none()
-                    || own.bar > 5
-            };
-            if base.is_some_and(is_bad) {
+            if !super::route::are_sound(bases) {
                 return Err(IoasError::BadOwnBase(initiator));
             }
             let mut initiators = state.initiators.clone();
             let own = (initiators.iter_mut()).find(|other| other.initiator.bdf == initiator);
-            own.ok_or(IoasError::UnknownInitiator(initiator))?.own = base;
+            own.ok_or(IoasError::UnknownInitiator(initiator))?.own = bases.to_vec();
             let map = state.map.clone();
             state.reserve(&map, &initiators)?;
             state.initiators = initiators;
@@ -286,7 +289,7 @@ impl<L: Locks> State<L> {
         }
         self.initiators.push(InitiatorState {
             initiator,
-            own: None,
+            own: Vec::new(),
             routes,
             forced: Vec::new(),
         });

@@ -63,8 +63,10 @@ fn own_to_phys<L: Locks>(state: &State<L>, initiator: Bdf, at: u64) -> Option<(P
         .initiators
         .iter()
         .find(|other| other.initiator.bdf == initiator)?;
-    let own = of.own?;
-    let into = at.checked_sub(own.base).filter(|into| *into < own.len_bytes)?;
+    let (own, into) = of.own.iter().find_map(|own| {
+        let into = at.checked_sub(own.base).filter(|into| *into < own.len_bytes)?;
+        Some((own, into))
+    })?;
     let offset = own.offset_bytes.checked_add(into)?;
     state.map.regions().iter().find_map(|region| {
         let Memory::Bar(bar) = region.memory else {

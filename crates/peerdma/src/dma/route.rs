@@ -3,6 +3,7 @@
 use crate::addr::{Address, Bdf, Iova, Span};
 use crate::route::spec::{Form, Judge, Missing, Outcome, Question, Refusal, Way};
 use crate::route::{Access, MapType, TlpClass};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// A function that issues requests.
@@ -18,7 +19,7 @@ pub struct Initiator {
     pub inbound_offset: u64,
 }
 
-/// How a function names its own memory.
+/// How a function names its own memory, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnBase {
     /// Which BAR.
@@ -35,6 +36,26 @@ pub struct OwnBase {
 pub(super) fn own_span(own: OwnBase) -> Option<Span<Iova>> {
     let last = own.base.checked_add(own.len_bytes.checked_sub(1)?)?;
     Span::new(Iova::from_u64(own.base), Iova::from_u64(last)).ok()
+}
+
+/// Does each of these name something, and none a byte, or by an address, that another does, too?
+pub(super) fn are_sound(bases: &[OwnBase]) -> bool {
+    let ends = |own: &OwnBase| {
+        let last_in_bar = own.offset_bytes.checked_add(own.len_bytes)?;
+        let span = own_span(*own).filter(|_| own.bar <= 5)?;
+        let bytes = (own.bar, own.offset_bytes, last_in_bar - 1);
+        Some((bytes, (0, span.first().to_u64(), span.last().to_u64())))
+    };
+    let Some(ends) = bases.iter().map(ends).collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    let are_apart = |mut spans: Vec<(u8, u64, u64)>| {
+        spans.sort_unstable();
+        let mut pairs = spans.iter().zip(spans.iter().skip(1));
+        pairs.all(|(one, next)| one.0 != next.0 || one.2 < next.1)
+    };
+    let (bytes, addresses) = ends.into_iter().unzip();
+    are_apart(bytes) && are_apart(addresses)
 }
 
 /// How one initiator reaches one BAR, for one access.

@@ -41,7 +41,8 @@ pub(super) struct State<L: Locks> {
 #[derive(Debug, Clone)]
 pub(super) struct InitiatorState {
     pub(super) initiator: Initiator,
-    pub(super) own: Option<OwnBase>,
+    /// None has a byte or an address that another has, too.
+    pub(super) own: Vec<OwnBase>,
     /// For reads and writes of each region, in the order of the map; nothing for its own memory.
     pub(super) routes: Vec<Option<[super::PeerRoute; 2]>>,
     /// Overrides, the last for each region and access.
@@ -115,7 +116,7 @@ impl<L: Locks> State<L> {
         let bars = map.regions().iter().filter_map(bus_span);
         let own = initiators
             .iter()
-            .filter_map(|initiator| initiator.own.and_then(own_span));
+            .flat_map(|initiator| initiator.own.iter().copied().filter_map(own_span));
         joined(self.reserved.iter().copied().chain(bars).chain(own))
     }
 
@@ -131,8 +132,8 @@ impl<L: Locks> State<L> {
                 .filter_map(|(_, region)| bus_span(region))
                 .collect()
         };
-        let own_base = initiator.own.and_then(own_span);
-        let own = joined(bars(&|_, bar| bar.provider == bdf).into_iter().chain(own_base));
+        let own_bases = initiator.own.iter().copied().filter_map(own_span);
+        let own = joined(bars(&|_, bar| bar.provider == bdf).into_iter().chain(own_bases));
         let near = bars(&|place, bar| bar.provider != bdf && initiator.is_on_bus(place));
         let doubled = doubled(&near);
         let mut reserved = Vec::new();

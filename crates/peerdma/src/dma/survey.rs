@@ -90,28 +90,23 @@ impl Survey<'_> {
     }
 
     fn own_bar(&self, span: (u64, u64), bar: BarMemory) -> Vec<Part> {
-        let not_named = Way::No(Why::Route(Refused::NotNamed(bar.provider)));
-        let Some(own) = self.initiator.own.filter(|own| own.bar == bar.bar) else {
-            return whole(span, not_named);
-        };
+        let mut parts = Parts::of(span, Way::No(Why::Route(Refused::NotNamed(bar.provider))));
         // In bytes from the start of the BAR; the region's last byte, too, has an address.
         let to_bar = i128::from(bar.offset_bytes) - i128::from(span.0);
-        let named = (
-            i128::from(own.offset_bytes) - to_bar,
-            i128::from(own.offset_bytes) + i128::from(own.len_bytes) - 1 - to_bar,
-        );
         let reached = Reached {
             space: Space::Own,
             kind: MemoryKind::OwnBar,
             is_forced: false,
         };
-        let delta = own
-            .base
-            .wrapping_sub(own.offset_bytes)
-            .wrapping_add(to_bar as u64);
-        let ready = Way::Ready { delta, reached };
-        let mut parts = Parts::of(span, ready);
-        parts.outside(named, not_named);
+        for own in self.initiator.own.iter().filter(|own| own.bar == bar.bar) {
+            let first = i128::from(own.offset_bytes) - to_bar;
+            let delta = own
+                .base
+                .wrapping_sub(own.offset_bytes)
+                .wrapping_add(to_bar as u64);
+            let ready = Way::Ready { delta, reached };
+            parts.put(first, first + i128::from(own.len_bytes) - 1, ready);
+        }
         parts.done
     }
 

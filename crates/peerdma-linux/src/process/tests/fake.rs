@@ -1,6 +1,6 @@
 //! An address space of the kernel that remembers what it maps, and refuses what it is told to.
 
-use crate::process::registry::{Kind, Pages};
+use crate::process::piece::{Kind, Pages};
 use crate::process::sync::{Mutex, lock};
 use crate::sys::Memory;
 use crate::vfio::{Api, Backend, Source};

@@ -3,7 +3,7 @@
 use super::fake::{Fake, PAGE};
 use crate::process::bars::Face;
 use crate::process::devices::Member;
-use crate::process::registry::{Kind, Pages};
+use crate::process::piece::{Kind, Pages};
 use crate::process::{IoSpaceError, Process, ProcessError, ProcessOptions};
 use crate::sys::Memory;
 use crate::vfio::Api;
@@ -104,7 +104,7 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
     let nvme = Fake::new(Api::Type1, apertures);
     let backend = nvme.clone();
     process
-        .adopt(NVME, Member::of(None, backend), Vec::new())
+        .adopt_all(vec![(NVME, Member::of(None, backend), Vec::new())])
         .unwrap();
     let vram = Arc::new(Memory::anonymous(VRAM_BYTES).unwrap());
     let face = Face {
@@ -118,7 +118,9 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
         },
     };
     let gpu = Fake::new(Api::Type1, apertures);
-    process.adopt(GPU, Member::of(None, gpu), vec![face]).unwrap();
+    process
+        .adopt_all(vec![(GPU, Member::of(None, gpu), vec![face])])
+        .unwrap();
     Rig { process, nvme, vram }
 }
 
@@ -172,6 +174,62 @@ fn registered_ram_has_one_number_for_the_process_and_for_devices() {
         drop((mapper, ioas));
         assert_eq!(rig.nvme.mapped().len(), 0);
     }
+}
+
+#[test]
+fn functions_are_taken_with_all_of_their_memory_or_not_at_all() {
+    let rig = rig(&ALL);
+    let before = rig.process.memory_map().regions().to_vec();
+    let member = || Member::of(None, Fake::new(Api::Type1, &ALL));
+    let face = |first| Face {
+        bar: 2,
+        offset_bytes: 0,
+        span: phys(first, VRAM_BYTES),
+        bus_offset: 0,
+        pages: Pages {
+            memory: None,
+            dma_buf: None,
+        },
+    };
+    let taken = rig.process.adopt_all(vec![
+        (FORGETFUL, member(), vec![face(VRAM + (1 << 32))]),
+        // The first of these fits, the second lies where the GPU's memory is.
+        (SAME_GROUP, member(), vec![face(VRAM + (2 << 32)), face(VRAM)]),
+    ]);
+    assert!(matches!(taken, Err(ProcessError::Map(_))), "{taken:?}");
+    assert_eq!(rig.process.memory_map().regions(), before);
+    for bdf in [FORGETFUL, SAME_GROUP] {
+        let refused = rig.process.io_space(&[bdf]).map(|_| ()).unwrap_err();
+        assert_eq!(refused, IoSpaceError::NotTaken(bdf));
+    }
+    let again = (FORGETFUL, member(), vec![face(VRAM + (1 << 32))]);
+    rig.process.adopt_all(vec![again]).unwrap();
+}
+
+#[test]
+fn ram_that_found_no_place_has_one_once_what_was_in_the_way_is_gone() {
+    let options = ProcessOptions {
+        ram_bytes: RAM_BYTES,
+        api: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::with_groups(topology(), options, folder.path()).unwrap();
+    let everywhere = Face {
+        bar: 0,
+        offset_bytes: 0,
+        span: phys(0, 1 << 52),
+        bus_offset: 0,
+        pages: Pages {
+            memory: None,
+            dma_buf: None,
+        },
+    };
+    let region = process.expose_all(GPU, vec![everywhere]).unwrap()[0];
+    assert!(process.allocate(PAGE, 1).is_err());
+    assert_eq!(process.memory_map().regions().len(), 1);
+    process.remove(region).unwrap();
+    let at = process.allocate(PAGE, 1).unwrap();
+    assert!(process.memory_map().regions()[0].span.contains(at));
 }
 
 #[test]
@@ -237,7 +295,7 @@ fn members_of_a_group_share_one_address_space_that_has_one_owner() {
     );
     assert!(process.io_space(&[]).unwrap().is_none());
     process
-        .adopt(SAME_GROUP, Member::of(None, rig.nvme.clone()), Vec::new())
+        .adopt_all(vec![(SAME_GROUP, Member::of(None, rig.nvme.clone()), Vec::new())])
         .unwrap();
     let space = process.io_space(&[NVME]).unwrap().unwrap();
     assert_eq!(space.requesters().collect::<Vec<_>>(), [NVME, SAME_GROUP]);

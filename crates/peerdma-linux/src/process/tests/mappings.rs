@@ -2,7 +2,8 @@
 
 use super::fake::*;
 use crate::process::io_space::IoSpace;
-use crate::process::registry::{DmaBuf, Pages, Registry};
+use crate::process::piece::{DmaBuf, Pages};
+use crate::process::registry::Registry;
 use crate::process::spaces::Spaces;
 use crate::sys::Memory;
 use crate::vfio::{Api, Backend};

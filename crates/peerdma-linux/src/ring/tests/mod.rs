@@ -2,6 +2,7 @@
 
 mod faults;
 mod faulty;
+mod handover;
 mod model;
 mod names;
 mod peers;

@@ -13,7 +13,7 @@ use peerdma::dma::{Constraints, Direction, Mapper, MemoryKind, PeerRoute, Refuse
 use peerdma::memory::{BarMemory, CpuView, MemoryMap};
 use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
-use rustix::fd::AsRawFd;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -85,7 +85,7 @@ fn rig(device: BlockDevice, kind: Kind, route: PeerRoute) -> Rig {
     let ioas = kernel_space(map, device.initiator(), TlpClass::Strict, &Judged(route)).unwrap();
     let script = Arc::<Mutex<Script>>::default();
     let kernel = Box::new(Faulty {
-        inner: Uring::new(device.fd().as_raw_fd(), 8, Ends::ByInterrupt).unwrap(),
+        inner: Uring::new(device.fd().as_fd(), 8, Ends::ByInterrupt).unwrap(),
         script: script.clone(),
         kept: Vec::new(),
         ended: Vec::new(),

@@ -92,6 +92,51 @@ fn each_kind_has_its_own_address() {
 }
 
 #[test]
+fn a_function_names_each_of_its_bars_by_a_base_of_its_own() {
+    let (map, _) = MemoryMap::new()
+        .with_bar(phys(0x200_0000, 0x200_ffff), bar(0, 2, 0x1000_0000))
+        .unwrap();
+    let (map, _) = map
+        .with_bar(phys(0x300_0000, 0x300_ffff), bar(0, 4, 0x1000_0000))
+        .unwrap();
+    let machine = direct(map, &[], routes(&ON_BUS), 0);
+    let base = |bar, offset_bytes, base| OwnBase {
+        bar,
+        offset_bytes,
+        len_bytes: 0x1000,
+        base,
+    };
+    let bases = [
+        base(4, 0, 0x7000_0000),
+        base(2, 0x3000, 0x7000_1000),
+        base(2, 0x1000, 0x5000_0000),
+    ];
+    machine.ioas.set_own_bases(bdf(0), &bases).unwrap();
+    for (at, named) in [
+        (0x200_1010, 0x5000_0010),
+        (0x200_3ff0, 0x7000_1ff0),
+        (0x300_0010, 0x7000_0010),
+    ] {
+        let segments = one(&machine, &[piece(at, 16)], Direction::Both).unwrap();
+        assert_eq!(segments.len(), 1);
+        assert_eq!((segments[0].addr, segments[0].space), (named, Space::Own));
+        let back = machine.ioas.resolve(bdf(0), &segments[0]);
+        assert_eq!(back, Some(PhysAddr::from_u64(at)));
+    }
+    for at in [0x200_0ff8, 0x200_2000, 0x300_1000] {
+        assert!(one(&machine, &[piece(at, 16)], Direction::Both).is_err());
+    }
+    // Two things by one address, one byte by two names: what was said before holds.
+    let bad = Err(IoasError::BadOwnBase(bdf(0)));
+    for other in [base(5, 0, 0x7000_0fff), base(4, 0xfff, 0), base(6, 0, 0)] {
+        assert_eq!(machine.ioas.set_own_bases(bdf(0), &[bases[0], other]), bad);
+    }
+    assert!(one(&machine, &[piece(0x200_1010, 16)], Direction::Both).is_ok());
+    machine.ioas.set_own_base(bdf(0), None).unwrap();
+    assert!(one(&machine, &[piece(0x200_1010, 16)], Direction::Both).is_err());
+}
+
+#[test]
 fn an_address_leads_back_to_where_it_came_from() {
     let machine = direct(map(), &[], routes(&ON_BUS), 0x1_0000);
     let own = OwnBase {
