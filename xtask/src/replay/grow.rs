@@ -177,7 +177,7 @@ impl Tree<'_> {
         while device < 32 && self.left > 0 {
             match self.random.between(0, 9) {
                 0 => self.endpoints(at(device), &DEVICES, Nature::INTEGRATED),
-                1 => self.conventional_function(at(device), 1),
+                1 | 2 => self.conventional_function(at(device), 1),
                 _ => self.ports(at(device), Nature::ROOT_PORT, 1),
             }
             device += self.random.one_of(&[1, 1, 1, 3]);
@@ -249,11 +249,11 @@ impl Tree<'_> {
         let id = self.random.one_of(&PORTS);
         match self.random.between(0, 19) {
             0..=6 if level < DEEPEST => self.port(at, id, Nature::UPSTREAM, Kind::Switch, level + 1),
-            7 | 8 if level < DEEPEST => {
+            7..=10 if level < DEEPEST => {
                 let nature = self.random.one_of(&FORWARD_BRIDGES);
                 self.port(at, id, nature, Kind::Conventional, level + 1);
             }
-            9 => {}
+            11 => {}
             _ => self.endpoints(at, &DEVICES, Nature::ENDPOINT),
         }
     }

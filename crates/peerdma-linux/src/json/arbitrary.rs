@@ -142,6 +142,7 @@ fn config() -> impl Strategy<Value = Config> {
     );
     let capabilities = (
         fact(of(express())),
+        fact(any::<bool>()),
         fact(of(acs)),
         fact(of(any::<bool>().prop_map(|enabled| Ats { enabled }))),
         fact(vec(rebar, 0..3)),
@@ -150,7 +151,7 @@ fn config() -> impl Strategy<Value = Config> {
     );
     (header, capabilities).prop_map(|(header, capabilities)| {
         let (id, class, revision, subsystem, command, bridge, bars) = header;
-        let (express, acs, ats, rebar, sriov, serial_number) = capabilities;
+        let (express, pci_x_mode_2, acs, ats, rebar, sriov, serial_number) = capabilities;
         Config {
             id,
             class,
@@ -160,6 +161,7 @@ fn config() -> impl Strategy<Value = Config> {
             bridge,
             bars,
             express,
+            pci_x_mode_2,
             acs,
             ats,
             rebar,
