@@ -27,6 +27,7 @@ fn fact<T: std::fmt::Debug + Clone + 'static>(
         Just(Unread::NotInSource),
         any::<u16>().prop_map(|bytes| Unread::ConfigCut { bytes }),
         Just(Unread::AccessDenied),
+        Just(Unread::OutOfReach),
         Just(Unread::Contradictory),
         Just(Unread::Blanked),
     ];

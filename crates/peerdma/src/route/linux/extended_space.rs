@@ -7,6 +7,9 @@
 //! [`Config::parse`](crate::pci::Config::parse). [`AcsSums`](super::acs::AcsSums) asks; hardware obeys registers that Linux
 //! never finds, so that the specification's judge does not.
 
+#[cfg(test)]
+mod tests;
+
 use crate::fact::Fact;
 use crate::pci::PortType;
 use crate::snapshot::Function;
