@@ -271,6 +271,20 @@ fn an_unreadable_extended_space_is_out_of_reach() {
 }
 
 #[test]
+fn a_circle_of_vendor_capabilities_ends_with_a_warning_and_without_a_guess() {
+    // Linux 7.2 goes round such a circle forever when it looks for one vendor's.
+    for vendor_specific in [0x0b, 0x23] {
+        let mut bytes = root_port();
+        bytes[0x100..0x1000].fill(0);
+        bytes[0x100..0x104].copy_from_slice(&[vendor_specific, 0, 0x01, 0x20]);
+        bytes[0x200..0x204].copy_from_slice(&[vendor_specific, 0, 0x01, 0x10]);
+        let (config, defects) = parse(&bytes, Extent::Whole);
+        assert_eq!(defects, [ConfigDefect::CapabilityLoop { offset: 0x100 }]);
+        assert_eq!(config.acs, Fact::Unknown(Unread::Contradictory));
+    }
+}
+
+#[test]
 fn a_loop_leaves_what_was_found_before_it() {
     let mut bytes = root_port();
     bytes[0x14a..0x14c].copy_from_slice(&[0x01, 0x10]);

@@ -1,4 +1,4 @@
-//! Whose extended configuration space Linux reads, where ACS lies (drivers/pci/probe.c, 4.19 and later).
+//! Whose extended configuration space Linux reads, where ACS lies (drivers/pci/probe.c).
 //!
 //! Linux decides it by bus, when it finds the bridge above it (`pci_bridge_child_ext_cfg_accessible`): root ports and the
 //! ports of switches lead there, every other bridge only with PCI-X of the second generation, and nothing does
