@@ -36,7 +36,15 @@ const PORTS: [(u16, u16); 5] = [
     (0x1000, 0xc030),
     (0x104c, 0x8232),
 ];
-/// What a device on a conventional bus is. No machine has PCI Express functions there, but a listing may.
+/// What a device on a root bus is that is no PCI Express function.
+const CONVENTIONAL: [Nature; 4] = [
+    Nature::CONVENTIONAL,
+    Nature::CONVENTIONAL.with(PciX::First),
+    Nature::CONVENTIONAL.with(PciX::Second),
+    Nature::CONVENTIONAL.with(PciX::Fastest),
+];
+/// What a device on another conventional bus is. No machine has PCI Express functions there, but a listing may; on a
+/// root bus peerdma would say that the listing lacks the bridge above.
 const ON_CONVENTIONAL_BUS: [Nature; 8] = [
     Nature::CONVENTIONAL,
     Nature::CONVENTIONAL.with(PciX::First),
@@ -48,13 +56,11 @@ const ON_CONVENTIONAL_BUS: [Nature; 8] = [
     Nature::ENDPOINT.with(PciX::Second),
 ];
 /// What a bridge on a conventional bus is.
-const CONVENTIONAL_BRIDGES: [Nature; 10] = [
+const CONVENTIONAL_BRIDGES: [Nature; 8] = [
     Nature::CONVENTIONAL,
     Nature::CONVENTIONAL.with(PciX::First),
     Nature::CONVENTIONAL.with(PciX::Second),
     Nature::CONVENTIONAL.with(PciX::Fastest),
-    Nature::TO_CONVENTIONAL,
-    Nature::TO_CONVENTIONAL.with(PciX::Second),
     Nature::FROM_CONVENTIONAL,
     Nature::FROM_CONVENTIONAL.with(PciX::First),
     Nature::FROM_CONVENTIONAL.with(PciX::Second),
@@ -129,6 +135,8 @@ enum Kind {
 }
 
 impl Tree<'_> {
+    const ROOT_LEVEL: u8 = 1;
+
     fn grow(&mut self) {
         let roots = self.random.one_of(&[1, 1, 2, 3, 4]);
         let share = self.left.div_ceil(roots);
@@ -177,7 +185,7 @@ impl Tree<'_> {
         while device < 32 && self.left > 0 {
             match self.random.between(0, 9) {
                 0 => self.endpoints(at(device), &DEVICES, Nature::INTEGRATED),
-                1 | 2 => self.conventional_function(at(device), 1),
+                1 | 2 => self.conventional_function(at(device), Self::ROOT_LEVEL),
                 _ => self.ports(at(device), Nature::ROOT_PORT, 1),
             }
             device += self.random.one_of(&[1, 1, 1, 3]);
@@ -271,7 +279,10 @@ impl Tree<'_> {
             };
             self.port(at, id, nature, below, level + 1);
         } else {
-            let nature = self.random.one_of(&ON_CONVENTIONAL_BUS);
+            let nature = match level {
+                Self::ROOT_LEVEL => self.random.one_of(&CONVENTIONAL),
+                _ => self.random.one_of(&ON_CONVENTIONAL_BUS),
+            };
             self.endpoints(at, &DEVICES, nature);
         }
     }
