@@ -25,6 +25,7 @@ fn config() -> Config {
         bridge: Fact::Known(None),
         bars: Fact::Known(Vec::new()),
         express: Fact::Known(None),
+        pci_x_mode_2: Fact::Known(false),
         acs: Fact::Known(None),
         ats: Fact::Known(None),
         rebar: Fact::Known(Vec::new()),

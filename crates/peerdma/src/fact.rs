@@ -34,6 +34,9 @@ pub enum Unread {
     AccessDenied,
     /// The operating system itself could not read it: the function does not answer.
     Unreadable,
+    /// The operating system found no way to it: whatever forwards accesses to configuration space lets none
+    /// through beyond 256 bytes.
+    OutOfReach,
     /// The source contradicts itself about it, or holds an impossible value.
     Contradictory,
     /// It was there and was removed on purpose (a blanked serial number).
@@ -101,6 +104,7 @@ impl fmt::Display for Unread {
             }
             Unread::AccessDenied => f.write_str("reading it needs more privilege"),
             Unread::Unreadable => f.write_str("the function does not answer"),
+            Unread::OutOfReach => f.write_str("extended configuration space is out of reach"),
             Unread::Contradictory => f.write_str("the source contradicts itself"),
             Unread::Blanked => f.write_str("it was blanked on purpose"),
         }

@@ -23,6 +23,7 @@ struct Meaning<S = &'static str, D = &'static [&'static str]> {
 }
 
 const CUT_AT_64: &str = "unknown: configuration space was read only up to 64 bytes";
+const OUT_OF_REACH: &str = "unknown: extended configuration space is out of reach";
 const CUT_AT_256: &str = "unknown: configuration space was read only up to 256 bytes";
 const CONTRADICTORY: &str = "unknown: the source contradicts itself";
 const LOOP_AT_40: &str = "the chain of capabilities never ends: it comes back to 0x040";
@@ -44,7 +45,7 @@ const MEANINGS: &[Meaning] = &[
         seed: "capability-loop",
         id: "8086:1592",
         port: "endpoint",
-        acs: "none",
+        acs: OUT_OF_REACH,
         acs_if_cut: CUT_AT_256,
         defects: &[LOOP_AT_40],
     },
@@ -68,7 +69,7 @@ const MEANINGS: &[Meaning] = &[
         seed: "conventional",
         id: "8086:1592",
         port: "endpoint",
-        acs: "none",
+        acs: OUT_OF_REACH,
         acs_if_cut: CUT_AT_256,
         defects: &[],
     },

@@ -7,7 +7,7 @@ mod machines;
 mod table;
 
 use machines::{Egress, machine_as_the_rewrite_sees_it, singles, topology};
-use peerdma::fact::Fact;
+use peerdma::fact::{Fact, Unread};
 use peerdma::route::linux::{self, Kernel};
 use peerdma::route::spec::{Judge, Outcome, Way};
 use peerdma::route::{Access, MapType, TlpClass, Verdict};
@@ -181,6 +181,29 @@ fn each_difference_that_the_book_lists_is_one() {
         let found = found.map(|verdict| letter(verdict, row.access, row.class));
         assert_eq!(&found, expected, "{machine}: {question}");
     }
+}
+
+#[test]
+fn a_register_that_is_out_of_reach_is_absent_to_linux_and_unknown_to_the_specification() {
+    let fabrics: Vec<&str> = TABLE.lines().filter(|line| !line.contains('|')).collect();
+    let question = "switch | | 03:00.0 reads 04:00.0 strict bus | - | own";
+    let mut row = table::rows(&format!("{}\n{question}", fabrics.join("\n"))).remove(0);
+    let port = "02:00.0".parse().expect("an address");
+    row.machine.edit(|function| {
+        if function.bdf == port {
+            function.config.acs = Fact::Unknown(Unread::OutOfReach);
+        }
+    });
+    let topology = topology(row.machine);
+    let find = |bdf| topology.find(bdf).expect("it is there");
+    let (provider, client) = (find(row.provider), find(row.client));
+    let map_type = |verdict: Verdict| verdict.answer(Access::Read, TlpClass::Strict).map_type();
+    let release = Kernel::Release("7.2.12".parse().expect("a release"));
+    for kernel in [release, Kernel::Next] {
+        let verdict = linux::Judge::new(&topology, kernel).verdict(provider, client);
+        assert_eq!(map_type(verdict), Some(MapType::BusAddr), "{kernel}");
+    }
+    assert_eq!(map_type(Judge::new(&topology).verdict(provider, client)), None);
 }
 
 proptest! {

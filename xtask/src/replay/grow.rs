@@ -1,10 +1,9 @@
 //! Random machines that are odd in the ways that Linux's decision depends on: several domains and roots, roots without
 //! a function 00.0, nested switches, conventional bridges, functions of one device, functions of the root complex.
-//!
-//! One oddity is left out: functions with an extended space behind bridges that cannot lead there. Linux does
-//! not look at that space; where a listing shows it nevertheless, peerdma believes the listing.
+//! Also functions with an extended space behind bridges that do not lead there: PCI Express ones on conventional buses,
+//! and whole switches behind bridges from PCI or PCI-X to PCI Express, each with PCI-X of either generation or without.
 
-use super::space::{self, Nature, Space};
+use super::space::{self, Nature, PciX, Space};
 use crate::machine::Generated;
 use crate::machine::config::set_buses;
 use crate::machine::random::Random;
@@ -37,9 +36,44 @@ const PORTS: [(u16, u16); 5] = [
     (0x1000, 0xc030),
     (0x104c, 0x8232),
 ];
-/// What is behind a bridge that leads to the first 256 bytes of each space, and behind one that leads to all.
-const PLAIN: &[Nature] = &[Nature::Conventional];
-const WITH_EXTENDED: &[Nature] = &[Nature::Conventional, Nature::Conventional, Nature::PciX];
+/// What a device on a root bus is that is no PCI Express function.
+const CONVENTIONAL: [Nature; 4] = [
+    Nature::CONVENTIONAL,
+    Nature::CONVENTIONAL.with(PciX::First),
+    Nature::CONVENTIONAL.with(PciX::Second),
+    Nature::CONVENTIONAL.with(PciX::Fastest),
+];
+/// What a device on another conventional bus is. No machine has PCI Express functions there, but a listing may; on a
+/// root bus peerdma would say that the listing lacks the bridge above.
+const ON_CONVENTIONAL_BUS: [Nature; 8] = [
+    Nature::CONVENTIONAL,
+    Nature::CONVENTIONAL.with(PciX::First),
+    Nature::CONVENTIONAL.with(PciX::Second),
+    Nature::CONVENTIONAL.with(PciX::Fastest),
+    Nature::ENDPOINT,
+    Nature::ENDPOINT,
+    Nature::ENDPOINT.with(PciX::First),
+    Nature::ENDPOINT.with(PciX::Second),
+];
+/// What a bridge on a conventional bus is.
+const CONVENTIONAL_BRIDGES: [Nature; 8] = [
+    Nature::CONVENTIONAL,
+    Nature::CONVENTIONAL.with(PciX::First),
+    Nature::CONVENTIONAL.with(PciX::Second),
+    Nature::CONVENTIONAL.with(PciX::Fastest),
+    Nature::FROM_CONVENTIONAL,
+    Nature::FROM_CONVENTIONAL.with(PciX::First),
+    Nature::FROM_CONVENTIONAL.with(PciX::Second),
+    Nature::FROM_CONVENTIONAL.with(PciX::Fastest),
+];
+/// What a bridge is that leads from a slot to a conventional bus.
+const FORWARD_BRIDGES: [Nature; 5] = [
+    Nature::TO_CONVENTIONAL,
+    Nature::TO_CONVENTIONAL.with(PciX::First),
+    Nature::TO_CONVENTIONAL.with(PciX::Second),
+    Nature::TO_CONVENTIONAL.with(PciX::Fastest),
+    Nature::CONVENTIONAL,
+];
 const DEVICES: [(u16, u16); 4] = [
     (0x144d, 0xa808),
     (0x10de, 0x2330),
@@ -96,11 +130,13 @@ enum Kind {
     Slot,
     /// Inside of a switch: ports that lead down.
     Switch,
-    /// Many devices, none of them PCI Express.
-    Conventional(&'static [Nature]),
+    /// Many devices.
+    Conventional,
 }
 
 impl Tree<'_> {
+    const ROOT_LEVEL: u8 = 1;
+
     fn grow(&mut self) {
         let roots = self.random.one_of(&[1, 1, 2, 3, 4]);
         let share = self.left.div_ceil(roots);
@@ -127,17 +163,17 @@ impl Tree<'_> {
         match self.random.between(0, 9) {
             // A host bridge in the usual place, conventional or not.
             0..=4 => {
-                let nature = self.random.one_of(&[Nature::INTEGRATED, Nature::Conventional]);
+                let nature = self.random.one_of(&[Nature::INTEGRATED, Nature::CONVENTIONAL]);
                 let space = space::function(first, HOST_BRIDGE, nature, self.random);
                 self.add(at(0), space);
             }
             // Something else there.
-            5 => self.port(at(0), first, Nature::Express(4), Kind::Slot, 0),
+            5 => self.port(at(0), first, Nature::ROOT_PORT, Kind::Slot, 0),
             6 => self.endpoints(at(0), &[first], Nature::INTEGRATED),
             // Nothing there: a root port comes first, or what is none.
             7 | 8 => {
                 device = self.random.between(1, 9);
-                self.port(at(device), first, Nature::Express(4), Kind::Slot, 0);
+                self.port(at(device), first, Nature::ROOT_PORT, Kind::Slot, 0);
                 device += 1;
             }
             _ => {
@@ -149,8 +185,8 @@ impl Tree<'_> {
         while device < 32 && self.left > 0 {
             match self.random.between(0, 9) {
                 0 => self.endpoints(at(device), &DEVICES, Nature::INTEGRATED),
-                1 => self.conventional_function(at(device), WITH_EXTENDED, 1),
-                _ => self.ports(at(device), Nature::Express(4), 1),
+                1 | 2 => self.conventional_function(at(device), Self::ROOT_LEVEL),
+                _ => self.ports(at(device), Nature::ROOT_PORT, 1),
             }
             device += self.random.one_of(&[1, 1, 1, 3]);
         }
@@ -189,10 +225,10 @@ impl Tree<'_> {
                         function: 0,
                         is_alone: true,
                     };
-                    self.ports(place, Nature::Express(6), level + 1);
+                    self.ports(place, Nature::DOWNSTREAM, level + 1);
                 }
             }
-            Kind::Conventional(natures) => {
+            Kind::Conventional => {
                 let mut device = self.random.between(0, 2);
                 for _ in 0..self.random.between(1, 5) {
                     let place = Place {
@@ -201,7 +237,7 @@ impl Tree<'_> {
                         function: 0,
                         is_alone: true,
                     };
-                    self.conventional_function(place, natures, level + 1);
+                    self.conventional_function(place, level + 1);
                     device += self.random.between(1, 4);
                 }
             }
@@ -220,32 +256,34 @@ impl Tree<'_> {
         };
         let id = self.random.one_of(&PORTS);
         match self.random.between(0, 19) {
-            0..=6 if level < DEEPEST => self.port(at, id, Nature::Express(5), Kind::Switch, level + 1),
-            7 | 8 if level < DEEPEST => {
-                self.port(
-                    at,
-                    id,
-                    Nature::TO_CONVENTIONAL,
-                    Kind::Conventional(PLAIN),
-                    level + 1,
-                );
+            0..=6 if level < DEEPEST => self.port(at, id, Nature::UPSTREAM, Kind::Switch, level + 1),
+            7..=10 if level < DEEPEST => {
+                let nature = self.random.one_of(&FORWARD_BRIDGES);
+                self.port(at, id, nature, Kind::Conventional, level + 1);
             }
-            9 => {}
+            11 => {}
             _ => self.endpoints(at, &DEVICES, Nature::ENDPOINT),
         }
     }
 
-    /// A device, or a bridge to more of its kind.
-    fn conventional_function(&mut self, at: Place, natures: &'static [Nature], level: u8) {
-        let (id, nature) = (self.random.one_of(&PORTS), self.random.one_of(natures));
-        let below = if nature == Nature::PciX {
-            WITH_EXTENDED
+    /// A device, or a bridge to more of its kind or to a slot.
+    fn conventional_function(&mut self, at: Place, level: u8) {
+        if level < DEEPEST && self.random.chance(30) {
+            let (id, nature) = (
+                self.random.one_of(&PORTS),
+                self.random.one_of(&CONVENTIONAL_BRIDGES),
+            );
+            let below = match nature.leads_to_a_link() {
+                true => Kind::Slot,
+                false => Kind::Conventional,
+            };
+            self.port(at, id, nature, below, level + 1);
         } else {
-            PLAIN
-        };
-        match self.random.between(0, 9) {
-            0 | 1 if level < DEEPEST => self.port(at, id, nature, Kind::Conventional(below), level + 1),
-            _ => self.endpoints(at, &DEVICES, nature),
+            let nature = match level {
+                Self::ROOT_LEVEL => self.random.one_of(&CONVENTIONAL),
+                _ => self.random.one_of(&ON_CONVENTIONAL_BUS),
+            };
+            self.endpoints(at, &DEVICES, nature);
         }
     }
 

@@ -17,19 +17,72 @@ const ACS: u16 = 0x0d;
 /// a way that never ends where a list goes round in a circle.
 const OTHERS: [u16; 7] = [0x01, 0x03, 0x04, 0x18, 0x19, 0x1d, 0x1e];
 
-/// What the PCI Express capability says of a function, or that there is none.
+/// What a function's conventional capabilities say of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Nature {
-    Express(u8),
-    Conventional,
-    /// PCI-X of the second generation: conventional, with an extended space.
-    PciX,
+pub(super) struct Nature {
+    /// The kind in its PCI Express capability; nothing where it lacks that.
+    express: Option<u8>,
+    /// Its PCI-X capability.
+    pci_x: Option<PciX>,
+}
+
+/// What a PCI-X capability says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PciX {
+    /// The first generation, without an extended space.
+    First,
+    /// 266 MHz: the second generation, with one.
+    Second,
+    /// 533 MHz, of the second generation too.
+    Fastest,
+}
+
+impl PciX {
+    /// The highest byte of the status register.
+    const fn status(self) -> u8 {
+        match self {
+            Self::First => 0x00,
+            Self::Second => 0x40,
+            Self::Fastest => 0x80,
+        }
+    }
 }
 
 impl Nature {
-    pub(super) const ENDPOINT: Self = Self::Express(0);
-    pub(super) const TO_CONVENTIONAL: Self = Self::Express(7);
-    pub(super) const INTEGRATED: Self = Self::Express(9);
+    pub(super) const ENDPOINT: Self = Self::express(0);
+    pub(super) const ROOT_PORT: Self = Self::express(4);
+    pub(super) const UPSTREAM: Self = Self::express(5);
+    pub(super) const DOWNSTREAM: Self = Self::express(6);
+    pub(super) const TO_CONVENTIONAL: Self = Self::express(Self::FORWARD);
+    pub(super) const FROM_CONVENTIONAL: Self = Self::express(Self::REVERSE);
+    pub(super) const INTEGRATED: Self = Self::express(9);
+    pub(super) const CONVENTIONAL: Self = Self {
+        express: None,
+        pci_x: None,
+    };
+    /// PCI Express to PCI or PCI-X bridge.
+    const FORWARD: u8 = 7;
+    /// PCI or PCI-X to PCI Express bridge.
+    const REVERSE: u8 = 8;
+
+    const fn express(kind: u8) -> Self {
+        Self {
+            express: Some(kind),
+            pci_x: None,
+        }
+    }
+
+    pub(super) const fn with(self, pci_x: PciX) -> Self {
+        Self {
+            pci_x: Some(pci_x),
+            ..self
+        }
+    }
+
+    /// As a bridge it leads to a link.
+    pub(super) fn leads_to_a_link(self) -> bool {
+        self.express == Some(Self::REVERSE)
+    }
 }
 
 /// A function that is no bridge.
@@ -50,15 +103,18 @@ fn finish(config: Config, nature: Nature, random: &mut Random) -> Space {
 }
 
 fn set_nature(space: &mut Space, nature: Nature) {
-    match nature {
-        Nature::Express(kind) => space[EXPRESS + 2] = kind << 4 | 2,
-        Nature::Conventional => space[POWER_MANAGEMENT + 1] = 0,
-        Nature::PciX => {
-            space[POWER_MANAGEMENT + 1] = PCI_X as u8;
-            space[PCI_X] = 0x07;
-            // 266 MHz.
-            space[PCI_X + 7] = 0x40;
-        }
+    // Power management, then PCI-X, then PCI Express, as far as they are there.
+    let mut link = POWER_MANAGEMENT + 1;
+    space[link] = 0;
+    if let Some(pci_x) = nature.pci_x {
+        space[link] = PCI_X as u8;
+        space[PCI_X] = 0x07;
+        space[PCI_X + 7] = pci_x.status();
+        link = PCI_X + 1;
+    }
+    if let Some(kind) = nature.express {
+        space[link] = EXPRESS as u8;
+        space[EXPRESS + 2] = kind << 4 | 2;
     }
 }
 

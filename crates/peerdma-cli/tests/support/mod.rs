@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, reason = "every test file is a crate of its own")]
 
 use peerdma::fact::Fact;
-use peerdma::pci::{Acs, AcsFlags, ClassCode, Id};
+use peerdma::pci::{Acs, AcsFlags, ClassCode, Express, Id, PortType};
 use peerdma::snapshot::{Function, Host, Snapshot, Warnings};
 use peerdma_linux::json;
 use std::process::{Command, Output, Stdio};
@@ -35,6 +35,9 @@ pub fn ended(arguments: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
+/// The class of ports.
+const PORT: u32 = 0x06_04_00;
+
 /// A function below `above`, or on a root bus, with an ACS control register of these bits.
 pub fn function(at: &str, above: Option<&str>, class: u32, acs: u16) -> Function {
     let mut function = Function::new(at.parse().expect("an address"));
@@ -44,6 +47,14 @@ pub fn function(at: &str, above: Option<&str>, class: u32, acs: u16) -> Function
         device: 0x1234,
     });
     function.config.class = Fact::Known(ClassCode::new(class));
+    if class == PORT {
+        function.config.express = Fact::Known(Some(Express {
+            port_type: PortType::DOWNSTREAM,
+            link: Fact::NOT_IN_SOURCE,
+            port_number: Fact::NOT_IN_SOURCE,
+            payload: Fact::NOT_IN_SOURCE,
+        }));
+    }
     function.config.acs = Fact::Known(Some(Acs::without_vector(
         AcsFlags::from_register(0x7f),
         AcsFlags::from_register(acs),
@@ -56,10 +67,10 @@ pub fn function(at: &str, above: Option<&str>, class: u32, acs: u16) -> Function
 pub fn switch(ssd_port: u16, gpu_port: u16) -> Vec<Function> {
     let mut functions = vec![
         function("00:00.0", None, 0x06_00_00, 0),
-        function("00:01.0", None, 0x06_04_00, 0),
-        function("01:00.0", Some("00:01.0"), 0x06_04_00, 0),
-        function("02:00.0", Some("01:00.0"), 0x06_04_00, ssd_port),
-        function("02:01.0", Some("01:00.0"), 0x06_04_00, gpu_port),
+        function("00:01.0", None, PORT, 0),
+        function("01:00.0", Some("00:01.0"), PORT, 0),
+        function("02:00.0", Some("01:00.0"), PORT, ssd_port),
+        function("02:01.0", Some("01:00.0"), PORT, gpu_port),
         function("03:00.0", Some("02:00.0"), 0x01_08_02, 0),
         function("04:00.0", Some("02:01.0"), 0x03_00_00, 0),
     ];

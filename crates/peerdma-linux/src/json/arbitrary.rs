@@ -27,6 +27,7 @@ fn fact<T: std::fmt::Debug + Clone + 'static>(
         Just(Unread::NotInSource),
         any::<u16>().prop_map(|bytes| Unread::ConfigCut { bytes }),
         Just(Unread::AccessDenied),
+        Just(Unread::OutOfReach),
         Just(Unread::Contradictory),
         Just(Unread::Blanked),
     ];
@@ -142,6 +143,7 @@ fn config() -> impl Strategy<Value = Config> {
     );
     let capabilities = (
         fact(of(express())),
+        fact(any::<bool>()),
         fact(of(acs)),
         fact(of(any::<bool>().prop_map(|enabled| Ats { enabled }))),
         fact(vec(rebar, 0..3)),
@@ -150,7 +152,7 @@ fn config() -> impl Strategy<Value = Config> {
     );
     (header, capabilities).prop_map(|(header, capabilities)| {
         let (id, class, revision, subsystem, command, bridge, bars) = header;
-        let (express, acs, ats, rebar, sriov, serial_number) = capabilities;
+        let (express, pci_x_mode_2, acs, ats, rebar, sriov, serial_number) = capabilities;
         Config {
             id,
             class,
@@ -160,6 +162,7 @@ fn config() -> impl Strategy<Value = Config> {
             bridge,
             bars,
             express,
+            pci_x_mode_2,
             acs,
             ats,
             rebar,

@@ -70,6 +70,7 @@ impl Proof {
             bridge: prefer(old.bridge, text.bridge),
             bars: old.bars,
             express: prefer(old.express, text.express),
+            pci_x_mode_2: prefer(old.pci_x_mode_2, text.pci_x_mode_2),
             acs: prefer(old.acs, text.acs),
             ats: prefer(old.ats, text.ats),
             rebar: prefer(old.rebar, text.rebar),
@@ -119,6 +120,10 @@ impl Proof {
             command: details.command.map_or(Fact::NOT_IN_SOURCE, Fact::Known),
             bridge,
             express: capabilities.express(conventional),
+            pci_x_mode_2: match capabilities.pci_x {
+                Shown::Not => conventional.map(|()| false),
+                _ => Fact::NOT_IN_SOURCE,
+            },
             acs: capabilities.acs(extended),
             ats: capabilities.ats.clone().fact(extended),
             rebar: capabilities.rebars(extended),

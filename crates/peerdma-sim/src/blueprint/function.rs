@@ -94,6 +94,8 @@ pub(super) fn fill(
     if let Fact::Known(Some(express)) = &mut config.express {
         fill_express(express, link, devfn, payload_bytes, told);
     }
+    // What has PCI-X of the second generation is history: its absence needs no warning.
+    config.pci_x_mode_2 = config.pci_x_mode_2.or(Fact::Known(false));
     settle(&mut config.acs, told, || (None, "no ACS".into()));
     if let Fact::Known(Some(acs)) = &mut config.acs {
         let has_vector = acs.capable.contains(AcsFlags::EGRESS_CONTROL);

@@ -74,6 +74,7 @@ fn config(
         bridge: Fact::Known(bridge(node)),
         bars: Fact::Known(node.bars.iter().filter_map(register).collect()),
         express: Fact::Known(express(node)?),
+        pci_x_mode_2: Fact::Known(false),
         acs: Fact::Known(acs.map(|acs| siblings.acs(index, node, acs)).transpose()?),
         ats: Fact::Known(node.role.device().and_then(|device| device.ats).map(|ats| Ats {
             enabled: ats == Switched::On,

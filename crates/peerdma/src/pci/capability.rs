@@ -29,47 +29,68 @@ pub(super) fn conventional<const N: usize>(
     Walk::conventional(first).find(view, wanted, defects)
 }
 
-/// The places of the extended capabilities `wanted`, in a function that has an extended space if
-/// `space` says so.
+/// The extended space of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// It has none.
+    None,
+    /// It is no PCI Express function: it may have one.
+    Conventional,
+    /// It is a PCI Express function: it has one, whether it can be read or not.
+    Express,
+}
+
+/// The places of the extended capabilities `wanted`, in a function with this extended space.
 pub(super) fn extended<const N: usize>(
     view: ConfigView<'_>,
-    space: Fact<bool>,
+    space: Fact<Space>,
     wanted: [u16; N],
     defects: &mut Vec<ConfigDefect>,
 ) -> [Fact<Option<u16>>; N] {
-    let readable = match space {
-        Fact::Known(true) => is_readable(view),
-        other => other,
+    let space = match space {
+        Fact::Known(space) => space,
+        Fact::Unknown(why) => return [Fact::Unknown(why); N],
     };
-    match readable {
-        Fact::Known(true) => Walk::extended().find(view, wanted, defects),
-        Fact::Known(false) => [Fact::Known(None); N],
-        Fact::Unknown(why) => [Fact::Unknown(why); N],
+    match (space, chain(view)) {
+        (Space::None, _) | (_, Fact::Known(Start::Empty)) => [Fact::Known(None); N],
+        (_, Fact::Known(Start::There)) => Walk::extended().find(view, wanted, defects),
+        (Space::Conventional, Fact::Known(Start::OutOfReach)) => [Fact::Known(None); N],
+        (Space::Express, Fact::Known(Start::OutOfReach)) => [Fact::Unknown(Unread::OutOfReach); N],
+        (_, Fact::Unknown(why)) => [Fact::Unknown(why); N],
     }
 }
 
-/// Is there an extended chain where a function should have one? Not where the first word is all
-/// ones (nobody forwards the access) or 0, and not where the extended space repeats the
-/// conventional one, as behind bridges that drop the upper address bits (`pci_cfg_space_size_ext`
-/// and `pci_ext_cfg_is_aliased`, drivers/pci/probe.c).
-fn is_readable(view: ConfigView<'_>) -> Fact<bool> {
+/// What is found where the extended chain starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    There,
+    Empty,
+    OutOfReach,
+}
+
+/// Is there an extended chain where a function should have one? Not where the first word is 0. Linux does not
+/// get there where that word is all ones (nobody forwards the access), and where the extended space repeats
+/// the conventional one, as behind bridges that drop the upper address bits (`pci_cfg_space_size_ext`
+/// and `pci_ext_cfg_is_aliased`, drivers/pci/probe.c); the function may have a chain all the same.
+fn chain(view: ConfigView<'_>) -> Fact<Start> {
     if view.extent() == Extent::Whole && view.len_bytes() <= CONVENTIONAL_BYTES {
-        return Fact::Known(false);
+        return Fact::Known(Start::OutOfReach);
     }
-    let first = view.u32(CONVENTIONAL_BYTES);
-    if matches!(first, Some(0 | u32::MAX)) {
-        return Fact::Known(false);
+    match view.u32(CONVENTIONAL_BYTES) {
+        Some(0) => return Fact::Known(Start::Empty),
+        Some(u32::MAX) => return Fact::Known(Start::OutOfReach),
+        _ => {}
     }
     let id = view.u32(0);
     let mut offset = CONVENTIONAL_BYTES;
     while usize::from(offset) < ConfigView::MAX_BYTES {
         match view.u32(offset) {
             None => return view.cut(),
-            word if word != id => return Fact::Known(true),
+            word if word != id => return Fact::Known(Start::There),
             _ => offset += CONVENTIONAL_BYTES,
         }
     }
-    Fact::Known(false)
+    Fact::Known(Start::OutOfReach)
 }
 
 /// A walk along one of the chains.

@@ -1,5 +1,6 @@
 //! The meaning of a configuration space.
 
+use super::capability::Space;
 use super::emit::{EmitError, Image, required};
 use super::{
     Acs, Ats, Bar, Bridge, ClassCode, Command, ConfigDefect, ConfigView, Express, Header, Id, Rebar, Sriov,
@@ -29,6 +30,9 @@ pub struct Config {
     pub bars: Fact<Vec<Bar>>,
     /// PCI Express capability; nothing in a conventional function.
     pub express: Fact<Option<Express>>,
+    /// Is it one of PCI-X of the second generation (266 or 533 MHz)? Not of buses but of what the function says in
+    /// its PCI-X capability, as far as it has one.
+    pub pci_x_mode_2: Fact<bool>,
     /// Access Control Services; nothing where the function lacks the capability.
     pub acs: Fact<Option<Acs>>,
     /// Address Translation Services.
@@ -51,6 +55,8 @@ impl Config {
     const PCI_X_STATUS: u16 = 4;
     /// 266 MHz or 533 MHz: PCI-X of the second generation, which has an extended space.
     const PCI_X_MODE_2: u32 = 0xc000_0000;
+    const PCI_X_266_MHZ: u32 = 0x4000_0000;
+    const PCI_X_BYTES: u16 = 8;
 
     /// A meaning of which nothing is known, for this reason.
     pub fn unknown(why: Unread) -> Self {
@@ -63,6 +69,7 @@ impl Config {
             bridge: Fact::Unknown(why),
             bars: Fact::Unknown(why),
             express: Fact::Unknown(why),
+            pci_x_mode_2: Fact::Unknown(why),
             acs: Fact::Unknown(why),
             ats: Fact::Unknown(why),
             rebar: Fact::Unknown(why),
@@ -97,7 +104,10 @@ impl Config {
             defects,
         );
         let start = Self::before_header_type(view);
-        let space = Self::extended_space(view, start.class, express_at, pci_x_at);
+        let pci_x_mode_2 = view
+            .within(pci_x_at, |offset| view.u32(offset + Self::PCI_X_STATUS))
+            .map(|status| status.is_some_and(|status| status & Self::PCI_X_MODE_2 != 0));
+        let space = Self::extended_space(start.class, express_at, pci_x_mode_2);
         let [acs_at, ats_at, rebar_at, sriov_at, serial_at] = capability::extended(
             view,
             space,
@@ -115,6 +125,7 @@ impl Config {
             bridge: Bridge::parse(view, header),
             bars: Bar::parse(view, header),
             express: Express::parse(view, express_at, defects),
+            pci_x_mode_2,
             acs: view.within(acs_at, |offset| Acs::parse(view, offset)),
             ats: view.within(ats_at, |offset| Ats::parse(view, offset)),
             rebar: Rebar::parse(view, rebar_at, defects),
@@ -158,6 +169,10 @@ impl Config {
         if let Some(express) = required(&self.express, "the PCI Express capability")? {
             express.emit(&mut image)?;
         }
+        if *required(&self.pci_x_mode_2, "the PCI-X capability")? {
+            let offset = image.append(Self::PCI_X_CAPABILITY, Self::PCI_X_BYTES);
+            image.put_u32(offset + Self::PCI_X_STATUS, Self::PCI_X_266_MHZ);
+        }
         self.emit_extended(&mut image)?;
         Ok(image.into_bytes())
     }
@@ -170,6 +185,7 @@ impl Config {
         let sriov = required(&self.sriov, "SR-IOV")?;
         let serial_number = required(&self.serial_number, "the serial number")?;
         let has_space = matches!(self.express, Fact::Known(Some(_)))
+            || self.pci_x_mode_2 == Fact::Known(true)
             || matches!(self.class, Fact::Known(class) if class.class() == ClassCode::HOST_BRIDGE);
         let present = [
             (acs.is_some(), "ACS"),
@@ -224,20 +240,25 @@ impl Config {
     /// bridges, PCIe functions and those of PCI-X of the second generation; in others, whatever the
     /// bytes beyond 256 hold is no configuration space.
     fn extended_space(
-        view: ConfigView<'_>,
         class: Fact<ClassCode>,
         express_at: Fact<Option<u16>>,
-        pci_x_at: Fact<Option<u16>>,
-    ) -> Fact<bool> {
+        pci_x_mode_2: Fact<bool>,
+    ) -> Fact<Space> {
         let is_host_bridge = class.map(|class| class.class() == ClassCode::HOST_BRIDGE);
-        let is_pci_x_2 = view
-            .within(pci_x_at, |offset| view.u32(offset + Self::PCI_X_STATUS))
-            .map(|status| status.is_some_and(|status| status & Self::PCI_X_MODE_2 != 0));
-        let reasons = [is_host_bridge, express_at.map(|at| at.is_some()), is_pci_x_2];
-        if reasons.contains(&Fact::Known(true)) {
-            return Fact::Known(true);
+        if let Fact::Known(Some(_)) = express_at {
+            return Fact::Known(Space::Express);
         }
-        let unknown = reasons.into_iter().find(|reason| !reason.is_known());
-        unknown.unwrap_or(Fact::Known(false))
+        if is_host_bridge == Fact::Known(true) || pci_x_mode_2 == Fact::Known(true) {
+            return Fact::Known(match express_at {
+                Fact::Known(None) => Space::Conventional,
+                _ => Space::Express,
+            });
+        }
+        let reasons = [is_host_bridge, express_at.map(|at| at.is_some()), pci_x_mode_2];
+        let unknown = reasons.into_iter().find_map(|reason| match reason {
+            Fact::Known(_) => None,
+            Fact::Unknown(why) => Some(why),
+        });
+        unknown.map_or(Fact::Known(Space::None), Fact::Unknown)
     }
 }

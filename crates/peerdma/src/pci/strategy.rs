@@ -26,17 +26,20 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 .prop_map(|low| ClassCode::new(u32::from(ClassCode::HOST_BRIDGE) << 8 | u32::from(low)))
                 .boxed(),
         };
-        (start(class), bars(bar_registers), extended()).prop_map(move |(start, bars, extended)| Config {
-            bridge: Fact::Known(bridge),
-            bars: Fact::Known(bars),
-            express: Fact::Known(express),
-            id: start.id,
-            class: start.class,
-            revision: start.revision,
-            subsystem: start.subsystem,
-            command: start.command,
-            ..extended
-        })
+        (start(class), bars(bar_registers), any::<bool>(), extended()).prop_map(
+            move |(start, bars, pci_x_mode_2, extended)| Config {
+                pci_x_mode_2: Fact::Known(pci_x_mode_2),
+                bridge: Fact::Known(bridge),
+                bars: Fact::Known(bars),
+                express: Fact::Known(express),
+                id: start.id,
+                class: start.class,
+                revision: start.revision,
+                subsystem: start.subsystem,
+                command: start.command,
+                ..extended
+            },
+        )
     })
 }
 

@@ -221,7 +221,7 @@ fn acs_beyond_the_bytes_is_unknown() {
         assert_eq!(defects, []);
     }
     let (config, _) = parse(&bytes[..256], Extent::Whole);
-    assert_eq!(config.acs, Fact::Known(None));
+    assert_eq!(config.acs, Fact::Unknown(Unread::OutOfReach));
     let (config, _) = parse(&bytes[..64], Extent::MayGoOn);
     assert_eq!(config.express, Fact::Unknown(Unread::ConfigCut { bytes: 64 }));
     assert_eq!(config.acs, Fact::Unknown(Unread::ConfigCut { bytes: 64 }));
@@ -244,27 +244,44 @@ fn only_functions_with_an_extended_space_have_extended_capabilities() {
     let mut host_bridge = conventional;
     host_bridge[0x0a] = 0x00;
     assert_eq!(acs(&host_bridge), Fact::Known(true));
+    // It need not have one: where none is found there is none.
+    assert_eq!(parse(&host_bridge[..256], Extent::Whole).0.acs, Fact::Known(None));
     assert_eq!(acs(&host_bridge[..256]), Fact::Unknown(CUT_256));
 }
 
 #[test]
-fn an_extended_space_that_repeats_the_first_256_bytes_is_none() {
+fn an_extended_space_that_repeats_the_first_256_bytes_is_out_of_reach() {
     let mut bytes = root_port();
     let (first, rest) = bytes.split_at_mut(256);
     for copy in rest.chunks_exact_mut(256) {
         copy.copy_from_slice(first);
     }
-    assert_eq!(parse(&bytes, Extent::MayGoOn).0.acs, Fact::Known(None));
+    let acs = parse(&bytes, Extent::MayGoOn).0.acs;
+    assert_eq!(acs, Fact::Unknown(Unread::OutOfReach));
     let why = Unread::ConfigCut { bytes: 0xf00 };
     assert_eq!(parse(&bytes[..0xf00], Extent::MayGoOn).0.acs, Fact::Unknown(why));
 }
 
 #[test]
-fn an_unreadable_extended_space_is_none() {
+fn an_unreadable_extended_space_is_out_of_reach() {
     let mut bytes = root_port();
     bytes[0x100..].fill(0xff);
     let (config, defects) = parse(&bytes, Extent::Whole);
-    assert_eq!((config.acs, defects), (Fact::Known(None), vec![]));
+    assert_eq!((config.acs, defects), (Fact::Unknown(Unread::OutOfReach), vec![]));
+}
+
+#[test]
+fn a_circle_of_vendor_capabilities_ends_with_a_warning_and_without_a_guess() {
+    // Linux 7.2 goes round such a circle forever when it looks for one vendor's.
+    for vendor_specific in [0x0b, 0x23] {
+        let mut bytes = root_port();
+        bytes[0x100..0x1000].fill(0);
+        bytes[0x100..0x104].copy_from_slice(&[vendor_specific, 0, 0x01, 0x20]);
+        bytes[0x200..0x204].copy_from_slice(&[vendor_specific, 0, 0x01, 0x10]);
+        let (config, defects) = parse(&bytes, Extent::Whole);
+        assert_eq!(defects, [ConfigDefect::CapabilityLoop { offset: 0x100 }]);
+        assert_eq!(config.acs, Fact::Unknown(Unread::Contradictory));
+    }
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn function(at: &str, above: Option<&str>, port_type: Option<PortType>, number: 
                 max_read_request_bytes: 512,
             }),
         })),
+        pci_x_mode_2: Fact::Known(false),
         acs: Fact::Known(None),
         ats: Fact::Known(None),
         rebar: Fact::Known(Vec::new()),

@@ -6,8 +6,9 @@
 #[cfg(test)]
 mod tests;
 
+use super::extended_space;
 use crate::fact::{Fact, Unread};
-use crate::pci::AcsFlags;
+use crate::pci::{Acs, AcsFlags};
 use crate::topology::{NodeId, Topology};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,10 +23,27 @@ pub const REDIRECT: AcsFlags = AcsFlags::REQUEST_REDIRECT
 pub(super) enum Control {
     /// These bits; none where there is no capability.
     Flags(AcsFlags),
+    /// These bits, or none: we do not know whether the kernel finds the capability, for this reason.
+    FlagsOrNone(AcsFlags, Unread),
     /// The kernel cannot read it.
     Unreadable,
     /// We do not know.
     Unknown(Unread),
+}
+
+impl Control {
+    /// What the kernel finds of this register, if it looks for an extended space there.
+    fn of(acs: &Fact<Option<Acs>>, is_in_reach: Fact<bool>) -> Self {
+        const NOTHING: Control = Control::Flags(AcsFlags::from_register(0));
+        match (acs, is_in_reach) {
+            (_, Fact::Known(false)) => NOTHING,
+            (Fact::Known(None) | Fact::Unknown(Unread::OutOfReach), _) => NOTHING,
+            (Fact::Known(Some(acs)), Fact::Known(true)) => Self::Flags(acs.control),
+            (Fact::Known(Some(acs)), Fact::Unknown(why)) => Self::FlagsOrNone(acs.control, why),
+            (Fact::Unknown(Unread::Unreadable), _) => Self::Unreadable,
+            (Fact::Unknown(why), _) => Self::Unknown(*why),
+        }
+    }
 }
 
 /// Yes, no, or not known.
@@ -96,14 +114,11 @@ pub(super) struct AcsSums {
 
 impl AcsSums {
     pub(super) fn new(topology: &Topology) -> Self {
+        let reach = extended_space::is_in_reach(topology);
         let controls: Vec<Control> = topology
             .nodes()
-            .map(|node| match &topology.function(node).config.acs {
-                Fact::Known(None) => Control::Flags(AcsFlags::default()),
-                Fact::Known(Some(acs)) => Control::Flags(acs.control),
-                Fact::Unknown(Unread::Unreadable) => Control::Unreadable,
-                Fact::Unknown(why) => Control::Unknown(*why),
-            })
+            .zip(reach)
+            .map(|(node, reach)| Control::of(&topology.function(node).config.acs, reach))
             .collect();
         let mut sums = vec![Sums::default(); controls.len()];
         for &node in topology.top_down() {
@@ -134,7 +149,8 @@ pub(super) fn redirects(control: Control) -> Tri {
     match control {
         Control::Flags(flags) if flags.intersects(REDIRECT) => Tri::Yes,
         Control::Flags(_) => Tri::No,
-        Control::Unreadable | Control::Unknown(_) => Tri::Unknown,
+        Control::FlagsOrNone(flags, _) if !flags.intersects(REDIRECT) => Tri::No,
+        Control::FlagsOrNone(..) | Control::Unreadable | Control::Unknown(_) => Tri::Unknown,
     }
 }
 
@@ -143,7 +159,8 @@ fn blocks(control: Control) -> Tri {
     match control {
         Control::Flags(flags) if flags.contains(AcsFlags::TRANSLATION_BLOCKING) => Tri::Yes,
         Control::Flags(_) => Tri::No,
+        Control::FlagsOrNone(flags, _) if !flags.contains(AcsFlags::TRANSLATION_BLOCKING) => Tri::No,
         Control::Unreadable => Tri::Yes,
-        Control::Unknown(_) => Tri::Unknown,
+        Control::FlagsOrNone(..) | Control::Unknown(_) => Tri::Unknown,
     }
 }

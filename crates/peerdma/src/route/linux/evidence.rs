@@ -243,8 +243,9 @@ fn mainline_effect(control: Control) -> Effect {
     match (control, acs::redirects(control)) {
         (Control::Flags(flags), Tri::Yes) => Effect::Redirects(flags.intersection(REDIRECT)),
         (Control::Flags(_), _) => Effect::Passes,
+        (Control::FlagsOrNone(..), Tri::No) => Effect::Passes,
         (Control::Unreadable, _) => Effect::Unknown(Unread::Unreadable),
-        (Control::Unknown(why), _) => Effect::Unknown(why),
+        (Control::FlagsOrNone(_, why) | Control::Unknown(why), _) => Effect::Unknown(why),
     }
 }
 
@@ -268,6 +269,15 @@ fn next_effect(control: Control, part: Part, class: TlpClass) -> Effect {
         Control::Flags(flags) => flags,
         Control::Unreadable => return Effect::Unreadable,
         Control::Unknown(why) => return Effect::Unknown(why),
+        Control::FlagsOrNone(flags, why) => {
+            return match (
+                next_effect(Control::Flags(flags), part, class),
+                next_effect(Control::Flags(AcsFlags::default()), part, class),
+            ) {
+                (seen, hidden) if seen == hidden => seen,
+                _ => Effect::Unknown(why),
+            };
+        }
     };
     let (turn, counted) = match part {
         Part::CompletionPort => (next::completion(flags, class), AcsFlags::COMPLETION_REDIRECT),

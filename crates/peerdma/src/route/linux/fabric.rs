@@ -2,7 +2,7 @@
 
 use crate::addr::Bdf;
 use crate::fact::Fact;
-use crate::pci::{Acs, AcsFlags, Id};
+use crate::pci::{Acs, AcsFlags, Express, Id, PortType};
 use crate::snapshot::{Function, Host, Snapshot, Warnings};
 use crate::topology::{NodeId, Topology};
 use alloc::vec::Vec;
@@ -11,7 +11,17 @@ pub(super) fn bdf(text: &str) -> Bdf {
     text.parse().unwrap()
 }
 
-/// A function below `above`, or on a root bus, with an ACS control register of these bits.
+/// What makes a function one of this type, the rest unknown.
+pub(super) fn express(port_type: PortType) -> Express {
+    Express {
+        port_type,
+        link: Fact::NOT_IN_SOURCE,
+        port_number: Fact::NOT_IN_SOURCE,
+        payload: Fact::NOT_IN_SOURCE,
+    }
+}
+
+/// A port of a switch below `above`, or on a root bus, with an ACS control register of these bits.
 pub(super) fn function(at: &str, above: Option<&str>, acs: u16) -> Function {
     let mut function = Function::new(bdf(at));
     function.upstream = Fact::Known(above.map(bdf));
@@ -19,6 +29,7 @@ pub(super) fn function(at: &str, above: Option<&str>, acs: u16) -> Function {
         vendor: 0x8086,
         device: 0x1234,
     });
+    function.config.express = Fact::Known(Some(express(PortType::DOWNSTREAM)));
     function.config.acs = Fact::Known(Some(Acs::without_vector(
         AcsFlags::from_register(0x7f),
         AcsFlags::from_register(acs),

@@ -8,6 +8,7 @@
 mod acs;
 mod believed;
 mod evidence;
+mod extended_space;
 #[cfg(test)]
 mod fabric;
 mod gate;

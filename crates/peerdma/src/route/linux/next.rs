@@ -154,6 +154,9 @@ impl Turns {
     fn at(control: Control, decide: impl Fn(AcsFlags) -> Turn) -> Self {
         match control {
             Control::Flags(flags) => Self::one(decide(flags)),
+            Control::FlagsOrNone(flags, _) => {
+                Self::one(decide(flags)).or(Self::one(decide(AcsFlags::default())))
+            }
             Control::Unreadable | Control::Unknown(_) => (0..=0x7f)
                 .map(|bits| Self::one(decide(AcsFlags::from_register(bits))))
                 .fold(Self(0), Self::or),

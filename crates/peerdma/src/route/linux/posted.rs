@@ -1,10 +1,11 @@
 //! The tables and walks that came with the posted rewrite, and where mainline differs (KERNEL-FACTS, A7).
 
+use super::fabric::express;
 use super::next::{Turn, completion, request};
 use super::{Judge, Kernel};
 use crate::addr::Bdf;
 use crate::fact::{Fact, Unread};
-use crate::pci::{Acs, AcsFlags, Id};
+use crate::pci::{Acs, AcsFlags, Id, PortType};
 use crate::route::{Access, Answer, MapType, TlpClass};
 use crate::snapshot::{Function, Host, Snapshot, Warnings};
 use crate::topology::Topology;
@@ -102,6 +103,7 @@ impl Walk {
                 vendor: 0x1ae0,
                 device: 0x1234,
             });
+            function.config.express = Fact::Known(Some(express(PortType::DOWNSTREAM)));
             let control = AcsFlags::from_register(bits);
             let capable = AcsFlags::from_register(0x7f);
             function.config.acs = Fact::Known(Some(Acs::without_vector(capable, control)));

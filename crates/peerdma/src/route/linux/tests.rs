@@ -1,10 +1,11 @@
 //! The judge against models that share nothing with it: the kernel's loops written down literally, and
 //! for unknown facts every value that they could have.
 
+use super::fabric::express;
 use super::{Accepted, Effect, Evidence, Judge, Kernel, Reason, Row};
 use crate::addr::Bdf;
 use crate::fact::{Fact, Unread};
-use crate::pci::{Acs, AcsFlags, Bridge, BridgeKind, Express, Id, PortType};
+use crate::pci::{Acs, AcsFlags, Bridge, BridgeKind, Id, PortType};
 use crate::route::{Access, Answer, MapType, TlpClass};
 use crate::snapshot::{Cpu, Function, Host, Snapshot, Warnings};
 use crate::topology::{NodeId, Topology};
@@ -25,6 +26,48 @@ struct Plan {
     above: Option<usize>,
     root: usize,
     acs: PlannedAcs,
+    kind: PlannedKind,
+}
+
+/// What a function says of itself that decides whether Linux looks for ACS below it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct PlannedKind {
+    port_type: Fact<Option<PortType>>,
+    pci_x_mode_2: Fact<bool>,
+}
+
+impl PlannedKind {
+    /// What Linux may make of it.
+    fn leads_on(self) -> &'static [bool] {
+        let is_port =
+            |port_type| [PortType::ROOT_PORT, PortType::UPSTREAM, PortType::DOWNSTREAM].contains(&port_type);
+        match (self.port_type, self.pci_x_mode_2) {
+            (Fact::Known(Some(port_type)), _) if is_port(port_type) => &[true],
+            (_, Fact::Known(true)) => &[true],
+            (Fact::Known(_), Fact::Known(false)) => &[false],
+            _ => &[false, true],
+        }
+    }
+}
+
+fn kind() -> impl Strategy<Value = PlannedKind> {
+    let port_type = prop_oneof![
+        12 => prop::sample::select(&[PortType::ROOT_PORT, PortType::UPSTREAM, PortType::DOWNSTREAM][..])
+            .prop_map(|port_type| Fact::Known(Some(port_type))),
+        3 => prop::sample::select(&[PortType::TO_CONVENTIONAL, PortType::FROM_CONVENTIONAL][..])
+            .prop_map(|port_type| Fact::Known(Some(port_type))),
+        1 => Just(Fact::Known(None)),
+        1 => Just(Fact::NOT_IN_SOURCE),
+    ];
+    let pci_x_mode_2 = prop_oneof![
+        4 => Just(Fact::Known(false)),
+        2 => Just(Fact::Known(true)),
+        1 => Just(Fact::NOT_IN_SOURCE),
+    ];
+    (port_type, pci_x_mode_2).prop_map(|(port_type, pci_x_mode_2)| PlannedKind {
+        port_type,
+        pci_x_mode_2,
+    })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,11 +83,18 @@ fn plan() -> impl Strategy<Value = Plan> {
         4 => prop::sample::select(&[0, 0x11, RR, CR, EC, TB, DT, RR | DT, TB | RR, 0x1d, 0x7f][..]).prop_map(PlannedAcs::Control),
         1 => Just(PlannedAcs::Unknown),
     ];
-    (prop::option::weighted(0.85, any::<usize>()), 0..3usize, acs).prop_map(|(above, root, acs)| Plan {
-        above,
-        root,
+    (
+        prop::option::weighted(0.85, any::<usize>()),
+        0..3usize,
         acs,
-    })
+        kind(),
+    )
+        .prop_map(|(above, root, acs, kind)| Plan {
+            above,
+            root,
+            acs,
+            kind,
+        })
 }
 
 /// A machine: functions with their parents (positions), and the host bridges' keys.
@@ -155,12 +205,15 @@ impl Machine {
                 function.upstream = Fact::Known(parents[node].map(|parent| bdfs[parent]));
                 if let Some((id, port_type, _)) = self.roots.get(node) {
                     function.config.id = Fact::Known(*id);
-                    function.config.express = Fact::Known(Some(Express {
-                        port_type: *port_type,
-                        link: Fact::NOT_IN_SOURCE,
-                        port_number: Fact::NOT_IN_SOURCE,
-                        payload: Fact::NOT_IN_SOURCE,
-                    }));
+                    function.config.express = Fact::Known(Some(express(*port_type)));
+                }
+                if let Some(plan) = node.checked_sub(3).and_then(|index| self.plans.get(index)) {
+                    let PlannedKind {
+                        port_type,
+                        pci_x_mode_2,
+                    } = plan.kind;
+                    function.config.express = port_type.map(|port_type| port_type.map(express));
+                    function.config.pci_x_mode_2 = pci_x_mode_2;
                 }
                 function.config.acs = match self.acs(node) {
                     PlannedAcs::None => Fact::Known(None),
@@ -366,6 +419,33 @@ fn models<'m>(machine: &'m Machine, kernel: Kernel) -> Vec<Model<'m>> {
             })
             .collect();
     }
+    // What Linux does not look at is not there for it.
+    let mut reaches: Vec<Vec<bool>> = alloc::vec![alloc::vec![true; parents.len()]];
+    for node in 3..parents.len() {
+        let Some(parent) = parents[node] else { continue };
+        reaches = reaches
+            .iter()
+            .flat_map(|reach| {
+                machine.plans[parent - 3].kind.leads_on().iter().map(|leads_on| {
+                    let mut reach = reach.clone();
+                    reach[node] = reach[parent] && *leads_on;
+                    reach
+                })
+            })
+            .collect();
+    }
+    reaches.sort();
+    reaches.dedup();
+    let controls: BTreeSet<Vec<u16>> = controls
+        .iter()
+        .flat_map(|controls| {
+            reaches.iter().map(|reach| {
+                let seen = controls.iter().zip(reach);
+                seen.map(|(&bits, &is_seen)| if is_seen { bits } else { 0 })
+                    .collect()
+            })
+        })
+        .collect();
     let zen: &[bool] = match &machine.cpu {
         None => &[false, true],
         Some(cpu) if cpu.vendor == "AuthenticAMD" && cpu.family >= 0x17 => &[true],
@@ -396,8 +476,10 @@ proptest! {
         machine in machine(),
         kernel in kernel(),
     ) {
-        let unknown = machine.plans.iter().filter(|plan| plan.acs == PlannedAcs::Unknown).count();
-        prop_assume!(unknown <= 3);
+        let acs = machine.plans.iter().filter(|plan| plan.acs == PlannedAcs::Unknown);
+        let kinds = machine.plans.iter().filter(|plan| plan.kind.leads_on().len() > 1);
+        let doubtful = kinds.count();
+        prop_assume!(acs.count() + doubtful <= 3);
         let (topology, nodes) = machine.topology();
         let judge = Judge::new(&topology, kernel);
         let models = models(&machine, kernel);
@@ -411,7 +493,13 @@ proptest! {
                         models.iter().map(|model| model.answer(provider, client, class)).collect();
                     for access in Access::ALL {
                         let answer: BTreeSet<MapType> = verdict.answer(access, class).possible().collect();
-                        prop_assert_eq!(&answer, &expected, "{} {:?} {} {}", kernel, class, provider, client);
+                        // One bridge of unknown kind hides two ports or none; the rewrite's answer takes each by itself.
+                        match doubtful > 0 && kernel == Kernel::Next {
+                            true => prop_assert!(answer.is_superset(&expected), "{answer:?} {expected:?}"),
+                            false => prop_assert_eq!(
+                                &answer, &expected, "{} {:?} {} {}", kernel, class, provider, client
+                            ),
+                        }
                     }
                 }
             }

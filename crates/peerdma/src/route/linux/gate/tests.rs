@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::fact::Unread;
-use crate::pci::Express;
 use crate::route::linux::Judge;
-use crate::route::linux::fabric::{function, node, topology};
+use crate::route::linux::fabric::{express, function, node, topology};
 use crate::route::{Access, TlpClass};
 
 /// The gate for a listed first function at `at` of this kind, and the answer for a pair on its bus.
@@ -14,14 +13,7 @@ fn gate(at: &str, port_type: Fact<Option<PortType>>) -> (Gate, Answer) {
         vendor: 0x8086,
         device: 0x2030,
     });
-    first.config.express = port_type.map(|port_type| {
-        port_type.map(|port_type| Express {
-            port_type,
-            link: Fact::NOT_IN_SOURCE,
-            port_number: Fact::NOT_IN_SOURCE,
-            payload: Fact::NOT_IN_SOURCE,
-        })
-    });
+    first.config.express = port_type.map(|port_type| port_type.map(express));
     let others = [function("00:04.0", None, 0), function("00:05.0", None, 0)];
     let topology = topology([first].into_iter().chain(others).collect());
     let judge = Judge::new(&topology, Kernel::Release(Kernel::OLDEST));
