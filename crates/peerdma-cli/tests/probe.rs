@@ -109,6 +109,42 @@ fn a_record_is_evidence_for_its_pair_and_never_changes_the_verdict() {
 }
 
 #[test]
+fn what_a_device_does_in_its_own_memory_is_no_evidence_for_a_way_between_two() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("probes.jsonl");
+    let records = path.to_str().expect("UTF-8");
+    let machine = ["--machine", "two-ssds"];
+    let shown = |client: &str, provider: &str| {
+        let route = ["route", "--json", client, provider, "--records", records];
+        let (code, out, _) = ended(&[&route[..], &machine].concat());
+        assert_eq!(code, Some(0));
+        let answer: Value = serde_json::from_str(&out).expect("JSON");
+        answer["records"].as_array().expect("records").len()
+    };
+    for provider in ["nvme0", "nvme1"] {
+        let pair = ["nvme0", provider, "--no-figures", "--record", records];
+        let little = ["--bytes", "4KiB", "--direction", "write"];
+        let (code, _) = probe(&[&machine[..], &pair, &little].concat());
+        assert_eq!(code, Some(0));
+    }
+    assert_eq!(shown("nvme0", "nvme0"), 1);
+    assert_eq!(shown("nvme0", "nvme1"), 1);
+    assert_eq!(shown("nvme1", "nvme1"), 0);
+    let own = ["route", "nvme0", "nvme0", "--records", records];
+    let (_, out, _) = ended(&[&own[..], &machine].concat());
+    assert!(out.contains("What probes have seen"), "{out}");
+}
+
+#[test]
+fn a_verdict_is_named_once() {
+    let (_, out, _) = ended(&["probe", "--machine", "redirect", "nvme0", "nvme1", "--no-figures"]);
+    for word in ["unknown", "refused", "reached"] {
+        let twice = format!("{word}: {word}");
+        assert!(!out.contains(&twice), "{out}");
+    }
+}
+
+#[test]
 fn records_that_are_none_are_named_by_their_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("probes.jsonl");

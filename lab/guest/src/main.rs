@@ -11,6 +11,7 @@ mod kernel_path;
 mod ours;
 mod outbox;
 mod pci;
+mod probe;
 mod say;
 mod speed;
 mod user_path;
@@ -25,13 +26,14 @@ fn main() -> ExitCode {
         ["verdicts", settings] => verdicts::run(settings),
         ["copies"] => copies::run(),
         ["kernel-path", setting] => kernel_path::run(setting),
+        ["probe", driver, scope] => probe::run(driver, scope),
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
         ["iommufd", scope] => iommufd::run(scope),
         ["user-path", api] => user_path::run(api),
         ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
-            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | user-path API | iommufd SCOPE | \
-             speed ROUNDS SECONDS | wrong SCENARIO API"
+            "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | \
+             probe DRIVER SCOPE | user-path API | iommufd SCOPE | speed ROUNDS SECONDS | wrong SCENARIO API"
                 .into(),
         ),
     };

@@ -115,7 +115,12 @@ fn verdict(account: &Account, one: &Tried) -> String {
     };
     match one.route {
         None => decides,
-        Some(_) => format!("{}: {decides} (by {by}; {other})", promised(one.promise)),
+        Some(_) => {
+            let promise = promised(one.promise);
+            // A refusal may begin with the word that stands before it already.
+            let why = (decides.strip_prefix(promise)).and_then(|rest| rest.strip_prefix(", "));
+            format!("{promise}: {} (by {by}; {other})", why.unwrap_or(&decides))
+        }
     }
 }
 

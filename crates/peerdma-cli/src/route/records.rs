@@ -85,6 +85,10 @@ fn closeness(line: &Line, [client, provider]: &[End; 2], is_shared: bool) -> Opt
     if is([client, provider]) || is([provider, client]) {
         return Some(Closeness::Here);
     }
+    // In its own memory nothing travels: that says nothing of a way, nor a way of that.
+    if line.client.bdf == line.provider.bdf || client.bdf == provider.bdf {
+        return None;
+    }
     let is_such =
         |there: &End, back: &End| line.client.is_below_such(there) && line.provider.is_below_such(back);
     let is_alike = line.share_a_port == is_shared;

@@ -1,6 +1,6 @@
 //! The explanation for reading.
 
-use super::{Direction, Explanation, drawing, headlines, opinions, rates, remedy, steps};
+use super::{Direction, Explanation, Record, drawing, headlines, opinions, rates, remedy, steps};
 use crate::args::Policy;
 use crate::layout::wrapped;
 use crate::report::Out;
@@ -22,6 +22,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
     };
     if explanation.there.is_itself() {
         page.itself();
+        page.measured();
         page.unknown();
         page.memory();
         page.iommu();
@@ -79,11 +80,13 @@ impl Page<'_> {
         if records.is_empty() {
             self.paragraph("The records hold nothing of this pair, or of such a machine.");
         }
-        for record in records {
-            for words in record.words() {
-                self.text
-                    .push_str(&wrapped(&words, "  - ", "    ", self.out.width));
-            }
+        let seen: Vec<String> = records.iter().flat_map(Record::words).collect();
+        if seen.is_empty() && !records.is_empty() {
+            self.paragraph("Nothing: what is recorded was refused, and not tried.");
+        }
+        for words in seen {
+            self.text
+                .push_str(&wrapped(&words, "  - ", "    ", self.out.width));
         }
     }
 

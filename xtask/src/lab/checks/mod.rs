@@ -6,6 +6,7 @@ mod copies;
 mod going_wrong;
 mod iommufd;
 mod kernel_path;
+mod probe;
 mod replayed;
 mod speed;
 mod user_path;
@@ -18,11 +19,12 @@ use crate::chore::Failure;
 use std::path::Path;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Check; 11] = [
+pub(crate) const ALL: [Check; 12] = [
     verdicts::CHECK,
     replayed::CHECK,
     kernel_path::CHECK,
     copies::CHECK,
+    probe::CHECK,
     vfio_ready::CHECK,
     user_path::CHECK,
     iommufd::CHECK,
