@@ -33,7 +33,7 @@ mod volume;
 
 pub use device::{BlockDevice, OpenError, OpenOptions, Transfers, Write};
 pub use error::RingError;
-pub use extent::Extent;
+pub use extent::{Extent, Overlap};
 pub use guarded::GuardedError;
 pub use holder::Holder;
 pub use p2pmem::{BarPlace, P2pmem, P2pmemError};
