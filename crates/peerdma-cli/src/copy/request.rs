@@ -126,7 +126,7 @@ pub(super) fn request(
         files: ends.files,
     };
     if let Some(path) = &args.resume {
-        request.resume_bytes = State::done(path, resume::same(args, &request))?;
+        request.resume_bytes = State::done(path, &resume::same(args, &request))?;
         if request.resume_bytes > 0 && request.files[1].is_none() {
             notes.push(format!(
                 "{} was in memory and is gone with the interrupted run: the copy begins anew",

@@ -3,6 +3,7 @@
 use super::Report;
 use super::account::{Account, SlotAddress};
 use super::request::Request;
+use super::unasked;
 use super::verdict::verdict;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
@@ -62,7 +63,7 @@ pub(super) fn plan(
     }
     for rejected in &plan.rejected {
         text.push_str(&wrapped(
-            &rejected_text(names, rejected),
+            &rejected_text(names, request, rejected),
             "  - ",
             "    ",
             out.width,
@@ -72,11 +73,11 @@ pub(super) fn plan(
     text
 }
 
-fn rejected_text(names: Names<'_>, rejected: &Rejected) -> String {
+fn rejected_text(names: Names<'_>, request: &Request, rejected: &Rejected) -> String {
     format!(
         "{}: {}",
         method(names, rejected.method),
-        names.name_all(&rejected.why.to_string())
+        names.name_all(&unasked::reason(names, request, rejected))
     )
 }
 
@@ -292,7 +293,10 @@ pub(super) fn rate(copied: u64, time: Duration) -> u64 {
 pub(super) fn no_plan(why: &NoPlan, names: Names<'_>, request: &Request) -> Problem {
     let (source, destination) = (&request.source.name, &request.destination.name);
     let ways = |rejected: &[Rejected]| {
-        let ways: Vec<String> = rejected.iter().map(|way| rejected_text(names, way)).collect();
+        let ways: Vec<String> = rejected
+            .iter()
+            .map(|way| rejected_text(names, request, way))
+            .collect();
         ways.join("\n")
     };
     match why {

@@ -204,12 +204,8 @@ impl Sort {
     /// What to do where RAM is short.
     const fn mend_ram(self) -> &'static str {
         match self {
-            Self::Simulated => {
-                "take smaller pieces (--chunk) or fewer (--queue-depth), or give the machine more RAM"
-            }
-            Self::Live => {
-                "take smaller pieces (--chunk) or fewer (--queue-depth), or allow more locked memory (ulimit -l)"
-            }
+            Self::Simulated => "ask for less at once, or give the machine more RAM",
+            Self::Live => "ask for less at once, or allow more locked memory (ulimit -l)",
         }
     }
 }
