@@ -52,6 +52,8 @@ struct PlanLine {
     bytes_per_second_estimated: Option<u64>,
     chunk_bytes: u32,
     slots: u32,
+    /// Why they are fewer or smaller than usual.
+    fitted: Option<String>,
     slots_at: u64,
     completion_queue_at: Option<u64>,
     rejected: Vec<RejectedLine>,
@@ -191,6 +193,7 @@ impl PlanLine {
             bytes_per_second_estimated: plan.cost.bytes_per_second().filter(|rate| *rate != u64::MAX),
             chunk_bytes: layout.chunk_bytes,
             slots: layout.slots,
+            fitted: report.request.fitted.clone(),
             slots_at: layout.slots_at.to_u64(),
             completion_queue_at: layout.completion_queue.map(|queue| queue.first().to_u64()),
             rejected: rejected_lines(&plan.rejected, report.names, report.request),

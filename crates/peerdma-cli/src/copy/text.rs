@@ -55,6 +55,9 @@ pub(super) fn plan(
     if let Some(rate) = cost(names, plan.cost) {
         text.push_str(&wrapped(&rate, "  links:   ", "     ", out.width));
     }
+    if let Some(fitted) = &request.fitted {
+        text.push_str(&wrapped(fitted, "  sizes:   ", "     ", out.width));
+    }
     for belief in beliefs {
         text.push_str(&wrapped(belief, "  believed: ", "     ", out.width));
     }

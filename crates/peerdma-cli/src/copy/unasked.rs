@@ -95,6 +95,7 @@ mod tests {
             resume_bytes: 0,
             queue_depth: 1,
             chunk_bytes: 4096,
+            fitted: None,
             way: WayWanted {
                 via: None,
                 memory,

@@ -1,5 +1,6 @@
 //! A copy on the machine that runs us: controllers bound to vfio-pci, block devices of the kernel, files.
 
+mod fit;
 mod opened;
 
 use super::account::Account;
@@ -20,7 +21,7 @@ use opened::Opened;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::{Host, Snapshot, Warnings};
 use peerdma_linux::ring::{Extent, Overlap};
-use peerdma_linux::vfio::Api;
+use peerdma_linux::vfio::{Api, Memlock};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -53,7 +54,9 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::listen();
     let rig = opened.start(&live, via)?;
     let ends = opened.ends(args, &words, &rig)?;
-    let request = request::request(args, live.topology(), ends, &mut notes)?;
+    let mut request = request::request(args, live.topology(), ends, &mut notes)?;
+    // What the drivers have for themselves is locked by now.
+    fit::fit(args, &mut request, live.api().and_then(|_| Memlock::read()));
     refuse_overlap(args, &words, &request)?;
     let made = opened.make(&live, &request)?;
     let told = Told {
