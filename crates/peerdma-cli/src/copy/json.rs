@@ -36,6 +36,8 @@ pub(super) struct Answer<'r> {
     simulated_seconds: Option<f64>,
     bytes_per_second: u64,
     host_seconds: f64,
+    /// Nothing on a simulated machine.
+    cpu_seconds: Option<f64>,
     via_ram: Option<RamLine>,
     failure: Option<FailureLine>,
     mismatch: Option<MismatchLine>,
@@ -147,6 +149,10 @@ impl<'r> Answer<'r> {
             },
             bytes_per_second: text::rate(counts.written_bytes, account.took),
             host_seconds: account.host.as_secs_f64(),
+            cpu_seconds: match report.sort {
+                Sort::Simulated => None,
+                Sort::Live => Some(account.cpu.as_secs_f64()),
+            },
             via_ram: report.by_ram.map(RamLine::new),
             failure: match (&account.ended, &account.check) {
                 (Ended::Failed(failure), _) | (_, Some(Check::Failed(failure))) => Some(FailureLine {

@@ -240,13 +240,12 @@ fn times(report: &Report<'_>, out: &Out) -> String {
                     _ => Tone::Fair,
                 }),
             ),
-            plain(simulated(account.took)),
+            plain(time(account.took)),
             plain(gigabytes(rate(copied, account.took))),
-            plain(duration(
-                u64::try_from(account.host.as_nanos())
-                    .unwrap_or(u64::MAX)
-                    .saturating_mul(1000),
-            )),
+            plain(time(match report.sort {
+                Sort::Simulated => account.host,
+                Sort::Live => account.cpu,
+            })),
         ]
     };
     let name = match report.account.plan.kind() {
@@ -267,16 +266,13 @@ fn times(report: &Report<'_>, out: &Out) -> String {
         }
         // Its clock is ours.
         Sort::Live => {
-            let rows: Vec<_> = rows
-                .into_iter()
-                .map(|[way, copied, ram, took, rate, _]| [way, copied, ram, took, rate])
-                .collect();
-            table(&["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s"], &rows, out)
+            let titles = ["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s", "CPU TIME"];
+            table(&titles, &rows, out)
         }
     }
 }
 
-fn simulated(time: Duration) -> String {
+fn time(time: Duration) -> String {
     duration(
         u64::try_from(time.as_nanos())
             .unwrap_or(u64::MAX)

@@ -13,6 +13,7 @@
 //!
 //! `copy`, `probe` and `bench` speak of these alone.
 
+mod cpu;
 pub(crate) mod end;
 pub(crate) mod live;
 pub(crate) mod mend;
@@ -23,6 +24,7 @@ mod rig;
 mod simulated;
 mod volume;
 
+pub(crate) use cpu::cpu_ns;
 pub(crate) use end::{End, Place};
 pub(crate) use meter::Moved;
 pub(crate) use names::Names;
