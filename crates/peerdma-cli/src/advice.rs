@@ -196,6 +196,23 @@ fn functions(set: &BTreeSet<Bdf>) -> String {
     let shown: Vec<String> = set.iter().take(SHOWN).map(Bdf::to_string).collect();
     match set.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
+        1 => format!("{} and 1 more function", shown.join(", ")),
         more => format!("{} and {more} more functions", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_function_is_no_more_functions() {
+        let said = |count: u8| {
+            let all = (0..count).filter_map(|device| format!("01:{device:02x}.0").parse().ok());
+            functions(&all.collect())
+        };
+        assert_eq!(said(1), "0000:01:00.0");
+        assert!(said(4).ends_with("0000:01:02.0 and 1 more function"));
+        assert!(said(5).ends_with("and 2 more functions"));
     }
 }

@@ -32,6 +32,15 @@ pub(crate) struct AnswersLine {
     write: AnswerLine,
 }
 
+impl AnswersLine {
+    pub(crate) fn new(verdict: &Verdict, class: TlpClass) -> Self {
+        Self {
+            read: AnswerLine::new(verdict, Access::Read, class),
+            write: AnswerLine::new(verdict, Access::Write, class),
+        }
+    }
+}
+
 /// What each judge says of a pair.
 #[derive(Serialize)]
 pub(crate) struct PoliciesLine {
@@ -42,10 +51,9 @@ pub(crate) struct PoliciesLine {
 
 impl PoliciesLine {
     pub(crate) fn new(verdicts: &[Verdict; 3], class: TlpClass) -> Self {
-        let [linux, next, spec] = verdicts.each_ref().map(|verdict| AnswersLine {
-            read: AnswerLine::new(verdict, Access::Read, class),
-            write: AnswerLine::new(verdict, Access::Write, class),
-        });
+        let [linux, next, spec] = verdicts
+            .each_ref()
+            .map(|verdict| AnswersLine::new(verdict, class));
         Self { linux, next, spec }
     }
 }

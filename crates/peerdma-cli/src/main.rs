@@ -49,6 +49,7 @@ mod topo;
 use args::{Args, Command};
 use clap::Parser;
 use error::{BAD_INPUT, Failure, Problem};
+use ground::mend::naming;
 use shown::printable;
 use std::io::Write;
 use std::process::ExitCode;
@@ -65,9 +66,9 @@ fn main() -> ExitCode {
         Command::Route(args) => route::run(args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(args),
         Command::Simulate(args) => simulate::run(args),
-        Command::Copy(args) => copy::run(args),
-        Command::Probe(args) => probe::run(args),
-        Command::Bench(args) => bench::run(args),
+        Command::Copy(args) => copy::run(args).map_err(|failure| naming(failure, "--chunk, --queue-depth")),
+        Command::Probe(args) => probe::run(args).map_err(|failure| naming(failure, "--bytes")),
+        Command::Bench(args) => bench::run(args).map_err(|failure| naming(failure, "--block, --depth")),
         Command::Bind(args) => bind::run(args, bind::Way::Bind),
         Command::Unbind(args) => bind::run(args, bind::Way::Unbind),
         Command::Snapshot(args) => snapshot::run(args).map(|()| ExitCode::SUCCESS),

@@ -13,6 +13,7 @@ use peerdma::topology::{NodeId, Topology};
 /// # Errors
 /// A [`Problem`] with near names where there is none, or more than one.
 pub(crate) fn one(topology: &Topology, text: &str) -> Result<NodeId, Problem> {
+    refuse_empty(text)?;
     if let Ok(bdf) = text.parse::<Bdf>() {
         return topology.find(bdf).ok_or_else(|| unknown_address(topology, bdf));
     }
@@ -35,6 +36,21 @@ pub(crate) fn one(topology: &Topology, text: &str) -> Result<NodeId, Problem> {
             format_args!("{text} names {} functions", found.len()),
             format_args!("{} all carry this name", list(topology, &found)),
             "give the address of the one you mean",
+        )),
+    }
+}
+
+/// Where a shell's variable is not set, a word of the command line is there and says nothing.
+///
+/// # Errors
+/// A [`Problem`] where the word is empty.
+pub(crate) fn refuse_empty(text: &str) -> Result<(), Problem> {
+    match text.trim().is_empty() {
+        false => Ok(()),
+        true => Err(Problem::new(
+            "one of the names is empty",
+            "a word without a letter names nothing; a shell variable that is not set leaves one behind",
+            "name a device by its address (3b:00.0) or its name (nvme0); `peerdma topo` lists them",
         )),
     }
 }

@@ -429,3 +429,46 @@ fn bandwidth_is_that_of_the_way_that_the_policy_names() {
     assert_eq!(by_specification[0], "-");
     assert_eq!(by_specification[1], rates("linux")[1]);
 }
+
+#[test]
+fn what_is_off_because_nothing_runs_a_device_is_said_with_what_would_be_then() {
+    let whole: Value =
+        serde_json::from_str(&stdout(&["snapshot", "-q", "--machine", "two-ssds"])).expect("JSON");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("machine.json");
+    let asked = |driver: Value, command: u16| {
+        let mut machine = whole.clone();
+        let one = function(&mut machine["snapshot"], "0000:04:00.0");
+        one["os"]["driver"] = json!({ "known": driver });
+        one["config"]["command"] = json!({ "known": command });
+        std::fs::write(&path, machine.to_string()).expect("it is written");
+        let arguments = ["route", "nvme0", "nvme1", "-q", "--policy", "spec", "--from"];
+        let arguments = [&arguments[..], &[path.to_str().expect("UTF-8")]].concat();
+        let said = unwrapped(&stdout(&arguments));
+        (answer(&[&arguments[..], &["--json"]].concat()), said)
+    };
+    let (answered, said) = asked(json!("vfio-pci"), 2);
+    // The verdict is the one that holds now.
+    assert_eq!(answered["directions"][1]["write"]["map_type"], "NOT_SUPPORTED");
+    let idle = &answered["idle"];
+    assert_eq!(
+        idle["functions"],
+        json!([{ "function": "0000:04:00.0", "driver": "vfio-pci", "off": ["bus-master"] }])
+    );
+    assert_eq!(idle["then"][1]["write"]["map_type"], "BUS_ADDR");
+    assert!(
+        said.contains("because it is bound to vfio-pci, and nothing runs it"),
+        "{said}"
+    );
+    assert!(said.contains("A driver switches that on"), "{said}");
+    let (answered, said) = asked(Value::Null, 0);
+    assert_eq!(
+        answered["idle"]["functions"][0]["off"],
+        json!(["bus-master", "memory"])
+    );
+    assert!(said.contains("because no driver is bound to it"), "{said}");
+    // Its driver has its reasons, and what is on needs no word.
+    for (driver, command) in [(json!("nvme"), 0), (json!("vfio-pci"), 6), (Value::Null, 6)] {
+        assert_eq!(asked(driver, command).0["idle"], Value::Null);
+    }
+}

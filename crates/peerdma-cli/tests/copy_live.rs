@@ -98,6 +98,8 @@ fn a_refusal_leaves_no_file_behind() {
     let to = folder.path().join("to.img");
     let to = to.to_str().unwrap();
     let tail = file(folder.path(), "tail.img", &bytes[..LEN_BYTES - 100]);
+    let lost = format!("{to}.d/to.img");
+    let inside = format!("{from}/to.img");
     for (args, expected, says) in [
         (vec![from.as_str(), to, "--require-p2p"], 3, "without host RAM"),
         (vec![tail.as_str(), to], 2, "no whole number of blocks"),
@@ -108,6 +110,8 @@ fn a_refusal_leaves_no_file_behind() {
         (vec![from.as_str(), "/", "--yes"], 2, "neither a regular file nor"),
         (vec![from.as_str(), to, "--seed", "1"], 2, "--machine"),
         (vec![from.as_str(), to, "--via-bar", "2"], 2, "--via"),
+        (vec![from.as_str(), lost.as_str()], 2, "mkdir -p"),
+        (vec![from.as_str(), inside.as_str()], 2, "is no folder"),
     ] {
         let Some((code, _, errors)) = copy(&args) else {
             return;

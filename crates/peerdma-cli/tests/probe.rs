@@ -287,3 +287,24 @@ fn scratch_blocks_of_another_device_are_refused() {
     ]);
     assert_eq!(code, Some(0));
 }
+
+#[test]
+fn a_pipe_holds_no_records_and_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    let arguments = [
+        "route",
+        "nvme0",
+        "nvme1",
+        "--machine",
+        "two-ssds",
+        "--records",
+        pipe,
+    ];
+    let (code, _, errors) = ended(&arguments);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("no regular file"), "{errors}");
+}

@@ -31,3 +31,33 @@ fn a_kernel_name_of_two_functions_is_an_error_and_never_the_first_of_them() {
     let (code, ..) = ended(&["route", "gpu0", "02:00.0", "-q", "--from", machine]);
     assert_eq!(code, Some(0));
 }
+
+#[test]
+fn an_empty_word_is_said_to_be_empty() {
+    for arguments in [
+        &["route", "", "nvme0"][..],
+        &["check", "nvme0", ""],
+        &["copy", "", "nvme1n1"],
+        &["bench", ""],
+        &["probe", "nvme0", " "],
+    ] {
+        let (code, out, errors) = ended(&[arguments, &["--machine", "two-ssds"]].concat());
+        assert_eq!((code, &out[..]), (Some(2), ""), "{arguments:?}");
+        assert!(
+            errors.contains("one of the names is empty"),
+            "{arguments:?}: {errors}"
+        );
+    }
+    for arguments in [
+        &["copy", "a.img", ""][..],
+        &["bench", ""],
+        &["bind", "", "--dry-run"],
+    ] {
+        let (code, out, errors) = ended(arguments);
+        assert_eq!((code, &out[..]), (Some(2), ""), "{arguments:?}");
+        assert!(
+            errors.contains("one of the names is empty"),
+            "{arguments:?}: {errors}"
+        );
+    }
+}

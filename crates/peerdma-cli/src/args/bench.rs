@@ -80,3 +80,10 @@ pub(crate) enum PatternArg {
     /// One after the other
     Sequential,
 }
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  peerdma bench --machine two-ssds nvme0n1 --rw read --operations 10000
+  sudo peerdma bench 0000:03:00.0 --rw read --pattern random --block 4KiB --depth 32 --seconds 10
+  sudo peerdma bench nvme0n1 --rw write --lba 1000..9000 --yes
+  sudo peerdma bench nvme0n1 --rw read --via 0000:04:00.0          data in the memory of another device";

@@ -27,3 +27,24 @@ pub(crate) struct BindArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
+
+pub(super) const EXAMPLES: &str = "\
+Refused, always: what is mounted, swap, held by another device or open in a program; network interfaces that are up;
+bridges; the display that the machine started with; functions with virtual functions; a part of an IOMMU group.
+Needs root, and the module vfio-pci. A binding lasts until unbind or the next boot.
+
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+
+Examples:
+  peerdma bind nvme1 --dry-run                     what would be done, and what stands in the way
+  sudo modprobe vfio-pci && sudo peerdma bind 3b:00.0
+  sudo peerdma bind 3b:00.0 --group --yes          with all that share its IOMMU group";
+
+pub(super) const UNBIND_EXAMPLES: &str = "\
+Needs root. Refused while a program has the function open.
+
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+
+Examples:
+  sudo peerdma unbind 3b:00.0
+  sudo peerdma unbind 3b:00.0 --group              all that bind has taken of its IOMMU group";

@@ -108,10 +108,10 @@ pub(crate) struct WayArgs {
     /// Go directly even where that is refused; every output says so
     #[arg(long)]
     pub(crate) force_route: bool,
-    /// How many pieces are under way at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) queue_depth: u16,
-    /// Bytes of one piece: at most what both devices take at once
+    /// How many pieces are under way at once; without it 32, or fewer where less memory may be locked
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) queue_depth: Option<u16>,
+    /// Bytes of one piece: at most what both devices take at once; without it 256 KiB, or less
     #[arg(long, value_name = "SIZE")]
     pub(crate) chunk: Option<String>,
 }

@@ -78,3 +78,17 @@ impl DirectionArg {
         }
     }
 }
+
+pub(super) const EXAMPLES: &str = "\
+Touched are the scratch blocks of A and the memory of B alone, and put back: also where it fails or is interrupted.
+
+Exit code: 0 what was tried works, as promised or as evidence; 2 bad input, or nothing can be said; 3 nothing works, as the
+verdict says (what is refused is tried with --force-route alone), or the verdict is unknown; 4 this route corrupts, or the
+verdict is wrong, or what was there is not back; 130 interrupted.
+
+Examples:
+  peerdma probe --machine two-ssds nvme0 nvme1
+  peerdma probe --machine redirect nvme0 nvme1 --force-route     fast, reported as success, and wrong
+  sudo peerdma probe 0000:03:00.0 0000:04:00.0 --scratch 1000..5000    two controllers bound to vfio-pci
+  sudo peerdma probe nvme0n1 0000:04:00.0 --record probes.jsonl    a block device, and memory that the kernel lends (p2pmem)
+  peerdma route nvme0 0000:04:00.0 --records probes.jsonl";

@@ -1,7 +1,7 @@
 //! Options that several commands share.
 
-use super::Tlp;
 use clap::{ValueEnum, ValueHint};
+use peerdma::route::TlpClass;
 use std::path::PathBuf;
 
 /// Which machine, and what is known of it beside its source.
@@ -90,4 +90,28 @@ pub(crate) enum ColorWhen {
     Always,
     /// Nowhere
     Never,
+}
+
+/// The packet class as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tlp {
+    /// Untranslated requests, completions in order: a device without special settings
+    Strict,
+    /// Completions with relaxed ordering
+    Relaxed,
+    /// Requests with addresses that the device translated before (ATS)
+    Translated,
+    /// Both
+    TranslatedRelaxed,
+}
+
+impl From<Tlp> for TlpClass {
+    fn from(tlp: Tlp) -> Self {
+        match tlp {
+            Tlp::Strict => Self::Strict,
+            Tlp::Relaxed => Self::Relaxed,
+            Tlp::Translated => Self::Translated,
+            Tlp::TranslatedRelaxed => Self::TranslatedRelaxed,
+        }
+    }
 }

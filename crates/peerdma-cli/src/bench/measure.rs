@@ -6,14 +6,13 @@ use crate::args::BenchArgs;
 use crate::copy::consent::Consent;
 use crate::copy::progress::Stop;
 use crate::error::Problem;
-use crate::ground::{Ground, Pair, Pattern};
+use crate::ground::{Ground, Pair, Pattern, cpu_ns};
 use peerdma::addr::{Address, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Data, Operation, Volume};
 use peerdma::dma::{Direction, Mapper, SingleThread};
 use peerdma::engine::Trouble;
 use peerdma::load::{self, Measured};
 use peerdma_nvme::QueueOptions;
-use rustix::time::{ClockId, clock_gettime};
 
 /// What was measured.
 pub(super) struct Figures {
@@ -164,11 +163,4 @@ fn fill<G: Ground>(
         offset += PAGE_BYTES;
     }
     Ok(())
-}
-
-/// CPU time of this process so far, all threads, user and system.
-fn cpu_ns() -> u64 {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    let (seconds, rest) = (u64::try_from(spent.tv_sec), u64::try_from(spent.tv_nsec));
-    seconds.unwrap_or(0).saturating_mul(1_000_000_000) + rest.unwrap_or(0)
 }

@@ -21,6 +21,8 @@ pub(super) struct Account {
     pub(super) took: Duration,
     /// By ours.
     pub(super) host: Duration,
+    /// CPU time of this process while it moved, all threads; of a simulated machine it is the simulator's.
+    pub(super) cpu: Duration,
 }
 
 /// An address as a device is told it.

@@ -4,7 +4,7 @@ use super::account::{Account, Ended, SlotAddress};
 use super::read_back::{check, proving_ram};
 use super::request::{MemoryWanted, Request, job};
 use crate::error::Problem;
-use crate::ground::{End, EndVolume, Ground, Place, Rig, mend};
+use crate::ground::{End, EndVolume, Ground, Place, Rig, cpu_ns, mend};
 use peerdma::addr::Bdf;
 use peerdma::block::{PeerSupport, Volume};
 use peerdma::dma::{Mapper, SingleThread};
@@ -305,6 +305,7 @@ fn move_all<G: Ground>(
         return Err(problem.into());
     }
     let before = rig.ground().mark();
+    let cpu = cpu_ns();
     let (began, began_ns) = (Instant::now(), rig.ground().now_ns());
     let mut last = Counts::default();
     let counts = loop {
@@ -323,6 +324,7 @@ fn move_all<G: Ground>(
     };
     let took = Duration::from_nanos(rig.ground().now_ns().saturating_sub(began_ns));
     let host = began.elapsed();
+    let cpu = Duration::from_nanos(cpu_ns().saturating_sub(cpu));
     let traffic = rig.ground().traffic(&before);
     let ended = match copy.outcome() {
         Some(Outcome::Whole) => Ended::Whole,
@@ -339,6 +341,7 @@ fn move_all<G: Ground>(
         traffic,
         took,
         host,
+        cpu,
     })
 }
 

@@ -1,11 +1,12 @@
 //! A copy as data, schema `peerdma.copy/1` (docs/json.md).
 
 use super::account::{Account, Ended, SlotAddress};
-use super::{Report, text, verdict};
-use crate::ground::{LinkTraffic, Sort};
+use super::request::Request;
+use super::{Report, text, unasked, verdict};
+use crate::ground::{LinkTraffic, Names, Sort};
 use peerdma::addr::{Address, Bdf};
 use peerdma::engine::Check;
-use peerdma::plan::{CopyPlan, Crossing, Method, NoPlan, Rejected};
+use peerdma::plan::{Crossing, Method, NoPlan, Rejected};
 use peerdma::route::Access;
 use peerdma_linux::ring::NOBODY;
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub(super) struct Answer<'r> {
     simulated_seconds: Option<f64>,
     bytes_per_second: u64,
     host_seconds: f64,
+    /// Nothing on a simulated machine.
+    cpu_seconds: Option<f64>,
     via_ram: Option<RamLine>,
     failure: Option<FailureLine>,
     mismatch: Option<MismatchLine>,
@@ -51,6 +54,8 @@ struct PlanLine {
     bytes_per_second_estimated: Option<u64>,
     chunk_bytes: u32,
     slots: u32,
+    /// Why they are fewer or smaller than usual.
+    fitted: Option<String>,
     slots_at: u64,
     completion_queue_at: Option<u64>,
     rejected: Vec<RejectedLine>,
@@ -136,7 +141,7 @@ impl<'r> Answer<'r> {
             verified: report.is_verified(),
             interrupted: report.is_interrupted(),
             forced: plan.is_forced(),
-            plan: PlanLine::new(plan, account.addresses),
+            plan: PlanLine::new(report),
             links: (traffic.links.as_ref()).map(|links| links.iter().map(LinkLine::new).collect()),
             simulated_seconds: match report.sort {
                 Sort::Simulated => Some(account.took.as_secs_f64()),
@@ -144,6 +149,10 @@ impl<'r> Answer<'r> {
             },
             bytes_per_second: text::rate(counts.written_bytes, account.took),
             host_seconds: account.host.as_secs_f64(),
+            cpu_seconds: match report.sort {
+                Sort::Simulated => None,
+                Sort::Live => Some(account.cpu.as_secs_f64()),
+            },
             via_ram: report.by_ram.map(RamLine::new),
             failure: match (&account.ended, &account.check) {
                 (Ended::Failed(failure), _) | (_, Some(Check::Failed(failure))) => Some(FailureLine {
@@ -174,7 +183,8 @@ impl<'r> Answer<'r> {
 }
 
 impl PlanLine {
-    fn new(plan: &CopyPlan, addresses: [Option<SlotAddress>; 2]) -> Self {
+    fn new(report: &Report<'_>) -> Self {
+        let Account { plan, addresses, .. } = report.account;
         let layout = &plan.layout;
         Self {
             kind: plan.kind().name(),
@@ -182,16 +192,17 @@ impl PlanLine {
             crossings: plan
                 .crossings
                 .iter()
-                .zip(addresses)
+                .zip(*addresses)
                 .map(CrossingLine::new)
                 .collect(),
             arrival: plan.arrival().name(),
             bytes_per_second_estimated: plan.cost.bytes_per_second().filter(|rate| *rate != u64::MAX),
             chunk_bytes: layout.chunk_bytes,
             slots: layout.slots,
+            fitted: report.request.fitted.clone(),
             slots_at: layout.slots_at.to_u64(),
             completion_queue_at: layout.completion_queue.map(|queue| queue.first().to_u64()),
-            rejected: plan.rejected.iter().map(RejectedLine::new).collect(),
+            rejected: rejected_lines(&plan.rejected, report.names, report.request),
         }
     }
 }
@@ -214,7 +225,7 @@ impl CrossingLine {
 }
 
 impl RejectedLine {
-    fn new(rejected: &Rejected) -> Self {
+    fn new(rejected: &Rejected, names: Names<'_>, request: &Request) -> Self {
         Self {
             kind: rejected.method.kind().name(),
             method: rejected.method.name(),
@@ -222,7 +233,7 @@ impl RejectedLine {
                 Method::ThirdParty(bdf) => Some(bdf),
                 _ => None,
             },
-            reason: rejected.why.to_string(),
+            reason: unasked::reason(names, request, rejected),
         }
     }
 }
@@ -253,10 +264,15 @@ impl RamLine {
 }
 
 /// The ways that are not possible, where there is no plan.
-pub(super) fn rejected_of(why: &NoPlan) -> Option<Value> {
-    let lines: Vec<RejectedLine> = why.rejected().iter().map(RejectedLine::new).collect();
+pub(super) fn rejected_of(why: &NoPlan, names: Names<'_>, request: &Request) -> Option<Value> {
+    let lines = rejected_lines(why.rejected(), names, request);
     if lines.is_empty() {
         return None;
     }
     serde_json::to_value(lines).ok()
+}
+
+fn rejected_lines(rejected: &[Rejected], names: Names<'_>, request: &Request) -> Vec<RejectedLine> {
+    let line = |rejected| RejectedLine::new(rejected, names, request);
+    rejected.iter().map(line).collect()
 }

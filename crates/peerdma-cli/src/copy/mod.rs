@@ -23,6 +23,7 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unasked;
 mod verdict;
 
 use crate::args::CopyArgs;
@@ -167,6 +168,6 @@ fn no_plan(why: &NoPlan, names: Names<'_>, request: &Request) -> Problem {
     if matches!(why, NoPlan::OnlyRam(_)) {
         problem.exit_code = ONLY_RAM;
     }
-    problem.rejected = json::rejected_of(why);
+    problem.rejected = json::rejected_of(why, names, request);
     problem
 }

@@ -16,6 +16,8 @@ use peerdma::topology::Topology;
 const PATTERN_BYTES: u64 = 64 << 20;
 /// Bytes of a piece where nobody says: few enough for several in a small buffer.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
+/// How many pieces are under way at once where nobody says.
+pub(super) const QUEUE_DEPTH: u16 = 32;
 
 /// What is copied, and how.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub(super) struct Request {
     pub(super) resume_bytes: u64,
     pub(super) queue_depth: u16,
     pub(super) chunk_bytes: u32,
+    /// Why these two are less than usual, where they are.
+    pub(super) fitted: Option<String>,
     pub(super) way: WayWanted,
     /// What the source was filled with, where it was.
     pub(super) pattern: Option<Pattern>,
@@ -99,7 +103,7 @@ pub(super) fn request(
         destination_offset: part.destination_offset,
         len_bytes: part.len_bytes,
         resume_bytes: 0,
-        queue_depth: args.way.queue_depth,
+        queue_depth: args.way.queue_depth.unwrap_or(QUEUE_DEPTH),
         chunk_bytes: chunk_bytes.ok_or_else(|| {
             Problem::new(
                 format_args!(
@@ -110,6 +114,7 @@ pub(super) fn request(
                 "give --chunk 256KiB, or another multiple of the block",
             )
         })?,
+        fitted: None,
         way: WayWanted {
             via,
             memory: match (args.way.via_ram, args.way.require_p2p) {
@@ -126,7 +131,7 @@ pub(super) fn request(
         files: ends.files,
     };
     if let Some(path) = &args.resume {
-        request.resume_bytes = State::done(path, resume::same(args, &request))?;
+        request.resume_bytes = State::done(path, &resume::same(args, &request))?;
         if request.resume_bytes > 0 && request.files[1].is_none() {
             notes.push(format!(
                 "{} was in memory and is gone with the interrupted run: the copy begins anew",

@@ -153,6 +153,7 @@ fn by_ram(
     let request = Request {
         len_bytes: request.len_bytes.min(MOST_COMPARED_BYTES),
         resume_bytes: 0,
+        fitted: None,
         way: WayWanted {
             via: None,
             memory: MemoryWanted::Ram,

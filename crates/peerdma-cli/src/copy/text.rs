@@ -3,6 +3,7 @@
 use super::Report;
 use super::account::{Account, SlotAddress};
 use super::request::Request;
+use super::unasked;
 use super::verdict::verdict;
 use crate::error::Problem;
 use crate::figures::{duration, gigabytes, table};
@@ -54,6 +55,9 @@ pub(super) fn plan(
     if let Some(rate) = cost(names, plan.cost) {
         text.push_str(&wrapped(&rate, "  links:   ", "     ", out.width));
     }
+    if let Some(fitted) = &request.fitted {
+        text.push_str(&wrapped(fitted, "  sizes:   ", "     ", out.width));
+    }
     for belief in beliefs {
         text.push_str(&wrapped(belief, "  believed: ", "     ", out.width));
     }
@@ -62,7 +66,7 @@ pub(super) fn plan(
     }
     for rejected in &plan.rejected {
         text.push_str(&wrapped(
-            &rejected_text(names, rejected),
+            &rejected_text(names, request, rejected),
             "  - ",
             "    ",
             out.width,
@@ -72,11 +76,11 @@ pub(super) fn plan(
     text
 }
 
-fn rejected_text(names: Names<'_>, rejected: &Rejected) -> String {
+fn rejected_text(names: Names<'_>, request: &Request, rejected: &Rejected) -> String {
     format!(
         "{}: {}",
         method(names, rejected.method),
-        names.name_all(&rejected.why.to_string())
+        names.name_all(&unasked::reason(names, request, rejected))
     )
 }
 
@@ -236,13 +240,12 @@ fn times(report: &Report<'_>, out: &Out) -> String {
                     _ => Tone::Fair,
                 }),
             ),
-            plain(simulated(account.took)),
+            plain(time(account.took)),
             plain(gigabytes(rate(copied, account.took))),
-            plain(duration(
-                u64::try_from(account.host.as_nanos())
-                    .unwrap_or(u64::MAX)
-                    .saturating_mul(1000),
-            )),
+            plain(time(match report.sort {
+                Sort::Simulated => account.host,
+                Sort::Live => account.cpu,
+            })),
         ]
     };
     let name = match report.account.plan.kind() {
@@ -263,16 +266,13 @@ fn times(report: &Report<'_>, out: &Out) -> String {
         }
         // Its clock is ours.
         Sort::Live => {
-            let rows: Vec<_> = rows
-                .into_iter()
-                .map(|[way, copied, ram, took, rate, _]| [way, copied, ram, took, rate])
-                .collect();
-            table(&["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s"], &rows, out)
+            let titles = ["WAY", "COPIED", "THROUGH RAM", "TIME", "GB/s", "CPU TIME"];
+            table(&titles, &rows, out)
         }
     }
 }
 
-fn simulated(time: Duration) -> String {
+fn time(time: Duration) -> String {
     duration(
         u64::try_from(time.as_nanos())
             .unwrap_or(u64::MAX)
@@ -292,7 +292,10 @@ pub(super) fn rate(copied: u64, time: Duration) -> u64 {
 pub(super) fn no_plan(why: &NoPlan, names: Names<'_>, request: &Request) -> Problem {
     let (source, destination) = (&request.source.name, &request.destination.name);
     let ways = |rejected: &[Rejected]| {
-        let ways: Vec<String> = rejected.iter().map(|way| rejected_text(names, way)).collect();
+        let ways: Vec<String> = rejected
+            .iter()
+            .map(|way| rejected_text(names, request, way))
+            .collect();
         ways.join("\n")
     };
     match why {

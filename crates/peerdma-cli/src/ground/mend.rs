@@ -1,7 +1,7 @@
 //! What to do where memory cannot be mapped for a device of a real machine.
 
 use super::Sort;
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use peerdma::dma::{MapError, Refused};
 use peerdma::iommu::IommuError;
 use peerdma_linux::vfio::VfioError;
@@ -9,6 +9,20 @@ use peerdma_nvme::{Cause, Error};
 
 /// `ENOMEM`: of VFIO, the limit of locked memory.
 const NO_MEMORY: i32 = 12;
+
+/// What is said here to whoever needs too much memory at once.
+const LESS: &str = "ask for less at once";
+
+/// The same failure with the options of a command by which less is asked for at once: what is said here fits every command.
+pub(crate) fn naming(failure: Failure, options: &str) -> Failure {
+    match failure {
+        Failure::Bad(mut problem) => {
+            problem.fix = problem.fix.replace(LESS, &format!("{LESS} ({options})"));
+            Failure::Bad(problem)
+        }
+        Failure::NobodyReads => failure,
+    }
+}
 
 /// What to do about a controller's error; what is usual for this sort of machine where nothing better is known.
 pub(super) fn of_controller(error: &Error, sort: Sort) -> &'static str {
@@ -25,8 +39,7 @@ pub(crate) fn of_map(error: &MapError, sort: Sort) -> Option<&'static str> {
     }
     match error {
         MapError::Iommu(IommuError::System(NO_MEMORY)) => Some(
-            "allow more locked memory (`ulimit -l`; for good `memlock` in /etc/security/limits.conf), or take smaller pieces (--chunk) or fewer \
-             (--queue-depth)",
+            "allow more locked memory (`ulimit -l`; for good `memlock` in /etc/security/limits.conf), or ask for less at once",
         ),
         MapError::Unreachable {
             refused: Refused::Unknown { .. } | Refused::Undecided(_),
@@ -44,10 +57,7 @@ pub(crate) fn explained(problem: Problem, error: &MapError, refused: Option<Vfio
     Problem {
         why: format!("{}: {}", refused.what(), refused.why()),
         fix: match &refused {
-            VfioError::Memlock { .. } => format!(
-                "{}; or take smaller pieces (--chunk) or fewer (--queue-depth)",
-                refused.fix()
-            ),
+            VfioError::Memlock { .. } => format!("{}; or {LESS}", refused.fix()),
             _ => refused.fix(),
         },
         ..problem
@@ -80,10 +90,24 @@ mod tests {
             (&told.why, "8 KiB"),
             (&told.why, "60 KiB of the 64 KiB"),
             (&told.fix, "`ulimit -l 68`"),
-            (&told.fix, "--chunk"),
+            (&told.fix, "less at once"),
         ] {
             assert!(text.contains(word), "{told:?}");
         }
+    }
+
+    #[test]
+    fn each_command_names_the_options_that_it_has() {
+        let problem = Problem::new("RAM", "too little", format_args!("{LESS}, or allow more"));
+        let Failure::Bad(told) = naming(problem.into(), "--block, --depth") else {
+            panic!("it is no problem any more");
+        };
+        assert_eq!(told.fix, "ask for less at once (--block, --depth), or allow more");
+        for sort in [Sort::Simulated, Sort::Live] {
+            assert!(sort.mend_ram().contains(LESS));
+        }
+        let error = MapError::Iommu(IommuError::System(NO_MEMORY));
+        assert!(of_map(&error, Sort::Live).is_some_and(|fix| fix.contains(LESS)));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!
 //! `copy`, `probe` and `bench` speak of these alone.
 
+mod cpu;
 pub(crate) mod end;
 pub(crate) mod live;
 pub(crate) mod mend;
@@ -23,6 +24,7 @@ mod rig;
 mod simulated;
 mod volume;
 
+pub(crate) use cpu::cpu_ns;
 pub(crate) use end::{End, Place};
 pub(crate) use meter::Moved;
 pub(crate) use names::Names;
@@ -204,12 +206,8 @@ impl Sort {
     /// What to do where RAM is short.
     const fn mend_ram(self) -> &'static str {
         match self {
-            Self::Simulated => {
-                "take smaller pieces (--chunk) or fewer (--queue-depth), or give the machine more RAM"
-            }
-            Self::Live => {
-                "take smaller pieces (--chunk) or fewer (--queue-depth), or allow more locked memory (ulimit -l)"
-            }
+            Self::Simulated => "ask for less at once, or give the machine more RAM",
+            Self::Live => "ask for less at once, or allow more locked memory (ulimit -l)",
         }
     }
 }

@@ -20,6 +20,11 @@ impl<'t> Names<'t> {
         }
     }
 
+    /// The functions themselves.
+    pub(crate) const fn topology(&self) -> &'t Topology {
+        self.topology
+    }
+
     /// The same, and a name for an initiator that is no function.
     pub(crate) const fn with(self, bdf: Bdf, name: &'t str) -> Self {
         Self {

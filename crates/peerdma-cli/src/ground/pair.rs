@@ -210,7 +210,7 @@ fn memory<G: Ground>(rig: &Rig<G>, provider: Bdf, lender: Lender<'_>) -> Result<
                 }
                 None => format!("no BAR of {provider} is memory that may be written"),
             },
-            "name another device; `peerdma topo -v` shows BARs, `--bar N` chooses one",
+            "name another device, or another of its BARs; `peerdma topo -v` shows them",
         )
     })
 }

@@ -210,7 +210,7 @@ impl<G: Ground> Rig<G> {
         }
         let first = first.map_err(|error| {
             Problem::new(
-                "the machine has too little RAM for this copy",
+                "the machine has too little RAM for what is asked",
                 error,
                 G::SORT.mend_ram(),
             )

@@ -67,7 +67,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>, Problem> {
     let bad = |why: &dyn std::fmt::Display, fix: &str| {
         Problem::new(format_args!("{} holds no records", path.display()), why, fix)
     };
-    let file = File::open(path).map_err(|error| bad(&error, "check the path and its permissions"))?;
+    const CHECK: &str = "check the path and its permissions";
+    // Opening a pipe would wait for somebody to write to it.
+    let found = std::fs::metadata(path).map_err(|error| bad(&error, CHECK))?;
+    if !found.is_file() {
+        let why = "it is no regular file";
+        return Err(bad(&why, "give a file that `peerdma probe --record` wrote"));
+    }
+    let file = File::open(path).map_err(|error| bad(&error, CHECK))?;
     let mut text = String::new();
     (file.take(MOST_BYTES + 1).read_to_string(&mut text))
         .map_err(|error| bad(&error, "give a file that `peerdma probe --record` wrote"))?;

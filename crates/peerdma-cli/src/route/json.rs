@@ -1,5 +1,6 @@
 //! The explanation as data, schema `peerdma.route/1` (docs/json.md).
 
+use super::idle::{self, Idle};
 use super::records::Record;
 use super::{Direction, Explanation};
 use crate::advice::Advice;
@@ -29,6 +30,8 @@ pub(super) struct Answer<'a> {
     links: &'a Bottleneck,
     unknown: &'a [Advice],
     remedy: &'a Option<Remedy>,
+    /// What is off because nothing runs the devices, and what the specification would say once it is on.
+    idle: Option<idle::Line<'a>>,
     /// What probes have seen, where their records were given: the verdict does not depend on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     records: &'a Option<Vec<Record>>,
@@ -143,6 +146,7 @@ impl<'a> Answer<'a> {
             links: &explanation.links,
             unknown: &explanation.advice,
             remedy: &explanation.remedy,
+            idle: explanation.idle.as_ref().map(Idle::line),
             records: &explanation.records,
         }
     }

@@ -3,10 +3,11 @@
 //! This file gathers the facts; [`drawing`] draws the way, [`text`] writes the sections ([`headlines`] the
 //! first sentences, [`remedy`] has
 //! the sentences of one, [`rates`] those of another, [`opinions`] and [`steps`] what other judges
-//! say), [`records`] has what probes have seen, [`json`] has all of it as data.
+//! say), [`idle`] has what is switched off, [`records`] has what probes have seen, [`json`] has all of it as data.
 
 mod drawing;
 mod headlines;
+mod idle;
 mod json;
 mod opinions;
 mod rates;
@@ -22,6 +23,7 @@ use crate::input::Machine;
 use crate::judges::Judges;
 use crate::report::Out;
 use crate::select;
+use idle::Idle;
 use peerdma::route::bandwidth::Estimator;
 use peerdma::route::linux::{Evidence, Judge, Kernel, Remedy};
 use peerdma::route::{Access, Answer, Bottleneck, MapType, TlpClass, Verdict, spec};
@@ -44,6 +46,8 @@ struct Explanation<'m> {
     /// Estimates for `there` and `back`, where they are asked for.
     rates: Option<[Rates; 2]>,
     remedy: Option<Remedy>,
+    /// What is off because nothing runs the devices.
+    idle: Option<Idle>,
     advice: Vec<Advice>,
     /// What probes have seen, where their records were given.
     records: Option<Vec<Record>>,
@@ -179,6 +183,7 @@ impl<'m> Explanation<'m> {
                 true => None,
                 false => Remedy::new(judge, &there.evidence, &back.evidence),
             },
+            idle: Idle::of(&machine.topology, &there, class),
             advice,
             records: None,
             machine,

@@ -41,6 +41,7 @@ pub(super) fn write(explanation: &Explanation<'_>, out: &Out) -> String {
         page.steps();
     }
     page.opinions();
+    page.idle();
     page.measured();
     page.slowest();
     page.bandwidth();
@@ -69,6 +70,18 @@ impl Page<'_> {
 
     fn spoken(&self, node: NodeId) -> String {
         names::spoken(self.explanation.topology().function(node))
+    }
+
+    /// What is off because nothing runs the devices.
+    fn idle(&mut self) {
+        let Some(idle) = &self.explanation.idle else {
+            return;
+        };
+        self.section("What is switched off now");
+        let there = &self.explanation.there;
+        for words in idle.words(self.explanation.topology(), [there.client, there.provider]) {
+            self.paragraph(&words);
+        }
     }
 
     /// What probes have seen.

@@ -38,7 +38,7 @@ pub use bar_place::BarPlace;
 pub use device::{BlockDevice, OpenOptions, Write};
 pub use direct::Transfers;
 pub use error::RingError;
-pub use extent::Extent;
+pub use extent::{Extent, Overlap};
 pub use guarded::GuardedError;
 pub use holder::Holder;
 pub use open_error::OpenError;

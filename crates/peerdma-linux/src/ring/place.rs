@@ -5,6 +5,9 @@
 use peerdma::addr::Bdf;
 use std::path::{Path, PathBuf};
 
+/// In which sysfs counts.
+const SECTOR_BYTES: u64 = 512;
+
 /// A block device in sysfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -28,8 +31,12 @@ pub(super) enum Driver {
 impl Place {
     /// Device `major:minor` in the sysfs at `sys`.
     pub(super) fn of(sys: &Path, major: u32, minor: u32) -> Option<Self> {
-        let link = sys.join(format!("dev/block/{major}:{minor}"));
-        let folder = link.canonicalize().ok()?;
+        Self::at(&sys.join(format!("dev/block/{major}:{minor}")))
+    }
+
+    /// The device with this folder in sysfs, perhaps by a link to it.
+    fn at(folder: &Path) -> Option<Self> {
+        let folder = folder.canonicalize().ok()?;
         let name = folder.file_name()?.to_str()?.to_owned();
         let disk = match folder.join("partition").exists() {
             true => folder.parent()?.to_path_buf(),
@@ -83,7 +90,6 @@ impl Place {
 
     /// What keeps its blocks, and from which byte on: the disk, or the file behind a loop device.
     pub(super) fn keeper(&self) -> (PathBuf, u64) {
-        const SECTOR_BYTES: u64 = 512;
         let start_bytes = match self.disk == self.folder {
             true => 0,
             false => number(&self.folder.join("start"))
@@ -99,6 +105,39 @@ impl Place {
             ),
             None => (self.disk.clone(), start_bytes),
         }
+    }
+
+    /// What it, or its disk, is built on (dm, md), so many at most: and whether there are more.
+    pub(super) fn stands_on(&self, most: usize) -> (Vec<Self>, bool) {
+        let entries = std::fs::read_dir(self.disk.join("slaves"));
+        let mut paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut below: Vec<_> = paths
+            .by_ref()
+            .take(most)
+            .filter_map(|path| Self::at(&path))
+            .collect();
+        below.sort_by(|one, two| one.name.cmp(&two.name));
+        (below, paths.next().is_some())
+    }
+
+    /// What the blocks of the disk are known by, on all ways to them: several paths to one namespace or logical unit have several folders.
+    pub(super) fn wwid(&self) -> Option<String> {
+        let names = ["wwid", "device/wwid"].into_iter();
+        let mut texts = names.filter_map(|name| std::fs::read_to_string(self.disk.join(name)).ok());
+        let text = texts.next()?.trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The volume group whose logical volume the disk is: LVM gives every piece of a physical volume to one volume alone.
+    pub(super) fn volume_group(&self) -> Option<String> {
+        const GROUP_LETTERS: usize = 32;
+        let uuid = std::fs::read_to_string(self.disk.join("dm/uuid")).ok()?;
+        Some(uuid.trim().strip_prefix("LVM-")?.get(..GROUP_LETTERS)?.to_owned())
+    }
+
+    /// How long it is.
+    pub(super) fn len_bytes(&self) -> Option<u64> {
+        number(&self.folder.join("size")).map(|sectors| sectors.saturating_mul(SECTOR_BYTES))
     }
 
     /// The names of the disk and its partitions that share blocks with this device: itself; of a disk its partitions; of a partition its disk.

@@ -1,13 +1,13 @@
 //! Why a device could not be had by VFIO, or not be used: what, why, and what to do.
 
 use super::backend::{Api, Backend};
+use super::memlock::locked_bytes;
 use super::place::Member;
 use peerdma::addr::Bdf;
 use peerdma::device::DeviceError;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 /// What went wrong with a device of VFIO.
@@ -286,18 +286,6 @@ impl VfioError {
             _ => DeviceError::System(Errno::NODEV.raw_os_error()),
         }
     }
-}
-
-/// What this process has locked: type 1 counts it as locked, iommufd as pinned.
-fn locked_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let counted = status.lines().filter_map(|line| {
-        let number = line
-            .strip_prefix("VmLck:")
-            .or_else(|| line.strip_prefix("VmPin:"))?;
-        number.trim().strip_suffix(" kB")?.parse().ok()
-    });
-    counted.fold(0u64, u64::saturating_add).saturating_mul(1024)
 }
 
 fn kib(bytes: u64) -> String {

@@ -1,5 +1,6 @@
 //! A copy on the machine that runs us: controllers bound to vfio-pci, block devices of the kernel, files.
 
+mod fit;
 mod opened;
 
 use super::account::Account;
@@ -19,8 +20,9 @@ use crate::report::Out;
 use opened::Opened;
 use peerdma::addr::Bdf;
 use peerdma::snapshot::{Host, Snapshot, Warnings};
-use peerdma_linux::ring::Extent;
-use peerdma_linux::vfio::Api;
+use peerdma_linux::ring::{Extent, Overlap};
+use peerdma_linux::vfio::{Api, Memlock};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -52,7 +54,9 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::listen();
     let rig = opened.start(&live, via)?;
     let ends = opened.ends(args, &words, &rig)?;
-    let request = request::request(args, live.topology(), ends, &mut notes)?;
+    let mut request = request::request(args, live.topology(), ends, &mut notes)?;
+    // What the drivers have for themselves is locked by now.
+    fit::fit(args, &mut request, live.api().and_then(|_| Memlock::read()));
     refuse_overlap(args, &words, &request)?;
     let made = opened.make(&live, &request)?;
     let told = Told {
@@ -111,6 +115,22 @@ fn refuse(args: &CopyArgs, words: &[Word; 2]) -> Result<(), Problem> {
             "name a file, a block device (nvme0n1), or a controller bound to vfio-pci by its address (3b:00.0)",
         ));
     }
+    if let Word::New(path) = destination {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(Problem::new(
+                format_args!("{} cannot be made", args.destination),
+                match folder.exists() {
+                    true => format!("{} is no folder", folder.display()),
+                    false => format!("the folder {} does not exist", folder.display()),
+                },
+                format_args!(
+                    "make it (`mkdir -p {}`), or name a file in another",
+                    folder.display()
+                ),
+            ));
+        }
+    }
     if source.is(destination) {
         return Err(Problem::new(
             format_args!("{} would be copied onto itself", args.source),
@@ -130,12 +150,15 @@ fn refuse_overlap(args: &CopyArgs, words: &[Word; 2], request: &Request) -> Resu
         return Ok(());
     };
     let (from, to) = (request.source_offset, request.destination_offset);
-    match source.overlaps(from, &destination, to, request.len_bytes) {
-        false => Ok(()),
-        true => Err(Problem::new(
-            format_args!("{} would be copied over itself", args.source),
+    match source.overlap(from, &destination, to, request.len_bytes) {
+        None => Ok(()),
+        Some(overlap) => Err(Problem::new(
+            match overlap {
+                Overlap::Certain { .. } => format!("{} would be copied over itself", args.source),
+                _ => format!("{} might be copied over itself", args.source),
+            },
             format_args!(
-                "{} and {} share blocks: what is still to be read would be overwritten",
+                "{} and {}: {overlap}; what is still to be read would be overwritten",
                 args.source, args.destination
             ),
             "name another destination, or parts that do not touch (--lba, --to-lba, --bytes)",

@@ -122,7 +122,11 @@ impl Opened {
             }
         }
         if wanted.functions.is_empty() && !args.way.via_ram {
-            wanted.pools = self.pools(via, chunk_bytes, args.way.queue_depth);
+            wanted.pools = self.pools(
+                via,
+                chunk_bytes,
+                args.way.queue_depth.unwrap_or(request::QUEUE_DEPTH),
+            );
         }
         for side in &mut self.sides {
             if let Side::Kernel(kernel) = side {

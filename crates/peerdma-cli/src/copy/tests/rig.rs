@@ -194,6 +194,7 @@ impl Case {
             resume_bytes: 0,
             queue_depth: 4,
             chunk_bytes: CHUNK_BYTES,
+            fitted: None,
             way: WayWanted {
                 via,
                 memory: match self.way {

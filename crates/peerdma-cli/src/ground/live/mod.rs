@@ -214,7 +214,7 @@ fn take_pool(process: &Process, pool: Pool) -> Result<DeviceMemory, Problem> {
         Problem::new(
             format_args!("no memory of {} can be had from the kernel", pool.provider),
             why,
-            "name a device whose driver publishes p2pmem (`ls -d /sys/bus/pci/devices/*/p2pmem`), or leave out --via",
+            "name a device whose driver publishes p2pmem (`ls -d /sys/bus/pci/devices/*/p2pmem`), or bind both ends to vfio-pci (`peerdma bind`)",
         )
     };
     let mut len_bytes = pool.most_bytes;
@@ -255,7 +255,7 @@ fn lent(process: &Process, bdf: Bdf, bar: Option<u8>) -> Result<DeviceMemory, Pr
                 None => format!("{bdf} has no memory that can be used"),
             },
             why,
-            "name another device or BAR (--via, --via-bar); `peerdma topo -v` shows them",
+            "name another device, or another of its BARs; `peerdma topo -v` shows them",
         )
     };
     let number = bar.or_else(|| largest_bar(process.topology(), bdf));

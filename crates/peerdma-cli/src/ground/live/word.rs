@@ -33,6 +33,7 @@ impl Word {
     /// # Errors
     /// A [`Problem`] where there is nothing of this name, or it cannot be used so.
     pub(crate) fn read(topology: &Topology, word: &str) -> Result<Self, Problem> {
+        select::refuse_empty(word)?;
         let (controller, namespace) = parts(word);
         if controller.parse::<Bdf>().is_ok() {
             let function = topology.function(select::one(topology, controller)?);
@@ -70,7 +71,9 @@ impl Word {
                 "look at /proc/partitions; a controller bound to vfio-pci is named by its address (3b:00.0), a file that is \
                  to be made by a path (./NAME)",
             )),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::New(path.to_owned())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(Self::New(path.to_owned()))
+            }
             Err(error) => Err(bad(&error, "check the path and its permissions")),
         }
     }
