@@ -121,7 +121,10 @@ impl Device {
         let place = mappings
             .get_mut(usize::from(bar))
             .ok_or(VfioError::NoSuchBar { bdf, bar })?;
-        if let Some(mapping) = place {
+        // One that has lost the device is of no use to anybody any more, even where the device is back.
+        if let Some(mapping) = place
+            && !mapping.is_gone()
+        {
             return Ok(mapping.clone());
         }
         let areas = info.areas.iter().map(|area| {
@@ -129,7 +132,7 @@ impl Device {
                 .file_offset_bytes
                 .checked_add(area.offset_bytes)
                 .ok_or(Errno::OVERFLOW)?;
-            let memory = Memory::of_file(self.fd(), at, area.len_bytes)?;
+            let memory = Memory::of_device(self.fd(), at, area.len_bytes)?;
             Ok((area.offset_bytes, Arc::new(memory)))
         });
         let areas: Result<Vec<_>, Errno> = areas.collect();
