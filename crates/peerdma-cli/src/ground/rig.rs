@@ -223,6 +223,12 @@ impl<G: Ground> Rig<G> {
         })
     }
 
+    /// Controllers that somebody else has reset, or that do not answer.
+    pub(crate) fn disturbed(&self) -> Vec<Bdf> {
+        let disturbed = self.drivers.iter().filter(|(_, driver)| driver.was_disturbed());
+        disturbed.map(|(bdf, _)| *bdf).collect()
+    }
+
     /// Stops all controllers.
     ///
     /// # Errors

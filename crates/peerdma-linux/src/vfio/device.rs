@@ -12,6 +12,7 @@ use super::error::VfioError;
 use super::file;
 use super::info::{self, Region, Resettable};
 use super::interrupt::{Interrupt, Vectors};
+use super::lost_bars;
 use super::place::Places;
 use super::recall::Recall;
 use super::space::Space;
@@ -56,7 +57,7 @@ struct Inner {
 impl Device {
     /// Opens a device of an address space. It may be reached by the CPU then, and does no DMA.
     pub(super) fn open(places: &Places, space: &Arc<dyn Space>, bdf: Bdf) -> Result<Self, VfioError> {
-        let fd = space.open_device(places, bdf)?;
+        let fd = lost_bars::open(places, space, bdf)?;
         let telling = || VfioError::system(format!("tell what {bdf} has"));
         let resettable = info::resettable(fd.as_fd()).map_err(telling())?;
         let interrupts = info::interrupts(fd.as_fd()).map_err(telling())?;
@@ -198,7 +199,8 @@ impl Device {
         let _command = lock(&self.inner.command);
         match to {
             BusMaster::On => self.config().set_command(0, config::MEMORY | config::BUS_MASTER),
-            BusMaster::Off => self.config().set_command(config::BUS_MASTER, 0),
+            // Never without memory: the kernel would take every mapping of a BAR away. Somebody else may have switched it off.
+            BusMaster::Off => (self.config()).set_command(config::BUS_MASTER, config::MEMORY),
         }
     }
 
@@ -214,7 +216,7 @@ impl Device {
         }
         let _command = lock(&self.inner.command);
         // The kernel puts the command register back as it was before.
-        self.config().set_command(config::BUS_MASTER, 0)?;
+        (self.config()).set_command(config::BUS_MASTER, config::MEMORY)?;
         let mut outcome = Ok(0);
         for _ in 0..RESET_TRIES {
             // SAFETY: takes nothing.

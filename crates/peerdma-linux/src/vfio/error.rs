@@ -109,6 +109,11 @@ pub enum VfioError {
         /// The function.
         bdf: Bdf,
     },
+    /// The registers of its BARs have lost their addresses: somebody reset the function while it was opened or closed.
+    LostBars {
+        /// The function.
+        bdf: Bdf,
+    },
     /// The function is gone.
     Gone {
         /// The function.
@@ -175,6 +180,7 @@ impl VfioError {
             Self::NoDmaBuf { bdf } => format!("no dma-buf of {bdf} can be had"),
             Self::NoInterrupt { bdf, vector, .. } => format!("{bdf} has no interrupt {vector}"),
             Self::NoReset { bdf } => format!("{bdf} cannot be reset"),
+            Self::LostBars { bdf } => format!("{bdf} answers nobody"),
             Self::Gone { bdf } => format!("{bdf} is gone"),
             Self::System { doing, .. } => format!("Linux did not {doing}"),
         }
@@ -211,6 +217,7 @@ impl VfioError {
             Self::NoInterrupt { count: 0, .. } => "it has neither MSI-X nor MSI".into(),
             Self::NoInterrupt { count, .. } => format!("it has {count}"),
             Self::NoReset { .. } => "it knows no way of resetting that would spare its neighbours".into(),
+            Self::LostBars { .. } => "its BARs have lost their addresses: somebody reset it while it was opened or closed".into(),
             Self::Gone { .. } => "it does not answer: it was removed, or its link is down".into(),
             Self::System { errno, .. } => errno.to_string(),
         }
@@ -245,6 +252,9 @@ impl VfioError {
             Self::NoDmaBuf { .. } => "use a later kernel, or groups and containers (type1), which need none".into(),
             Self::NoInterrupt { .. } => "use a lower one, or poll".into(),
             Self::NoReset { .. } => "unbind and bind it, or start the machine anew".into(),
+            Self::LostBars { bdf } => format!(
+                "run this once as root, who may write them again; or, as root: `echo 1 > /sys/bus/pci/devices/{bdf}/remove`, `echo 1 > /sys/bus/pci/rescan`, and bind it again"
+            ),
             Self::Gone { .. } => "put it back, or let the kernel look again: `echo 1 > /sys/bus/pci/rescan`".into(),
             Self::System { .. } => "look at the kernel's log: `dmesg`".into(),
         }
