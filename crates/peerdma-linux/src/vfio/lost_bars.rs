@@ -14,7 +14,7 @@ use super::space::Space;
 use peerdma::addr::{Address, Bdf, PhysAddr};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -102,9 +102,23 @@ fn restore(places: &Places, bdf: Bdf) -> Result<(), VfioError> {
     }
     // Elsewhere an address on the bus is another than the one that the kernel tells.
     match cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
-        true => write(places, bdf, &lost).map_err(|_| VfioError::LostBars { bdf }),
+        true => awake(places, bdf, || write(places, bdf, &lost)).map_err(|_| VfioError::LostBars { bdf }),
         false => Err(VfioError::LostBars { bdf }),
     }
+}
+
+/// Does something while the device does not sleep. VFIO's devices do while nobody has them, and what is written then the kernel replaces by what it saved
+/// before they fell asleep.
+fn awake(places: &Places, bdf: Bdf, inside: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let control = places.function(bdf).join("power/control");
+    // A kernel without power management has no such file, and no device that sleeps.
+    let Ok(before) = fs::read(&control) else {
+        return inside();
+    };
+    fs::write(&control, "on")?;
+    let done = inside();
+    fs::write(&control, before)?;
+    done
 }
 
 fn write(places: &Places, bdf: Bdf, lost: &[Lost]) -> io::Result<()> {
@@ -133,11 +147,13 @@ fn write(places: &Places, bdf: Bdf, lost: &[Lost]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     const RESOURCE: &str = "0x00000001fe200000 0x00000001fe203fff 0x0000000000140204\n\
         0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
-        0x00000000fb000000 0x00000000fbffffff 0x0000000000040200\n";
+        0x00000000fb000000 0x00000000fbffffff 0x0000000000040200\n\
+        0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+        0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+        0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
 
     fn machine(bars: [u32; 3]) -> (tempfile::TempDir, Places, Bdf) {
         let folder = tempfile::tempdir().unwrap();
@@ -167,10 +183,14 @@ mod tests {
     #[test]
     fn a_bar_that_lost_its_address_gets_back_what_the_kernel_knows() {
         let (_folder, places, bdf) = machine([4, 0, 0]);
+        let control = places.function(bdf).join("power/control");
+        fs::create_dir(places.function(bdf).join("power")).unwrap();
+        fs::write(&control, "auto\n").unwrap();
         assert_eq!(find(&places, bdf).len(), 2);
         restore(&places, bdf).unwrap();
         assert_eq!(bars(&places, bdf), [0xfe20_0004, 1, 0xfb00_0000]);
         assert_eq!(find(&places, bdf), []);
+        assert_eq!(fs::read_to_string(&control).unwrap(), "auto\n");
     }
 
     #[test]
