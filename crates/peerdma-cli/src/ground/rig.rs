@@ -140,6 +140,9 @@ impl<G: Ground> Rig<G> {
                     let usual = G::SORT.mend_namespace();
                     let fix = match &error.cause {
                         Cause::Map(error) => mend::of_map(error, G::SORT).unwrap_or(usual),
+                        Cause::Dead(_) | Cause::AdminLost { .. } | Cause::Removed => {
+                            mend::of_controller(&error, G::SORT)
+                        }
                         _ => usual,
                     };
                     let problem = Problem::new(format_args!("{} cannot be used", end.name), &error, fix);

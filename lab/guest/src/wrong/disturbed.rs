@@ -19,7 +19,13 @@ const BYTES: u64 = 512 << 10;
 /// PCI Local Bus 3.0, 6.1.
 const COMMAND: u64 = 4;
 /// By one of these a copy tells that it was not its own fault.
-const SAYS_SO: [&str; 4] = ["was reset", "does not answer", "do not answer", "somebody resets"];
+const SAYS_SO: [&str; 5] = [
+    "was reset",
+    "does not answer",
+    "do not answer",
+    "did not become ready",
+    "somebody resets",
+];
 
 /// What somebody does.
 #[derive(Debug, Clone, Copy)]
