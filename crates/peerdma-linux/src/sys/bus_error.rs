@@ -4,7 +4,7 @@
 //! moved away (`vfio_pci_mmap_huge_fault` in drivers/vfio/pci/vfio_pci_core.c). The hardware would have answered with all ones, which drivers know how to
 //! take. Accesses by the kernel (`pread` of the device's file) would be an error instead of a signal, but each is a call of the system: too slow for a
 //! doorbell, and it does not help where several threads and a mapping that others hold are at it. So the process listens to SIGBUS. Where the address
-//! lies in a mapping that [`watch`] was told of, that mapping is marked as gone and becomes anonymous memory as a whole: the access is repeated, and
+//! lies in a mapping of a device, that mapping is marked as gone and becomes anonymous memory as a whole: the access is repeated, and
 //! succeeds. [`super::Memory`] looks at the mark after each load, and yields all ones. It stays so: who wants the device again maps it anew.
 //!
 //! All other bus errors go to whoever listened before, as if nothing had come in between.
