@@ -2,7 +2,7 @@
 
 use super::present::folder;
 use super::system::Extent;
-use super::System;
+use super::{System, gpu};
 use peerdma::addr::Bdf;
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
 use std::io;
@@ -86,7 +86,7 @@ const DEEPEST: usize = 32;
 /// Folders below a function that are looked into.
 const MOST_FOLDERS: usize = 200_000;
 
-/// Everything below a function, and what NVMe multipath keeps elsewhere.
+/// Everything below a function, and what NVMe multipath and drivers of GPUs keep elsewhere.
 pub(super) fn find(system: &System, bdf: Bdf) -> Found {
     let mut found = Found::default();
     let mut left = MOST_FOLDERS;
@@ -107,6 +107,7 @@ pub(super) fn find(system: &System, bdf: Bdf) -> Found {
             walk(system, &subsystem, 0, &mut left, &mut found);
         }
     }
+    found.nodes.extend(gpu::nodes(system, bdf));
     found.nodes.sort_by(|one, other| one.name.cmp(&other.name));
     found
 }
