@@ -8,16 +8,21 @@
 //! system     the tree that is read (sys, proc, dev of this machine or a copy)     hands     everything that is written
 //! present    a function as it stands: driver, override, group                     nodes     what its driver made of it
 //! in_use     who uses that                                                        obstacle  why it may not be taken
+//! open       programs that have it open                                           nvmet     what the machine exports
+//! gpu        nodes that sysfs does not show below a GPU
 //! plan       what is to be done                                                   record    what was there before
 //! carry      the steps, and the way back                                          error     what went wrong
 //! ```
 
 mod carry;
 mod error;
+mod gpu;
 mod hands;
 mod in_use;
 mod nodes;
+mod nvmet;
 mod obstacle;
+mod open;
 mod plan;
 mod present;
 mod record;

@@ -1,9 +1,11 @@
 //! What a driver made of a function: device nodes and network interfaces, found in the folders below it.
 
-use super::System;
 use super::present::folder;
 use super::system::Extent;
+use super::{System, gpu};
 use peerdma::addr::Bdf;
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Something that programs open.
@@ -24,6 +26,48 @@ pub(super) enum NodeKind {
     Character,
 }
 
+/// What a file is a node of, whatever its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    kind: NodeKind,
+    /// `major:minor`.
+    number: String,
+}
+
+impl Node {
+    /// Is it the node's path on this machine?
+    pub(super) fn is_named(&self, path: &str) -> bool {
+        path.strip_prefix("/dev/") == Some(&self.name)
+    }
+
+    /// Is it what the node stands for?
+    pub(super) fn is(&self, device: &Device) -> bool {
+        self.kind == device.kind && self.number == device.number
+    }
+}
+
+/// What the file at `path` is a node of; nothing where it is another kind of file.
+///
+/// Every open file of every program is asked so, among them some of servers that are gone. Kind and number of a file never change, so that what
+/// the kernel remembers is enough: with `AT_STATX_DONT_SYNC` and nothing but the kind wanted, neither NFS nor FUSE asks its server
+/// (`nfs_getattr`, `fuse_update_get_attr`), and following a link of /proc asks NFS no more than whether the file was removed here
+/// (`nfs_weak_revalidate`). SMB and 9p may ask, where they hold nothing; GFS2 and OCFS2 take their lock. A stat(2) would wait for all of them, and
+/// the text of the link does not tell: it is a path of the program's own.
+///
+/// # Errors
+/// Those of statx(2).
+pub(super) fn device(path: &Path) -> io::Result<Option<Device>> {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    let found = rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE)?;
+    let kind = match FileType::from_raw_mode(found.stx_mode.into()) {
+        FileType::BlockDevice => NodeKind::Block,
+        FileType::CharacterDevice => NodeKind::Character,
+        _ => return Ok(None),
+    };
+    let number = format!("{}:{}", found.stx_rdev_major, found.stx_rdev_minor);
+    Ok(Some(Device { kind, number }))
+}
+
 /// What was found below a function.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -42,7 +86,7 @@ const DEEPEST: usize = 32;
 /// Folders below a function that are looked into.
 const MOST_FOLDERS: usize = 200_000;
 
-/// Everything below a function, and what NVMe multipath keeps elsewhere.
+/// Everything below a function, and what NVMe multipath and drivers of GPUs keep elsewhere.
 pub(super) fn find(system: &System, bdf: Bdf) -> Found {
     let mut found = Found::default();
     let mut left = MOST_FOLDERS;
@@ -63,6 +107,7 @@ pub(super) fn find(system: &System, bdf: Bdf) -> Found {
             walk(system, &subsystem, 0, &mut left, &mut found);
         }
     }
+    found.nodes.extend(gpu::nodes(system, bdf));
     found.nodes.sort_by(|one, other| one.name.cmp(&other.name));
     found
 }

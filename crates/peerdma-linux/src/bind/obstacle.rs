@@ -123,7 +123,7 @@ impl Obstacle {
             Self::Mounted { at, .. } => format!("umount {at}"),
             Self::Swap { device } => format!("swapoff /dev/{device}"),
             Self::Held { by, .. } => format!(
-                "take {by} apart first (dm: `dmsetup remove` or `vgchange -an`; md: `mdadm --stop`; loop: `losetup -d`)"
+                "take {by} apart first (dm: `dmsetup remove` or `vgchange -an`; md: `mdadm --stop`; loop: `losetup -d`; nvmet: write 0 to its `enable`)"
             ),
             Self::Claimed { device } => format!(
                 "find who holds /dev/{device} (a mount in a container, ZFS, a RAID of several devices) and let him release it"

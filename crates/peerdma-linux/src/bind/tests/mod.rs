@@ -1,6 +1,7 @@
 //! Binding, and the way back, on a machine that is a folder.
 
 mod fake;
+mod gpus;
 mod refusals;
 
 use super::{BindError, GroupWish, Plan, Record, Refusal, Undone, VFIO, plan, returns};

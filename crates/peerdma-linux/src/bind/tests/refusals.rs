@@ -134,6 +134,75 @@ fn what_a_program_has_open_is_refused_with_the_programs_name() {
 }
 
 #[test]
+fn a_device_that_a_program_has_open_under_a_name_of_its_own_is_refused() {
+    // /dev/null stands for the device: containers, and whoever may call mknod, name nodes as they like.
+    let change = |path: &'static str| {
+        move |fake: &mut Fake| {
+            fake.link("container/xvda", "/dev/null");
+            let inside = fake.system.path("container/xvda").display().to_string();
+            fake.link("proc/123/fd/4", &inside);
+            fake.file("proc/123/comm", "postgres\n");
+            fake.file(&format!("{}/{path}/dev", home(NVME)), "1:3\n");
+        }
+    };
+    let open = Obstacle::Open {
+        device: "nvme0".into(),
+        process: 123,
+        command: "postgres".into(),
+    };
+    refused(change("nvme/nvme0"), &GROUP, &open);
+    // A block device of the same number is another device.
+    let mut fake = Fake::new();
+    change("nvme/nvme0/nvme0n1")(&mut fake);
+    planned(&mut fake, &GROUP, GroupWish::Named).unwrap();
+}
+
+/// A controller's node, and a target that exports what `part` says.
+fn exporting(fake: &Fake, part: &str, path: &str, enable: &str) {
+    fake.file(&format!("{}/nvme/nvme0/dev", home(NVME)), "240:0\n");
+    let part = format!("sys/kernel/config/nvmet/subsystems/box/{part}");
+    fake.file(&format!("{part}/enable"), enable);
+    fake.file(&format!("{part}/device_path"), path);
+}
+
+#[test]
+fn a_controller_that_is_exported_whole_is_refused() {
+    let held = Obstacle::Held {
+        device: "nvme0".into(),
+        by: "nvmet box/passthru".into(),
+    };
+    let passthru = |path: &'static str| move |fake: &mut Fake| exporting(fake, "passthru", path, "1\n");
+    refused(passthru("/dev/nvme0\n"), &GROUP, &held);
+    for (path, enable) in [("/dev/nvme0\n", "0\n"), ("/dev/nvme1\n", "1\n")] {
+        let mut fake = Fake::new();
+        exporting(&fake, "passthru", path, enable);
+        planned(&mut fake, &GROUP, GroupWish::Named).unwrap();
+    }
+}
+
+#[test]
+fn what_is_exported_by_another_name_is_refused_and_so_is_what_may_be() {
+    let linked = |fake: &mut Fake| {
+        exporting(fake, "passthru", "/dev/by-id/box\n", "1\n");
+        fake.file(&format!("{}/nvme/nvme0/dev", home(NVME)), "1:3\n");
+        fake.link("dev/by-id/box", "/dev/null");
+    };
+    let held = Obstacle::Held {
+        device: "nvme0".into(),
+        by: "nvmet box/passthru".into(),
+    };
+    refused(linked, &GROUP, &held);
+    for part in ["passthru", "namespaces/1"] {
+        let mut fake = Fake::new();
+        exporting(&fake, part, "/dev/gone\n", "1\n");
+        fake.file("dev/some", "");
+        let refusals = planned(&mut fake, &GROUP, GroupWish::Named).unwrap_err();
+        let is_told = |refusal: &Refusal| refusal.obstacle.to_string().contains("exports /dev/gone");
+        assert!(refusals.iter().all(is_told), "{refusals:?}");
+    }
+}
+
+#[test]
 fn bridges_the_boot_display_parents_of_virtual_functions_and_interfaces_that_are_up_stay() {
     refused(|_| (), &[BRIDGE], &Obstacle::Bridge);
     // Intel VMD: a function of another class, with a hierarchy of its own behind it.
