@@ -31,6 +31,10 @@ pub struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessOptions {
     /// How much RAM for devices there may be: rounded up to whole pages. It is taken from the system where it is written or mapped.
+    ///
+    /// Its place in the memory map is chosen with no regard to how many bits of an address a device has, and may lie above 4 GiB. That is no limit: VFIO
+    /// gives every device an I/O address space, and an [`peerdma::dma::Ioas`] gives memory that lies beyond an initiator's
+    /// [`address_mask`](Initiator::address_mask) I/O addresses within it. Set that mask in what [`Process::initiator`] returns.
     pub ram_bytes: u64,
     /// By which of the kernel's interfaces devices are opened; nothing: by what there is.
     pub api: Option<Api>,
