@@ -56,9 +56,9 @@ done
 set -- $controllers
 peerdma bind "$1" "$2" --yes || return 1
 if peerdma copy "$1" "$2" --bytes 1MiB --yes; then
-    say ok never-driven "$1 was copied to $2 at the first try, below $shut bridges that passed no requests upwards before"
+    say ok first-copy "$1 was copied to $2 at the first try, below $shut bridges that passed no requests upwards before"
 else
-    say FAIL never-driven "copying $1 to $2 ended with $?"
+    say FAIL first-copy "copying $1 to $2 ended with $?"
 fi
 "#;
 
