@@ -22,3 +22,8 @@ pub mod tree;
 pub mod vfio;
 
 pub use keep::KeepConfig;
+
+/// The code of the page for authors of drivers, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/drivers.md")]
+struct PageOfDrivers;

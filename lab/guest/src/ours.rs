@@ -5,15 +5,14 @@
 use peerdma::addr::{Address, Bdf, Origin, PhysAddr, PhysVec};
 use peerdma::block::{Bio, Data, Operation, SubmitError, Volume};
 use peerdma::device::Host;
-use peerdma::dma::{Ioas, Mapper, PeerRoute, Refused, Routes, SpecRoutes, Threads, Translation};
+use peerdma::dma::{Ioas, Mapper, PeerRoute, Refused, Routes, Threads, Translation};
 use peerdma::memory::Memory;
-use peerdma::pci::Command;
-use peerdma::route::linux::{Kernel, believed};
-use peerdma::route::spec::{Form, Judge};
+use peerdma::route::linux::Kernel;
+use peerdma::route::spec::Form;
 use peerdma::route::{Access, MapType, TlpClass};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
-use peerdma_linux::process::{Process, ProcessOptions};
+use peerdma_linux::process::{DrivenRoutes, Process, ProcessOptions};
 use peerdma_linux::vfio::{Api, Function};
 use peerdma_linux::{KeepConfig, source};
 use peerdma_nvme::{Controller, Options, Queue, QueueOptions};
@@ -26,8 +25,6 @@ pub(crate) type Disk = Queue<Function, Process, Threads>;
 
 /// NVMe, or another controller of memory that is not volatile (PCI Code and ID Assignment, 1.9).
 const CONTROLLER: u16 = 0x0108;
-/// The function answers for its memory BARs, and may issue requests.
-const MEMORY_AND_BUS_MASTER: u16 = 0b110;
 
 /// How devices reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +45,10 @@ pub(crate) struct Ours {
 impl Ours {
     /// Takes functions, and starts those of them that are controllers.
     pub(crate) fn open(functions: &[Bdf], api: Api, way: Way, ram_bytes: u64) -> Result<Self, String> {
-        let topology = topology(functions)?;
+        let snapshot =
+            source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default()).map_err(text)?;
+        let kernel = Kernel::of_machine(snapshot.host.kernel);
+        let topology = Topology::new(snapshot, &mut Warnings::default());
         let options = ProcessOptions {
             api: Some(api),
             ram_bytes,
@@ -60,15 +60,18 @@ impl Ours {
             spaces: BTreeMap::new(),
             controllers: BTreeMap::new(),
         };
-        let topology = ours.process.topology().clone();
+        let driven = ours.process.driven(kernel);
+        let topology = driven.topology();
         let is_controller = |bdf: &Bdf| {
             let node = topology.find(*bdf);
             let class = node.and_then(|node| topology.function(node).class());
             class.is_some_and(|class| class.class() == CONTROLLER)
         };
         let controllers: Vec<Bdf> = functions.iter().copied().filter(is_controller).collect();
-        let judge = Judge::new(&topology);
-        let routes = Ways { way, judge: &judge };
+        let routes = Ways {
+            way,
+            driven: driven.routes(),
+        };
         for bdf in &controllers {
             ours.add_space(*bdf, &controllers, &routes)
                 .map_err(|why| format!("{bdf}: {why}"))?;
@@ -155,31 +158,15 @@ impl Ours {
     }
 }
 
-/// The machine as it is once the functions are taken, with what the kernel trusts of its host bridges.
-fn topology(functions: &[Bdf]) -> Result<Topology, String> {
-    let snapshot = source::live(Path::new("/"), KeepConfig::Drop, &mut Warnings::default()).map_err(text)?;
-    let kernel = Kernel::of_machine(snapshot.host.kernel);
-    let seen = Topology::new(snapshot, &mut Warnings::default());
-    let (mut snapshot, _) = believed(&seen, kernel);
-    snapshot.edit(|function| {
-        if functions.contains(&function.bdf)
-            && let peerdma::fact::Fact::Known(command) = &mut function.config.command
-        {
-            *command = Command(command.0 | MEMORY_AND_BUS_MASTER);
-        }
-    });
-    Ok(Topology::new(snapshot, &mut Warnings::default()))
-}
-
-struct Ways<'j> {
+struct Ways<'d> {
     way: Way,
-    judge: &'j Judge<'j>,
+    driven: DrivenRoutes<'d>,
 }
 
 impl Routes for Ways<'_> {
     fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute {
         match self.way {
-            Way::Judged => SpecRoutes::new(self.judge).route(initiator, provider, bar, access, class),
+            Way::Judged => self.driven.route(initiator, provider, bar, access, class),
             Way::HostBridge => PeerRoute::Reached {
                 map_type: MapType::ThruHostBridge,
                 form: Form::HostAddress,
@@ -188,11 +175,7 @@ impl Routes for Ways<'_> {
     }
 
     fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
-        match SpecRoutes::new(self.judge).ram(initiator, access, class) {
-            // VFIO's address space is for RAM.
-            Err(Refused::Unknown { .. }) => Ok(()),
-            judged => judged,
-        }
+        self.driven.ram(initiator, access, class)
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) trait Ground: Host + Clone {
     fn reserved(&self) -> Vec<Span<Iova>>;
 
     /// How initiators reach memory: by `judge`, or as whoever serves them has it.
-    fn routes<'j>(&self, judge: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j>;
+    fn routes<'j>(&'j self, judge: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j>;
 
     /// What an address space must know of who issues requests; nothing where there is no such function.
     fn initiator(&self, bdf: Bdf) -> Option<Initiator>;

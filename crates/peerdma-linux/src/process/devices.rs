@@ -39,6 +39,11 @@ impl Devices {
         self.members.get(&bdf)?.device.clone()
     }
 
+    /// The functions.
+    pub(super) fn taken(&self) -> impl Iterator<Item = Bdf> + '_ {
+        self.members.keys().copied()
+    }
+
     /// The addresses that all of them can be given; nothing where none was taken.
     pub(super) fn apertures(&self) -> Option<Vec<Span<Iova>>> {
         common(self.members.values().map(|member| &member.backend))

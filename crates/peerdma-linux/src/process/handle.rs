@@ -17,7 +17,7 @@ use peerdma::memory::MemoryMap;
 use peerdma::route::TlpClass;
 use peerdma::topology::Topology;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -31,6 +31,10 @@ pub struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessOptions {
     /// How much RAM for devices there may be: rounded up to whole pages. It is taken from the system where it is written or mapped.
+    ///
+    /// Its place in the memory map is chosen with no regard to how many bits of an address a device has, and may lie above 4 GiB. That is no limit: VFIO
+    /// gives every device an I/O address space, and an [`peerdma::dma::Ioas`] gives memory that lies beyond an initiator's
+    /// [`address_mask`](Initiator::address_mask) I/O addresses within it. Set that mask in what [`Process::initiator`] returns.
     pub ram_bytes: u64,
     /// By which of the kernel's interfaces devices are opened; nothing: by what there is.
     pub api: Option<Api>,
@@ -58,6 +62,8 @@ pub(super) struct Shared {
     placing: Mutex<()>,
     ram_memory: Arc<Memory>,
     pub(super) topology: Topology,
+    /// Where sysfs is.
+    pub(super) sys: PathBuf,
     reserved: Vec<Span<Iova>>,
     pub(super) options: ProcessOptions,
     pub(super) started: Instant,
@@ -80,14 +86,14 @@ impl Process {
     /// # Errors
     /// [`ProcessError::NoRam`], [`ProcessError::NoPlace`]
     pub fn new(topology: Topology, options: ProcessOptions) -> Result<Self, ProcessError> {
-        Self::with_groups(topology, options, Path::new("/sys/kernel/iommu_groups"))
+        Self::with_sys(topology, options, Path::new("/sys"))
     }
 
-    /// [`Self::new`], with the folder in which the kernel tells of IOMMU groups.
-    pub(super) fn with_groups(
+    /// [`Self::new`], with the folder where sysfs is.
+    pub(super) fn with_sys(
         topology: Topology,
         options: ProcessOptions,
-        groups: &Path,
+        sys: &Path,
     ) -> Result<Self, ProcessError> {
         let ram_bytes = options.ram_bytes;
         let whole = ram_bytes.checked_next_multiple_of(page_bytes());
@@ -102,8 +108,9 @@ impl Process {
                 ram: OnceLock::new(),
                 placing: Mutex::new(()),
                 ram_memory: Arc::new(memory),
-                reserved: reserved::reserved(&topology, groups),
+                reserved: reserved::reserved(&topology, &sys.join("kernel/iommu_groups")),
                 topology,
+                sys: sys.to_owned(),
                 options,
                 started: Instant::now(),
             }),
@@ -114,7 +121,7 @@ impl Process {
         }
     }
 
-    /// What was found where in the machine.
+    /// What was found where in the machine, before anything of it was taken: not to be judged by ([`Self::driven`]).
     pub fn topology(&self) -> &Topology {
         &self.shared.topology
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! Process::new(topology)     a handle, cheap to clone; a peerdma::device::Host: RAM, BARs by loads and stores, time
 //!     .take(bdfs)            opens functions by VFIO
+//!     .driven(kernel)        the machine as it is now that they are driven: who reaches whose memory
 //!     .function(bdf)         their registers, bus mastering, reset
 //!     .io_space(bdfs)        IoSpace: one I/O address space, for devices with all that share their groups
 //!     .memory_map()          the process's RAM, and memory behind BARs; .resolve() and .map_user() look up in it
@@ -20,6 +21,7 @@
 mod arena;
 mod bars;
 mod devices;
+mod driven;
 mod error;
 mod handle;
 mod host;
@@ -33,6 +35,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use driven::{Driven, DrivenRoutes};
 pub use error::{IoSpaceError, ProcessError};
 pub use handle::{Process, ProcessOptions};
 pub use io_space::IoSpace;

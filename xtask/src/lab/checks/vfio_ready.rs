@@ -1,6 +1,7 @@
-//! Can the guest lend its controllers to user space, as every check of that path needs?
+//! Can the guest lend its controllers to user space, as every check of that path needs? And does the first command on them work where the kernel
+//! never drove them, so that nobody has switched on what is above them?
 //!
-//! The smallest check there is: a shell line, and no part in `lab-guest`.
+//! The smallest check there is: shell lines, and no part in `lab-guest`.
 
 use super::{Check, Need, Plan};
 use crate::chore::Failure;
@@ -10,7 +11,7 @@ use crate::lab::topologies;
 
 pub(crate) const CHECK: Check = Check {
     name: "vfio-ready",
-    promise: "VFIO's modules load, and every controller can be bound to vfio-pci and has a group of its own to open",
+    promise: "VFIO's modules load, every controller can be bound to vfio-pci and has a group of its own to open, and the first copy works where the kernel never drove one",
     needs: &[
         Need::KernelModule("vfio"),
         Need::KernelModule("vfio_iommu_type1"),
@@ -19,7 +20,7 @@ pub(crate) const CHECK: Check = Check {
     boots,
 };
 
-const SCRIPT: &str = r#"
+const DRIVEN_BEFORE: &str = r#"
 mod irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci || return 1
 lent=0
 for device in /sys/bus/pci/drivers/nvme/0*; do
@@ -37,7 +38,39 @@ done
 [ "$lent" -gt 0 ] && say ok groups "$lent controllers bound to vfio-pci"
 "#;
 
+/// Of every bridge Bus Master Enable is bit 2 of the command register.
+const NEVER_DRIVEN: &str = r#"
+mod irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci || return 1
+controllers= shut=0
+for device in /sys/bus/pci/devices/*; do
+    case $(cat "$device/class") in
+    0x010802)
+        [ -e "$device/driver" ] && say FAIL never-driven "${device##*/} has a driver" && return 1
+        controllers="$controllers ${device##*/}" ;;
+    0x060400)
+        command=0x$(od -An -tx2 -j4 -N2 "$device/config" | tr -d ' ')
+        [ $((command & 4)) -ne 0 ] || shut=$((shut + 1)) ;;
+    esac
+done
+[ "$shut" -gt 0 ] || say FAIL never-driven "every bridge passes requests upwards: this boot tells nothing"
+set -- $controllers
+peerdma bind "$1" "$2" --yes || return 1
+if peerdma copy "$1" "$2" --bytes 1MiB --yes; then
+    say ok first-copy "$1 was copied to $2 at the first try, below $shut bridges that passed no requests upwards before"
+else
+    say FAIL first-copy "copying $1 to $2 ended with $?"
+fi
+"#;
+
 fn boots(_: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     let machine = Machine::new(topologies::switch(), Processor::Epyc, Iommu::On);
-    Ok(vec![Boot::new(machine, SCRIPT)])
+    let never_driven = Boot::new(machine.clone(), NEVER_DRIVEN);
+    Ok(vec![
+        Boot::new(machine, DRIVEN_BEFORE),
+        Boot {
+            name: format!("{} never-driven", never_driven.name),
+            kernel_line: "initcall_blacklist=nvme_init".into(),
+            ..never_driven
+        },
+    ])
 }

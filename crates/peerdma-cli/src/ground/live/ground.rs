@@ -1,7 +1,6 @@
 //! [`Ground`] for the machine that runs us.
 
 use super::Live;
-use super::routes::LiveRoutes;
 use crate::error::Problem;
 use crate::ground::{AddressSpace, End, Ground, Moved, Names, Place, Sort, Traffic};
 use peerdma::addr::{Address, Bdf, Iova, PhysAddr, Span};
@@ -9,7 +8,7 @@ use peerdma::device::{DeviceError, Host};
 use peerdma::dma::{Initiator, Ioas, Routes, SingleThread, Translation};
 use peerdma::memory::{CpuView, Memory, MemoryMap};
 use peerdma::plan::{DeviceMemory, Layout, OwnData};
-use peerdma::route::{TlpClass, linux, spec};
+use peerdma::route::{TlpClass, spec};
 use peerdma::topology::Topology;
 use peerdma_linux::process::Process;
 use peerdma_linux::ring::{NOBODY, RingError, RingOptions, RingVolume, kernel_space};
@@ -70,7 +69,7 @@ impl Ground for Live {
     const SORT: Sort = Sort::Live;
 
     fn topology(&self) -> &Topology {
-        self.process.topology()
+        self.shared.driven.topology()
     }
 
     fn memory_map(&self) -> MemoryMap {
@@ -81,12 +80,8 @@ impl Ground for Live {
         self.process.reserved()
     }
 
-    fn routes<'j>(&self, judge: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j> {
-        Box::new(LiveRoutes {
-            hardware: judge,
-            kernel: linux::Judge::new(judge.topology(), self.shared.kernel),
-            ours: self.shared.taken.clone(),
-        })
+    fn routes<'j>(&'j self, _: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j> {
+        Box::new(self.shared.driven.routes())
     }
 
     fn initiator(&self, bdf: Bdf) -> Option<Initiator> {
@@ -117,7 +112,8 @@ impl Ground for Live {
         let class = topology
             .find(bdf)
             .and_then(|node| topology.function(node).class());
-        self.shared.taken.contains(&bdf) && class.is_some_and(|class| class.class() == (NVME >> 8) as u16)
+        self.shared.driven.taken().contains(&bdf)
+            && class.is_some_and(|class| class.class() == (NVME >> 8) as u16)
     }
 
     fn foreign_space(
@@ -126,7 +122,7 @@ impl Ground for Live {
         map: &MemoryMap,
         routes: &dyn Routes,
     ) -> Result<Option<Arc<Ioas<SingleThread>>>, String> {
-        if self.shared.taken.contains(&bdf) {
+        if self.shared.driven.taken().contains(&bdf) {
             return Ok(None);
         }
         let space = kernel_space(map.clone(), bdf, TlpClass::Strict, routes);

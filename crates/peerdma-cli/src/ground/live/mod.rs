@@ -9,7 +9,6 @@
 //! other devices the one BAR that somebody named. Never another.
 
 mod ground;
-mod routes;
 mod word;
 
 pub(crate) use word::{Word, not_ours};
@@ -19,22 +18,14 @@ use crate::error::Problem;
 use crate::input::Machine;
 use crate::names;
 use peerdma::addr::Bdf;
-use peerdma::fact::Fact;
 use peerdma::memory::Memory;
-use peerdma::pci::Command;
 use peerdma::plan::DeviceMemory;
-use peerdma::route::linux::{Belief, Kernel, believed};
-use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
-use peerdma_linux::process::{Process, ProcessError, ProcessOptions};
+use peerdma_linux::process::{Driven, Process, ProcessError, ProcessOptions};
 use peerdma_linux::ring::{BlockDevice, Mode, P2pmemError};
 use peerdma_linux::vfio::{Api, VfioError};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
-
-/// Bits of the command register: the function answers for its memory BARs, and may issue requests (PCI Local Bus 3.0, 6.2.2).
-const MEMORY_AND_BUS_MASTER: u16 = 0b110;
 
 /// The machine that runs us, with the devices that a command uses: clones are the same.
 #[derive(Clone)]
@@ -44,9 +35,8 @@ pub(crate) struct Live {
 }
 
 struct Shared {
-    kernel: Kernel,
-    /// Functions that VFIO gave us.
-    taken: BTreeSet<Bdf>,
+    /// The machine, with the functions that VFIO gave us.
+    driven: Driven,
     /// Volumes that the kernel serves, until they are opened.
     volumes: RefCell<Vec<Option<BlockDevice>>>,
     /// Memory of the kernel's pools that is ours.
@@ -102,20 +92,11 @@ impl Live {
     /// # Errors
     /// A [`Problem`]: nothing stays taken.
     pub(crate) fn open(machine: Machine, wanted: Wanted) -> Result<Self, Problem> {
-        let (mut snapshot, beliefs) = believed(&machine.topology, machine.kernel);
+        let topology = machine.topology;
         let mut functions = wanted.functions;
         functions.extend(wanted.lender.map(|(bdf, _)| bdf));
         functions.sort_unstable();
         functions.dedup();
-        // As they are once they are taken: while nobody uses them the kernel keeps them from memory.
-        snapshot.edit(|function| {
-            if functions.contains(&function.bdf)
-                && let Fact::Known(command) = &mut function.config.command
-            {
-                *command = Command(command.0 | MEMORY_AND_BUS_MASTER);
-            }
-        });
-        let topology = Topology::new(snapshot, &mut Warnings::default());
         for bdf in &functions {
             let function = topology.find(*bdf).map(|node| topology.function(node));
             if let Some(function) = function
@@ -132,6 +113,7 @@ impl Live {
         if !functions.is_empty() {
             process.take(&functions).map_err(|error| of_process(&error))?;
         }
+        let driven = process.driven(machine.kernel);
         let mut pools = Vec::new();
         for pool in wanted.pools {
             match (take_pool(&process, pool), pool.need) {
@@ -144,13 +126,12 @@ impl Live {
         let lent = lent.transpose()?;
         Ok(Self {
             shared: Rc::new(Shared {
-                kernel: machine.kernel,
                 volumes: RefCell::new(wanted.volumes.into_iter().map(Some).collect()),
                 pools,
                 lent,
                 mode: wanted.mode,
-                beliefs: said(&beliefs, process.topology(), &functions),
-                taken: functions.into_iter().collect(),
+                beliefs: driven.beliefs().iter().map(ToString::to_string).collect(),
+                driven,
                 moved: Rc::default(),
             }),
             process,
@@ -169,13 +150,13 @@ impl Live {
 
     /// A device that the kernel wants back.
     pub(crate) fn recalled(&self) -> Option<Bdf> {
-        let mut taken = self.shared.taken.iter().copied();
+        let mut taken = self.shared.driven.taken().iter().copied();
         taken.find(|bdf| (self.process.device(*bdf)).is_some_and(|device| device.is_wanted_back()))
     }
 
     /// By which of the kernel's interfaces functions are had; nothing where none is.
     pub(crate) fn api(&self) -> Option<Api> {
-        let mut taken = self.shared.taken.iter();
+        let mut taken = self.shared.driven.taken().iter();
         taken.find_map(|bdf| Some(self.process.device(*bdf)?.backend().api()))
     }
 
@@ -194,18 +175,6 @@ impl End {
             place: Place::Own(place),
         }
     }
-}
-
-/// What is believed of the host bridges above these functions: routes of others are the kernel's to judge.
-fn said(beliefs: &[Belief], topology: &Topology, functions: &[Bdf]) -> Vec<String> {
-    let roots = functions.iter().filter_map(|bdf| {
-        let root = topology.root(topology.find(*bdf)?)?;
-        topology.roots().get(root.index())
-    });
-    let roots: BTreeSet<_> = roots.map(|root| (root.domain, root.bus)).collect();
-    let concerns = |belief: &&Belief| roots.contains(&(belief.domain, belief.bus));
-    let said = beliefs.iter().filter(concerns);
-    said.map(ToString::to_string).collect()
 }
 
 /// Takes memory of a pool: half as much where there is not so much in one piece.

@@ -100,7 +100,7 @@ fn rig(apertures: &[(u64, u64)]) -> Rig {
         api: None,
     };
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::with_groups(topology(), options, folder.path()).unwrap();
+    let process = Process::with_sys(topology(), options, folder.path()).unwrap();
     let nvme = Fake::new(Api::Type1, apertures);
     let backend = nvme.clone();
     process
@@ -213,7 +213,7 @@ fn ram_that_found_no_place_has_one_once_what_was_in_the_way_is_gone() {
         api: None,
     };
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::with_groups(topology(), options, folder.path()).unwrap();
+    let process = Process::with_sys(topology(), options, folder.path()).unwrap();
     let everywhere = Face {
         bar: 0,
         offset_bytes: 0,
@@ -458,7 +458,7 @@ fn what_the_kernel_gives_of_a_bar_has_its_address_or_a_name() {
 fn more_ram_than_there_are_addresses_is_refused() {
     for ram_bytes in [0, u64::MAX, 1 << 60] {
         let options = ProcessOptions { ram_bytes, api: None };
-        assert!(Process::with_groups(topology(), options, std::path::Path::new("")).is_err());
+        assert!(Process::with_sys(topology(), options, std::path::Path::new("")).is_err());
     }
 }
 

@@ -1,5 +1,7 @@
 //! The process over address spaces that only remember what they were told.
 
+#[cfg(not(loom))]
+mod driven;
 mod fake;
 #[cfg(not(loom))]
 mod machine;
