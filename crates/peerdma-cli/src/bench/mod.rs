@@ -69,9 +69,13 @@ fn tell<G: Ground>(args: &BenchArgs, pair: Pair<G>, consent: Consent) -> Result<
     let mut watch = Watch::new(args, &wanted, stop.clone());
     let figures = measure::measure(args, &wanted, pair, consent, &stop, &mut watch)?;
     drop(watch);
-    match out.is_json() {
-        true => out.print_json(&json::Answer::new(args, &wanted, &figures, G::SORT))?,
-        false => out.print(&text::write(args, &wanted, &figures, G::SORT, &out))?,
+    let told = match out.is_json() {
+        true => out.print_json(&json::Answer::new(args, &wanted, &figures, G::SORT)),
+        false => out.print(&text::write(args, &wanted, &figures, G::SORT, &out)),
+    };
+    match args.rw {
+        RwArg::Read => told?,
+        RwArg::Write => told.map_err(|failure| failure.after(text::became(args, &wanted, &figures)))?,
     }
     Ok(match (&figures.trouble, stop.is_set()) {
         (Some(_), _) => ExitCode::from(FAILED),

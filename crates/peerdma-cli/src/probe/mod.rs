@@ -89,9 +89,13 @@ fn tell<G: Ground>(
             Err(problem) => notes.push(format!("what was seen is not recorded: {}", problem.why)),
         }
     }
-    match out.is_json() {
-        true => out.print_json(&json::Answer::new(&account, G::SORT, &notes))?,
-        false => out.print(&text::write(&account, ground.names(), G::SORT, &notes, out))?,
+    let told = match out.is_json() {
+        true => out.print_json(&json::Answer::new(&account, G::SORT, &notes)),
+        false => out.print(&text::write(&account, ground.names(), G::SORT, &notes, out)),
+    };
+    match account.touched {
+        true => told.map_err(|failure| failure.after(text::became(&account, ground.names())))?,
+        false => told?,
     }
     Ok(exit_code(&account))
 }
