@@ -15,7 +15,7 @@ use crate::args::{BenchArgs, RwArg};
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
 use crate::error::Failure;
-use crate::ground::{Ground, Lender, Manner, Pair};
+use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma_linux::ring::{Mode, Write};
 use std::process::ExitCode;
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let lender = args.via.as_deref().map(|word| Lender {
         word,
         bar: args.via_bar,
+        option: "--via-bar",
     });
     match &args.machine {
         Some(machine) => {
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
                 true => Given::Yes,
                 false => Given::No,
             };
+            let meant = Meant::read(&args.volume, lender)?;
             let consent = Consent::needed(&args.volume, given)?;
             let manner = Manner {
                 write: match args.rw {
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
                 },
                 vfio: args.vfio,
             };
-            tell(args, Pair::live(&args.volume, lender, manner)?, consent)
+            tell(args, Pair::live(meant, manner)?, consent)
         }
     }
 }

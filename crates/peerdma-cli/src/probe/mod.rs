@@ -19,7 +19,7 @@ use crate::args::ProbeArgs;
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
 use crate::error::Failure;
-use crate::ground::{Ground, Lender, Manner, Pair};
+use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma::probe::Judgement;
 use peerdma_linux::ring::{Mode, Write};
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     let lender = Some(Lender {
         word: &args.provider,
         bar: args.bar,
+        option: "--bar",
     });
     if let Some(path) = &args.record {
         record_file::check_appendable(path)?;
@@ -58,13 +59,14 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
         }
         None => {
             let given = if args.yes { Given::Yes } else { Given::No };
+            let meant = Meant::read(word, lender)?;
             let consent = Consent::needed(word, given)?;
             let manner = Manner {
                 write: Write::Existing,
                 mode: Mode::Interrupts,
                 vfio: args.vfio,
             };
-            let pair = Pair::live(word, lender, manner)?;
+            let pair = Pair::live(meant, manner)?;
             tell(args, &out, pair, scratch, consent)
         }
     }
