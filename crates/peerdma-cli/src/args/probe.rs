@@ -33,7 +33,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) force_route: bool,
     /// The most bytes of one transfer
-    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "256KiB")]
     pub(crate) bytes: String,
     /// Of the patterns
     #[arg(long, value_name = "N", default_value_t = 1)]
