@@ -7,6 +7,8 @@ use std::io;
 
 /// Bad input or usage.
 pub(crate) const BAD_INPUT: u8 = 2;
+/// Something was done, and the answer that tells of it could not be written.
+const UNTOLD: u8 = 4;
 
 /// A run that ended without its answer.
 #[derive(Debug)]
@@ -93,6 +95,21 @@ impl fmt::Display for Problem {
             }
         }
         Ok(())
+    }
+}
+
+impl Failure {
+    /// The same failure to write an answer, of a command that has done something: neither its exit code nor its words are those of one that has
+    /// not. `became` is what the answer would have said of it.
+    pub(crate) fn after(self, became: impl fmt::Display) -> Self {
+        match self {
+            Self::Bad(problem) => Self::Bad(Problem {
+                error: format!("{}, but this was done:\n{became}", problem.error),
+                exit_code: UNTOLD,
+                ..problem
+            }),
+            Self::NobodyReads => Self::NobodyReads,
+        }
     }
 }
 

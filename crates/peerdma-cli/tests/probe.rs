@@ -193,16 +193,115 @@ fn what_makes_no_sense_is_refused_before_anything_is_touched() {
     }
 }
 
+/// The address of a function of the machine that runs the tests; nothing where it shows none.
+fn some_function() -> Option<String> {
+    let mut found = fs::read_dir("/sys/bus/pci/devices").ok()?;
+    let name = found.next()?.ok()?.file_name();
+    Some(name.to_str()?.to_owned())
+}
+
 #[test]
 fn nothing_of_this_machine_is_written_unasked() {
-    for arguments in [
-        &["probe", "a.img", "0000:00:00.0"][..],
-        &["bench", "a.img", "--rw", "write"],
-    ] {
+    let Some(function) = some_function() else {
+        eprintln!("MISSING: PCI; nothing is checked");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.img");
+    fs::write(&path, [0; 8192]).expect("it is written");
+    let path = path.to_str().expect("UTF-8");
+    for arguments in [&["probe", path, &function][..], &["bench", path, "--rw", "write"]] {
         let (code, out, error) = ended(arguments);
         assert_eq!((code, out.as_str()), (Some(2), ""));
         assert!(error.contains("standard input is no terminal"), "{error}");
         assert!(error.contains("--yes"), "{error}");
+    }
+    assert!(fs::read(path).expect("it is there") == [0; 8192]);
+}
+
+#[test]
+fn a_name_that_means_nothing_is_said_before_anybody_is_to_be_asked() {
+    if some_function().is_none() {
+        eprintln!("MISSING: PCI; nothing is checked");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.img");
+    fs::write(&path, [0; 8192]).expect("it is written");
+    let path = path.to_str().expect("UTF-8");
+    for (arguments, name) in [
+        (&["probe", "nosuch", "2.0"][..], "nosuch"),
+        (&["probe", "./nosuch.img", "2.0"], "nosuch.img"),
+        (&["probe", path, "nosuch"], "nosuch"),
+        (&["bench", "nosuch", "--rw", "write"], "nosuch"),
+        (&["bench", path, "--rw", "write", "--via", "nosuch"], "nosuch"),
+    ] {
+        let (code, out, error) = ended(arguments);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        let first = error.lines().next().unwrap_or_default();
+        assert!(
+            first.contains(name) && !error.contains("--yes"),
+            "{arguments:?}: {error}"
+        );
+        let (code, out, error) = ended(&[arguments, &["--json"][..]].concat());
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        let error: Value = serde_json::from_str(&error).expect("JSON");
+        assert!(
+            error["error"].as_str().is_some_and(|what| what.contains(name)),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("--yes"), "{error}");
+    }
+}
+
+#[test]
+fn a_bar_that_would_not_be_used_is_refused_and_the_one_that_is_may_be_named() {
+    let machine = ["--machine", "two-ssds"];
+    let little = [
+        "nvme0",
+        "nvme1",
+        "--bytes",
+        "4KiB",
+        "--direction",
+        "write",
+        "--no-figures",
+    ];
+    let little = [&machine[..], &little].concat();
+    let (_, answer) = probe(&little);
+    let used = answer["bar"].as_u64().expect("a BAR");
+    for bar in 0..=5 {
+        let word = bar.to_string();
+        let bench = [
+            "bench",
+            "--json",
+            "nvme0n1",
+            "--operations",
+            "9",
+            "--via",
+            "nvme1",
+            "--via-bar",
+            &word,
+        ];
+        for (arguments, option) in [
+            (
+                [&["probe", "--json"], &little[..], &["--bar", &word]].concat(),
+                "--bar",
+            ),
+            ([&bench[..], &machine].concat(), "--via-bar"),
+        ] {
+            let (code, _, error) = ended(&arguments);
+            if bar == used {
+                assert_eq!(code, Some(0), "{error}");
+                continue;
+            }
+            assert_eq!(code, Some(2), "{arguments:?}");
+            let error: Value = serde_json::from_str(&error).expect("JSON");
+            let says =
+                |field: &str, what: &str| error[field].as_str().is_some_and(|said| said.contains(what));
+            assert!(says("error", &format!("{option} {bar}")), "{error}");
+            assert!(says("why", &format!("BAR {used}")), "{error}");
+            assert!(says("fix", &format!("{option} {used}")), "{error}");
+        }
     }
 }
 

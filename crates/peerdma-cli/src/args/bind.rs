@@ -33,7 +33,8 @@ Refused, always: what is mounted, swap, held by another device or open in a prog
 bridges; the display that the machine started with; functions with virtual functions; a part of an IOMMU group.
 Needs root, and the module vfio-pci. A binding lasts until unbind or the next boot.
 
-Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone, or
+done and the answer could not be written.
 
 Examples:
   peerdma bind nvme1 --dry-run                     what would be done, and what stands in the way
@@ -43,7 +44,8 @@ Examples:
 pub(super) const UNBIND_EXAMPLES: &str = "\
 Needs root. Refused while a program has the function open.
 
-Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone.
+Exit code: 0 done, 2 bad input or nobody said yes, 3 refused, or a step failed and all was undone, 4 not undone, or
+done and the answer could not be written.
 
 Examples:
   sudo peerdma unbind 3b:00.0

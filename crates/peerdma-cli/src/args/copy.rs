@@ -109,7 +109,8 @@ pub(crate) struct WayArgs {
 
 pub(super) const EXAMPLES: &str = "\
 Exit code: 0 the destination was read back and equals the source, 2 bad input, 3 only the way through host RAM is safe
-(--require-p2p), 4 the destination is not proven, 130 interrupted. With 2 and 3 nothing was written.
+(--require-p2p), 4 the destination is not proven, or the answer could not be written, 130 interrupted. With 2 and 3 nothing was
+written.
 
 Examples:
   sudo peerdma copy 0000:03:00.0 0000:04:00.0        two controllers that `peerdma bind` gave to vfio-pci

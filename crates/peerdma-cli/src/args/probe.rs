@@ -32,7 +32,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) force_route: bool,
     /// The most bytes of one transfer
-    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "256KiB")]
     pub(crate) bytes: String,
     /// Of the patterns
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -74,7 +74,7 @@ Touched are the scratch blocks of A and the memory of B alone, and put back: als
 
 Exit code: 0 what was tried works, as promised or as evidence; 2 bad input, or nothing can be said; 3 nothing works, as the
 verdict says (what is refused is tried with --force-route alone), or the verdict is unknown; 4 this route corrupts, or the
-verdict is wrong, or what was there is not back; 130 interrupted.
+verdict is wrong, or what was there is not back, or the answer could not be written; 130 interrupted.
 
 Examples:
   peerdma probe --machine two-ssds nvme0 nvme1

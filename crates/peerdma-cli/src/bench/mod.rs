@@ -15,7 +15,7 @@ use crate::args::{BenchArgs, RwArg};
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
 use crate::error::Failure;
-use crate::ground::{Ground, Lender, Manner, Pair};
+use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma_linux::ring::{Mode, Write};
 use std::process::ExitCode;
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let lender = args.via.as_deref().map(|word| Lender {
         word,
         bar: args.via_bar,
+        option: "--via-bar",
     });
     match &args.machine {
         Some(machine) => {
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
                 true => Given::Yes,
                 false => Given::No,
             };
+            let meant = Meant::read(&args.volume, lender)?;
             let consent = Consent::needed(&args.volume, given)?;
             let manner = Manner {
                 write: match args.rw {
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
                 },
                 vfio: args.run.vfio,
             };
-            tell(args, Pair::live(&args.volume, lender, manner)?, consent)
+            tell(args, Pair::live(meant, manner)?, consent)
         }
     }
 }
@@ -69,9 +71,13 @@ fn tell<G: Ground>(args: &BenchArgs, pair: Pair<G>, consent: Consent) -> Result<
     let mut watch = Watch::new(args, &wanted, stop.clone());
     let figures = measure::measure(args, &wanted, pair, consent, &stop, &mut watch)?;
     drop(watch);
-    match out.is_json() {
-        true => out.print_json(&json::Answer::new(args, &wanted, &figures, G::SORT))?,
-        false => out.print(&text::write(args, &wanted, &figures, G::SORT, &out))?,
+    let told = match out.is_json() {
+        true => out.print_json(&json::Answer::new(args, &wanted, &figures, G::SORT)),
+        false => out.print(&text::write(args, &wanted, &figures, G::SORT, &out)),
+    };
+    match args.rw {
+        RwArg::Read => told?,
+        RwArg::Write => told.map_err(|failure| failure.after(text::became(args, &wanted, &figures)))?,
     }
     Ok(match (&figures.trouble, stop.is_set()) {
         (Some(_), _) => ExitCode::from(FAILED),

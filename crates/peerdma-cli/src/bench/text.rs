@@ -9,6 +9,18 @@ use crate::layout::{bytes, wrapped};
 use crate::report::Out;
 use crate::style::Tone;
 
+/// What writes have left behind.
+pub(super) fn became(args: &BenchArgs, wanted: &Wanted, figures: &Figures) -> String {
+    let last = wanted.load.first_lba.saturating_add(wanted.load.blocks);
+    format!(
+        "blocks {}..{last} of {} were overwritten, by {} writes of {}",
+        wanted.load.first_lba,
+        args.volume,
+        figures.measured.operations,
+        bytes(wanted.each_bytes.into()),
+    )
+}
+
 /// All of it.
 pub(super) fn write(args: &BenchArgs, wanted: &Wanted, figures: &Figures, sort: Sort, out: &Out) -> String {
     let heading = format!(

@@ -93,10 +93,11 @@ pub(crate) fn run(args: &BindArgs, way: Way) -> Result<ExitCode, Failure> {
     };
     plan.carry_out(&system, &mut Live, |_| ())
         .map_err(|error| failed(&error, way))?;
-    match out.is_json() {
-        true => report(&plan, true)?,
-        false => out.print(&text::done(&plan, way, args))?,
-    }
+    let told = match out.is_json() {
+        true => report(&plan, true),
+        false => out.print(&text::done(&plan, way, args)),
+    };
+    told.map_err(|failure| failure.after(text::became(&plan, way, args)))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -64,6 +64,20 @@ pub(super) fn done(plan: &Plan, way: Way, args: &BindArgs) -> String {
     }
 }
 
+/// The same, with each function's name, for who sees nothing else of it.
+pub(super) fn became(plan: &Plan, way: Way, args: &BindArgs) -> String {
+    let mut text = done(plan, way, args);
+    for taken in &plan.taken {
+        text.push_str(&format!(
+            "{}: {} -> {}\n",
+            taken.bdf,
+            name(&taken.from),
+            name(&taken.to)
+        ));
+    }
+    text
+}
+
 /// Who may open them now.
 fn owners(plan: &Plan) -> String {
     let mut groups: Vec<u32> = plan.taken.iter().filter_map(group).collect();

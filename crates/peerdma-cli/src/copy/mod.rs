@@ -75,7 +75,8 @@ impl Report<'_> {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Failure`]: for bad input (nothing was written), and for what goes wrong after data has moved, which has an exit code of its own.
+/// [`Failure`]: for bad input (nothing was written), and for what goes wrong after data has moved, which has exit codes of its own: also an
+/// answer that cannot be written.
 pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
     let out = Out::new(args.output);
     match &args.machine {
@@ -150,10 +151,11 @@ impl Told<'_> {
             notes: &notes,
             not_kept: not_kept.as_deref(),
         };
-        match out.is_json() {
-            true => out.print_json(&json::Answer::new(&report))?,
-            false => out.print(&text::result(&report, out))?,
-        }
+        let told = match out.is_json() {
+            true => out.print_json(&json::Answer::new(&report)),
+            false => out.print(&text::result(&report, out)),
+        };
+        told.map_err(|failure| failure.after(verdict::verdict(&report).1))?;
         Ok(match report.is_verified() {
             true => ExitCode::SUCCESS,
             false if report.is_interrupted() => ExitCode::from(INTERRUPTED),

@@ -5,6 +5,7 @@
 //!   Rig       drivers on a ground: an address space for each initiator, controllers, RAM            (`rig`)
 //!   End       what a word of the command line means: a namespace, or a volume of the ground's own   (`end`)
 //!   Pair      one end, and perhaps the memory of another device: what `probe` and `bench` use            (`pair`)
+//!   Lender    whose memory is asked for, as it was named, and its BAR                                (`lender`)
 //!   EndVolume a volume of an end, and the count of what its commands name                           (`volume`, `meter`)
 //! mend        what to do where memory cannot be mapped
 //! simulated   Ground for a machine of `peerdma-sim`
@@ -15,6 +16,7 @@
 
 mod cpu;
 pub(crate) mod end;
+mod lender;
 pub(crate) mod live;
 pub(crate) mod mend;
 mod meter;
@@ -26,9 +28,10 @@ mod volume;
 
 pub(crate) use cpu::cpu_ns;
 pub(crate) use end::{End, Place};
+pub(crate) use lender::Lender;
 pub(crate) use meter::Moved;
 pub(crate) use names::Names;
-pub(crate) use pair::{Lender, Manner, Pair};
+pub(crate) use pair::{Manner, Meant, Pair};
 pub(crate) use peerdma_sim::host::Pattern;
 pub(crate) use rig::{Ram, Rig};
 pub(crate) use volume::EndVolume;

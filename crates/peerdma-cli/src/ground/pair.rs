@@ -1,7 +1,7 @@
 //! One end, and perhaps the memory of another device: what `probe` and `bench` use of a machine.
 
 use super::live::{Live, Need, Pool, Wanted, Word};
-use super::{End, Ground, Rig};
+use super::{End, Ground, Lender, Rig};
 use crate::args::{MachineArgs, Policy, VfioArg};
 use crate::error::Problem;
 use crate::input::Machine;
@@ -27,11 +27,13 @@ pub(crate) struct Pair<G: Ground> {
     pub(crate) memory: Option<DeviceMemory>,
 }
 
-/// A device whose memory is asked for, as it was named, and its BAR.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Lender<'w> {
-    pub(crate) word: &'w str,
-    pub(crate) bar: Option<u8>,
+/// What the words of a command line mean on the machine that runs us: nothing is opened yet.
+pub(crate) struct Meant<'w> {
+    machine: Machine,
+    word: &'w str,
+    end: Word,
+    lender: Option<Lender<'w>>,
+    provider: Option<Bdf>,
 }
 
 /// How a live machine's devices are used.
@@ -79,16 +81,46 @@ impl Pair<Computer> {
     }
 }
 
+impl<'w> Meant<'w> {
+    /// Looks the words up.
+    ///
+    /// # Errors
+    /// A [`Problem`] where there is nothing of this name.
+    pub(crate) fn read(word: &'w str, lender: Option<Lender<'w>>) -> Result<Self, Problem> {
+        let machine = Machine::open(&MachineArgs::default(), Policy::Linux)?;
+        let end = Word::read(&machine.topology, word)?;
+        if let Word::New(path) = &end {
+            return Err(Problem::new(
+                format_args!("{word} cannot be used"),
+                format_args!("{} does not exist", path.display()),
+                "name a block device (nvme0n1), a file, or a controller bound to vfio-pci by its address (3b:00.0)",
+            ));
+        }
+        let provider = lender.map(|lender| bdf(&machine.topology, lender.word));
+        Ok(Self {
+            provider: provider.transpose()?,
+            machine,
+            word,
+            end,
+            lender,
+        })
+    }
+}
+
 impl Pair<Live> {
     /// On the machine that runs us.
     ///
     /// # Errors
     /// A [`Problem`]
-    pub(crate) fn live(word: &str, lender: Option<Lender<'_>>, how: Manner) -> Result<Self, Problem> {
-        let machine = Machine::open(&MachineArgs::default(), Policy::Linux)?;
+    pub(crate) fn live(meant: Meant<'_>, how: Manner) -> Result<Self, Problem> {
+        let Meant {
+            machine,
+            word,
+            end: meant,
+            lender,
+            provider,
+        } = meant;
         let topology = &machine.topology;
-        let meant = Word::read(topology, word)?;
-        let provider = lender.map(|lender| bdf(topology, lender.word)).transpose()?;
         let mut wanted = Wanted {
             ram_bytes: RAM_BYTES,
             mode: how.mode,
@@ -108,7 +140,7 @@ impl Pair<Live> {
                     None => {}
                 }
             }
-            Word::Existing(path) => {
+            Word::Existing(path) | Word::New(path) => {
                 let device = open(path, how.write)?;
                 if let Some(provider) = provider {
                     refuse(topology, word, &device, provider)?;
@@ -124,13 +156,6 @@ impl Pair<Live> {
                     (device.blocks(), u64::from(device.block_bytes())),
                 ));
                 wanted.volumes.push(device);
-            }
-            Word::New(path) => {
-                return Err(Problem::new(
-                    format_args!("{word} cannot be used"),
-                    format_args!("{} does not exist", path.display()),
-                    "name a block device (nvme0n1), a file, or a controller bound to vfio-pci by its address (3b:00.0)",
-                ));
             }
         }
         let live = Live::open(machine, wanted)?;
@@ -195,13 +220,9 @@ impl<G: Ground> Pair<G> {
     }
 }
 
-/// The memory of a device: a controller's buffer, or what the ground lends.
+/// The memory of a device.
 fn memory<G: Ground>(rig: &Rig<G>, provider: Bdf, lender: Lender<'_>) -> Result<DeviceMemory, Problem> {
-    let of_driver = rig.buffer(provider).map(|(memory, _)| memory);
-    let lent = rig.ground().lent().into_iter();
-    let lent = lent.filter(|one| one.provider == provider && lender.bar.is_none_or(|bar| bar == one.bar));
-    let found = of_driver.or_else(|| lent.max_by_key(|one| one.free.len_minus_one()));
-    found.ok_or_else(|| {
+    lender.memory(rig, provider)?.ok_or_else(|| {
         Problem::new(
             format_args!("{} has no memory that can be used", lender.word),
             match rig.driver(provider) {

@@ -19,7 +19,7 @@ use crate::args::ProbeArgs;
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
 use crate::error::Failure;
-use crate::ground::{Ground, Lender, Manner, Pair};
+use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma::probe::Judgement;
 use peerdma_linux::ring::{Mode, Write};
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     let lender = Some(Lender {
         word: &args.provider,
         bar: args.bar,
+        option: "--bar",
     });
     if let Some(path) = &args.record {
         record_file::check_appendable(path)?;
@@ -58,13 +59,14 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
         }
         None => {
             let given = if args.run.yes { Given::Yes } else { Given::No };
+            let meant = Meant::read(word, lender)?;
             let consent = Consent::needed(word, given)?;
             let manner = Manner {
                 write: Write::Existing,
                 mode: Mode::Interrupts,
                 vfio: args.run.vfio,
             };
-            let pair = Pair::live(word, lender, manner)?;
+            let pair = Pair::live(meant, manner)?;
             tell(args, &out, pair, scratch, consent)
         }
     }
@@ -89,9 +91,13 @@ fn tell<G: Ground>(
             Err(problem) => notes.push(format!("what was seen is not recorded: {}", problem.why)),
         }
     }
-    match out.is_json() {
-        true => out.print_json(&json::Answer::new(&account, G::SORT, &notes))?,
-        false => out.print(&text::write(&account, ground.names(), G::SORT, &notes, out))?,
+    let told = match out.is_json() {
+        true => out.print_json(&json::Answer::new(&account, G::SORT, &notes)),
+        false => out.print(&text::write(&account, ground.names(), G::SORT, &notes, out)),
+    };
+    match account.touched {
+        true => told.map_err(|failure| failure.after(text::became(&account, ground.names())))?,
+        false => told?,
     }
     Ok(exit_code(&account))
 }

@@ -34,22 +34,10 @@ pub(super) fn write(account: &Account, names: Names<'_>, sort: Sort, notes: &[St
     for one in &account.tried {
         direction(&mut text, account, one, names, out);
     }
-    let scratch = account.scratch;
-    let last = scratch.lba.saturating_add(scratch.blocks);
-    match &account.not_restored {
-        Some(why) => {
-            let words = format!("NOT PUT BACK: {why}");
-            let line = wrapped(&words, "  ", "  ", out.width);
-            text.push_str(&out.palette.paint(Tone::Bad, &line));
-        }
-        None if account.touched => {
-            let words = format!(
-                "blocks {}..{last} of {} and the memory hold again what they held before",
-                scratch.lba, account.name
-            );
-            text.push_str(&wrapped(&words, "  ", "  ", out.width));
-        }
-        None => text.push_str("  nothing was touched\n"),
+    let line = wrapped(&restored(account), "  ", "  ", out.width);
+    match account.not_restored {
+        Some(_) => text.push_str(&out.palette.paint(Tone::Bad, &line)),
+        None => text.push_str(&line),
     }
     if account.interrupted {
         text.push_str("  interrupted: what is missing was not tried\n");
@@ -60,6 +48,40 @@ pub(super) fn write(account: &Account, names: Names<'_>, sort: Sort, notes: &[St
     text
 }
 
+/// What must be known of it, in a line each.
+pub(super) fn became(account: &Account, names: Names<'_>) -> String {
+    let mut text = String::new();
+    for one in &account.tried {
+        let _ = writeln!(
+            text,
+            "{} {} it: {}",
+            names.call(account.initiator),
+            verb(one.access),
+            judged(one)
+        );
+    }
+    text + &restored(account)
+}
+
+/// Do blocks and memory hold what they held?
+fn restored(account: &Account) -> String {
+    let scratch = account.scratch;
+    let last = scratch.lba.saturating_add(scratch.blocks);
+    match &account.not_restored {
+        Some(why) => format!("NOT PUT BACK: {why}"),
+        None if account.touched => format!(
+            "blocks {}..{last} of {} and the memory hold again what they held before",
+            scratch.lba, account.name
+        ),
+        None => "nothing was touched".to_owned(),
+    }
+}
+
+fn judged(one: &Tried) -> String {
+    let said = one.judgement.map(|judgement| judgement.to_string());
+    said.unwrap_or_else(|| "not tried".to_owned())
+}
+
 fn direction(text: &mut String, account: &Account, one: &Tried, names: Names<'_>, out: &Out) {
     let tone = match one.judgement {
         Some(Judgement::Agrees | Judgement::Works) => Tone::Good,
@@ -67,9 +89,7 @@ fn direction(text: &mut String, account: &Account, one: &Tried, names: Names<'_>
         Some(_) => Tone::Fair,
         None => Tone::Doubt,
     };
-    let said = one
-        .judgement
-        .map_or_else(|| "not tried".to_owned(), |judgement| judgement.to_string());
+    let said = judged(one);
     let title = format!("{} {} it: ", names.call(account.initiator), verb(one.access));
     let _ = writeln!(text, "\n{title}{}", out.palette.paint(tone, &said));
     let mut line = |label: &str, words: &str| {

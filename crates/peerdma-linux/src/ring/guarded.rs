@@ -10,6 +10,7 @@ use crate::sys::Memory;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use std::cell::Cell;
 use thiserror::Error;
 
 /// Why memory that may vanish was not read or written.
@@ -57,6 +58,7 @@ pub(crate) fn read(memory: &Memory, offset_bytes: u64, into: &mut [u8]) -> Resul
         rest = later;
         at = at.wrapping_byte_add(taken);
     }
+    keep(pipe);
     Ok(())
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn write(memory: &Memory, offset_bytes: u64, from: &[u8]) -> Result<(
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
+    keep(pipe);
     Ok(())
 }
 
@@ -96,8 +99,25 @@ fn place(memory: &Memory, offset_bytes: u64, len: usize) -> Result<*mut libc::c_
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), GuardedError> {
-    pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(GuardedError::System)
+/// Where bytes come out, and where they go in.
+type Pipe = (OwnedFd, OwnedFd);
+
+thread_local! {
+    /// An empty pipe: words of a BAR are copied one by one, and a pipe for each would cost more than all else.
+    static KEPT: Cell<Option<Pipe>> = const { Cell::new(None) };
+}
+
+fn pipe() -> Result<Pipe, GuardedError> {
+    match KEPT.try_with(Cell::take) {
+        Ok(Some(pipe)) => Ok(pipe),
+        _ => pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(GuardedError::System),
+    }
+}
+
+/// Only after a copy that went well: after another there may be bytes in it.
+fn keep(pipe: Pipe) {
+    // Where the thread ends it is closed.
+    let _ = KEPT.try_with(|kept| kept.set(Some(pipe)));
 }
 
 fn fill(from: &OwnedFd, mut into: &mut [u8]) -> Result<(), GuardedError> {
@@ -169,5 +189,9 @@ mod tests {
         assert_eq!(read(&memory, 4096, &mut back[4096..]), Err(GuardedError::Gone));
         assert_eq!(read(&memory, 0, &mut back), Err(GuardedError::Gone));
         assert_eq!(write(&memory, 4096, &[1]), Err(GuardedError::Gone));
+        // What stuck in the pipe does not come out of it in the next copy.
+        assert_eq!(write(&memory, 0, &[9; 100]), Ok(()));
+        assert_eq!(read(&memory, 0, &mut back[..200]), Ok(()));
+        assert_eq!((&back[..100], &back[100..200]), (&[9; 100][..], &[7; 100][..]));
     }
 }

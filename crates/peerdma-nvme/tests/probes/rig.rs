@@ -10,7 +10,7 @@ use peerdma::memory::{CpuView, Memory, MemoryMap, Region};
 use peerdma::plan::as_if;
 use peerdma::probe::{
     CpuWitness, Judgement, Options, ProbeError, Promise, Report, Scratch, Site, Stage, VolumeWitness,
-    WitnessError, run,
+    Witness, WitnessError, run,
 };
 use peerdma::route::spec::Judge;
 use peerdma::route::{Access, TlpClass};
@@ -244,6 +244,16 @@ impl Rig {
         watch: &mut dyn FnMut(Stage) -> Wish,
     ) -> Result<Report, ProbeError> {
         let mut witness = CpuWitness::new(&self.computer, &self.map);
+        self.witnessed(volume, (memory, &mut witness), options, watch)
+    }
+
+    pub(crate) fn witnessed(
+        &self,
+        volume: &mut dyn Volume,
+        (memory, witness): (Span<PhysAddr>, &mut dyn Witness),
+        options: &Options<'_>,
+        watch: &mut dyn FnMut(Stage) -> Wish,
+    ) -> Result<Report, ProbeError> {
         let mut site = Site {
             host: &self.computer,
             volume,
@@ -252,7 +262,7 @@ impl Rig {
                 blocks: 128,
             },
             memory,
-            witness: &mut witness,
+            witness,
             ram: self.ram,
         };
         run(&mut site, options, watch)

@@ -1,10 +1,15 @@
 //! Probes on the machines that ship.
 
 use crate::rig::{Rig, shipped};
+use peerdma::addr::PhysAddr;
 use peerdma::load::Wish;
-use peerdma::probe::{Judgement, Looks, Options, Outcome, Pattern, Promise, Speed, Stage};
+use peerdma::probe::{
+    CpuWitness, Judgement, Looks, Options, Outcome, Pattern, Promise, Speed, Stage, Witness, WitnessError,
+};
 use peerdma::route::Access;
+use peerdma_sim::host::Computer;
 use peerdma_sim::machine::FaultPlan;
+use std::cell::Cell;
 
 fn rig(name: &str) -> Rig {
     Rig::named(&shipped(name), "nvme0", FaultPlan::default())
@@ -96,7 +101,7 @@ fn whoever_interrupts_a_probe_gets_everything_back() {
     let (region, memory) = rig.memory_of("nvme1");
     rig.fill(&region, memory);
     let before = rig.computer.state();
-    for after in [0, 1, 7, 40] {
+    for after in [0, 1, 2, 7, 19, 20, 21, 40, 100, 150] {
         let mut left = after;
         let mut watch = |stage| {
             let is_over = left == 0 && stage != Stage::Restoring;
@@ -110,6 +115,84 @@ fn whoever_interrupts_a_probe_gets_everything_back() {
         assert_eq!(report.not_restored, None);
         assert_eq!(rig.changed(&before), []);
     }
+}
+
+/// The CPU, and how many bytes it has touched since somebody was asked whether to go on.
+struct Counted<'c> {
+    cpu: CpuWitness<'c, Computer>,
+    bytes: &'c Cell<usize>,
+}
+
+impl Witness for Counted<'_> {
+    fn granule_bytes(&self) -> u64 {
+        self.cpu.granule_bytes()
+    }
+
+    fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> Result<(), WitnessError> {
+        self.bytes.set(self.bytes.get() + into.len());
+        self.cpu.read(at, into)
+    }
+
+    fn write(&mut self, at: PhysAddr, from: &[u8]) -> Result<(), WitnessError> {
+        self.bytes.set(self.bytes.get() + from.len());
+        self.cpu.write(at, from)
+    }
+}
+
+#[test]
+fn a_wish_to_stop_is_asked_for_however_slow_the_memory_is() {
+    let rig = rig("two-ssds");
+    let (_, memory) = rig.memory_of("nvme1");
+    let bytes = Cell::new(0);
+    let mut witness = Counted {
+        cpu: CpuWitness::new(&rig.computer, &rig.map),
+        bytes: &bytes,
+    };
+    let mut most_bytes = 0;
+    let mut watch = |_| {
+        most_bytes = most_bytes.max(bytes.replace(0));
+        Wish::GoOn
+    };
+    let report = rig.witnessed(
+        &mut rig.disk(),
+        (memory, &mut witness),
+        &Options::default(),
+        &mut watch,
+    );
+    assert!(
+        report
+            .unwrap()
+            .directions
+            .iter()
+            .all(|one| one.outcome == Outcome::Delivered)
+    );
+    assert!(most_bytes <= 16 << 10, "{most_bytes}");
+}
+
+#[test]
+fn figures_are_whole_or_none() {
+    let rig = rig("two-ssds");
+    let (_, memory) = rig.memory_of("nvme1");
+    let options = Options {
+        accesses: &[Access::Write],
+        speed: Some(Speed::default()),
+        ..Options::default()
+    };
+    let mut measured = 0;
+    let mut watch = |stage| {
+        measured += u32::from(matches!(stage, Stage::Measuring(_)));
+        match (stage, measured) {
+            (Stage::Measuring(_), 3..) => Wish::Stop,
+            _ => Wish::GoOn,
+        }
+    };
+    let report = rig
+        .watched(&mut rig.disk(), memory, &options, &mut watch)
+        .unwrap();
+    assert!(report.interrupted);
+    assert_eq!(report.not_restored, None);
+    assert_eq!(report.directions[0].outcome, Outcome::Delivered);
+    assert_eq!(report.directions[0].figures, None);
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub struct Ended {
 
 /// How long nothing may end before the volume is taken for stuck. Its own time-outs come first.
 const STUCK_NS: u64 = 120_000_000_000;
+/// Whoever watches is told at least so often where operations end.
+const WATCH_NS: u64 = 50_000_000;
 /// The clock is looked at once in so many idle polls.
 const IDLE_POLLS: u32 = 256;
 
@@ -101,7 +103,7 @@ pub fn run(
         },
         stopped: places == 0,
     };
-    let (mut idle, mut last_ns) = (0_u32, began_ns);
+    let (mut idle, mut last_ns, mut watched_ns) = (0_u32, began_ns, began_ns);
     loop {
         worker.submit(volume, host, began_ns);
         if worker.began.is_empty() {
@@ -120,7 +122,9 @@ pub fn run(
         }
         if ended > 0 {
             (idle, last_ns) = (0, now_ns.unwrap_or(last_ns));
-            if worker.ended.measured.operations.is_multiple_of(64) || ended > 63 {
+            let is_late = last_ns.saturating_sub(watched_ns) > WATCH_NS;
+            if worker.ended.measured.operations.is_multiple_of(64) || ended > 63 || is_late {
+                watched_ns = last_ns;
                 worker.stopped |= watch(worker.ended.measured.operations) == Wish::Stop;
             }
             continue;

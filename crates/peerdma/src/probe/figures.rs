@@ -92,6 +92,9 @@ pub(super) fn take(
     }
     let mut of = |first: PhysAddr, origin| {
         let mut go = |bytes: u64, count: u64, operations: u64| {
+            if wish() == Wish::Stop {
+                return None;
+            }
             let slot = |index: u64| {
                 let at = first.checked_add(index * stride)?;
                 let piece = PhysVec::new(at, u32::try_from(bytes).ok()?, origin).ok()?;

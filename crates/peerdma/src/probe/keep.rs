@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::mover::Ferry;
+use super::steps::{self, Ask, Halt};
 use super::{Options, ProbeError, Site};
 use crate::addr::{Address, PhysAddr};
 use alloc::vec;
@@ -80,7 +81,12 @@ pub(super) fn at(site: &Site<'_>, offset_bytes: u64) -> PhysAddr {
 
 impl Kept {
     /// Reads all that these cases touch.
-    pub(super) fn take(site: &mut Site<'_>, cases: &[Case], sight: Sight) -> Result<Self, ProbeError> {
+    pub(super) fn take(
+        site: &mut Site<'_>,
+        cases: &[Case],
+        sight: Sight,
+        ask: Ask<'_>,
+    ) -> Result<Self, Halt> {
         let windows = cases.iter().map(|case| Window::of(case, sight));
         let mut windows: Vec<Window> = windows.collect();
         windows.sort_unstable_by_key(|window| window.offset_bytes);
@@ -97,7 +103,7 @@ impl Kept {
         for window in merged {
             let mut saved = vec![0; usize::try_from(window.len_bytes).unwrap_or(0)];
             let at = at(site, window.offset_bytes);
-            site.witness.read(at, &mut saved).map_err(ProbeError::Witness)?;
+            steps::read(site, at, &mut saved, ask)?;
             memory.push(Stretch {
                 offset_bytes: window.offset_bytes,
                 now: saved.clone(),

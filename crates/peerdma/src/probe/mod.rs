@@ -9,6 +9,7 @@
 //! run             keeps what is there -> cases, one by one -> figures -> puts back what was there
 //!   case          sizes, places, depths, patterns
 //!   try_case      lays pattern and poison out, moves, verifies
+//!   steps         the CPU touches memory a little at a time, and a wish to stop is heard in between
 //!   corruption    what wrong bytes look like: never arrived, arrived elsewhere, stale, all ones
 //! Report          of each direction: Outcome, figures of the pair and of RAM
 //! Judgement::of   outcome and promise: agrees, works although ..., corrupts
@@ -26,6 +27,7 @@ mod outcome;
 mod pattern;
 mod run;
 mod site;
+mod steps;
 mod try_case;
 mod witness;
 

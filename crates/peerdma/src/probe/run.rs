@@ -2,6 +2,7 @@
 
 use super::case::{Case, Room, cases};
 use super::keep::{Kept, Sight};
+use super::steps::Halt;
 use super::try_case::{Tried, check_witness, try_case};
 use super::{DirectionReport, Options, Outcome, ProbeError, Report, Site, Stage, figures};
 use crate::addr::{Address, PhysAddr, Span};
@@ -30,18 +31,20 @@ pub fn run(
     let Some(first) = all.first() else {
         return Err(ProbeError::TooSmall { needed_bytes });
     };
-    if watch(Stage::Keeping) == Wish::Stop {
-        return Ok(Report::interrupted());
-    }
-    let mut kept = Kept::take(site, &all, Sight::of(site, options))?;
+    let mut ask = || watch(Stage::Keeping);
+    let mut kept = match Kept::take(site, &all, Sight::of(site, options), &mut ask) {
+        Ok(kept) => kept,
+        Err(Halt::Stopped) => return Ok(Report::interrupted()),
+        Err(Halt::Failed(why)) => return Err(why),
+    };
     let mut report = Report {
         directions: Vec::new(),
         interrupted: false,
         not_restored: None,
     };
-    let mut tried = check_witness(site, &mut kept, first, options);
+    let mut tried = check_witness(site, &mut kept, first, options, &mut ask);
     for (access, cases) in options.accesses.iter().zip(&wanted) {
-        if tried.is_err() || report.interrupted {
+        if tried.is_err() {
             break;
         }
         tried = direction(
@@ -55,6 +58,14 @@ pub fn run(
     }
     let _ = watch(Stage::Restoring);
     let restored = kept.put_back(site);
+    let tried = match tried {
+        Err(Halt::Stopped) => {
+            report.interrupted = true;
+            Ok(())
+        }
+        Err(Halt::Failed(why)) => Err(why),
+        Ok(()) => Ok(()),
+    };
     match (tried, restored) {
         (Err(_), Err(why)) => Err(ProbeError::NotRestored(Box::new(why))),
         (Err(why), Ok(())) => Err(why),
@@ -83,7 +94,7 @@ fn direction(
     (options, room): (&Options<'_>, &Room),
     watch: &mut dyn FnMut(Stage) -> Wish,
     report: &mut Report,
-) -> Result<(), ProbeError> {
+) -> Result<(), Halt> {
     let mut seen = DirectionReport {
         access,
         outcome: Outcome::Delivered,
@@ -97,11 +108,8 @@ fn direction(
     let mut unfit = None;
     for (index, case) in cases.iter().enumerate() {
         let of = cases.len();
-        if watch(Stage::Case { access, index, of }) == Wish::Stop {
-            report.interrupted = true;
-            return Ok(());
-        }
-        match try_case(site, kept, case, options)? {
+        let mut ask = || watch(Stage::Case { access, index, of });
+        match try_case(site, kept, case, options, &mut ask)? {
             Tried::Well { late_ns } => {
                 seen.cases += 1;
                 seen.verified_bytes += case.total_bytes();
@@ -123,9 +131,22 @@ fn direction(
         seen.outcome = Outcome::Refused(why);
     }
     if let (Outcome::Delivered, Some(speed)) = (&seen.outcome, &options.speed) {
-        let mut wish = || watch(Stage::Measuring(access));
+        let mut stopped = false;
+        let mut ask = || {
+            stopped |= watch(Stage::Measuring(access)) == Wish::Stop;
+            match stopped {
+                true => Wish::Stop,
+                false => Wish::GoOn,
+            }
+        };
         let shape = (room.max_bytes, options.depth);
-        seen.figures = figures::take(site, kept, access, speed, shape, &mut wish);
+        let figures = figures::take(site, kept, access, speed, shape, &mut ask);
+        // What was cut short says nothing of speed.
+        seen.figures = figures.filter(|_| !stopped);
+        if stopped {
+            report.directions.push(seen);
+            return Err(Halt::Stopped);
+        }
     }
     report.directions.push(seen);
     Ok(())

@@ -4,6 +4,7 @@ use super::case::Case;
 use super::corruption::{Corruption, Seen};
 use super::keep::{Kept, Sight, Window, at};
 use super::mover::{self, Ferry};
+use super::steps::{self, Ask, Halt};
 use super::{Options, Outcome, Pattern, ProbeError, Site, WitnessError};
 use crate::addr::{Address, Origin, PhysVec};
 use crate::block::{Bio, Data, Operation, SubmitError};
@@ -32,16 +33,15 @@ pub(super) fn try_case(
     kept: &mut Kept,
     case: &Case,
     options: &Options<'_>,
-) -> Result<Tried, ProbeError> {
+    ask: Ask<'_>,
+) -> Result<Tried, Halt> {
     let window = Window::of(case, Sight::of(site, options));
     let Some(scene) = Scene::lay_out(case, window, options.seed) else {
-        return Err(ProbeError::TooSmall {
-            needed_bytes: case.total_bytes(),
-        });
+        return Err(too_small(case).into());
     };
     let ended = match case.access {
-        Access::Write => scene.write(site, kept, options)?,
-        Access::Read => scene.read(site, kept)?,
+        Access::Write => scene.write(site, kept, options, ask)?,
+        Access::Read => scene.read(site, kept, ask)?,
     };
     Ok(match ended {
         Err(Outcome::Refused(why)) if is_unfit(&why) => Tried::Unfit(why),
@@ -129,13 +129,14 @@ impl<'c> Scene<'c> {
         site: &mut Site<'_>,
         kept: &mut Kept,
         options: &Options<'_>,
-    ) -> Result<Result<u64, Outcome>, ProbeError> {
+        ask: Ask<'_>,
+    ) -> Result<Result<u64, Outcome>, Halt> {
         let lba = site.scratch.lba;
         let image = self.blocks_of(&self.expected);
         store(site, &image)?;
-        let before = self.lay(site, kept, &self.poison)?;
+        let before = self.lay(site, kept, &self.poison, ask)?;
         let Some(bios) = self.bios(site, Operation::Read) else {
-            return Err(too_small(self.case));
+            return Err(too_small(self.case).into());
         };
         if let Err(outcome) = mover::all(site.host, &mut *site.volume, bios) {
             return Ok(Err(outcome));
@@ -145,7 +146,7 @@ impl<'c> Scene<'c> {
         let mut pause_ns = 1_000_u64;
         let corruption = loop {
             let looked_ns = site.host.now_ns().saturating_sub(ended_ns);
-            self.look(site, &mut found)?;
+            self.look(site, &mut found, ask)?;
             let Some(corruption) = self.compare(&self.expected, &found, &before) else {
                 remember(kept, self.window, &found);
                 // What is seen at the first look was there in time.
@@ -168,17 +169,17 @@ impl<'c> Scene<'c> {
         load(site, &mut blocks)?;
         match blocks == image {
             true => Ok(Err(Outcome::Corrupt(corruption))),
-            false => Err(ProbeError::ScratchDiffers { lba }),
+            false => Err(ProbeError::ScratchDiffers { lba }.into()),
         }
     }
 
     /// The initiator reads the memory: it writes its blocks.
-    fn read(&self, site: &mut Site<'_>, kept: &mut Kept) -> Result<Result<u64, Outcome>, ProbeError> {
+    fn read(&self, site: &mut Site<'_>, kept: &mut Kept, ask: Ask<'_>) -> Result<Result<u64, Outcome>, Halt> {
         let poison = self.blocks_of(&self.poison);
         store(site, &poison)?;
-        let before = self.lay(site, kept, &self.expected)?;
+        let before = self.lay(site, kept, &self.expected, ask)?;
         let Some(bios) = self.bios(site, Operation::Write) else {
-            return Err(too_small(self.case));
+            return Err(too_small(self.case).into());
         };
         if let Err(outcome) = mover::all(site.host, &mut *site.volume, bios) {
             return Ok(Err(outcome));
@@ -220,17 +221,17 @@ impl<'c> Scene<'c> {
     }
 
     /// Lays bytes out in the window; gives what was there before.
-    fn lay(&self, site: &mut Site<'_>, kept: &mut Kept, bytes: &[u8]) -> Result<Vec<u8>, ProbeError> {
+    fn lay(&self, site: &mut Site<'_>, kept: &mut Kept, bytes: &[u8], ask: Ask<'_>) -> Result<Vec<u8>, Halt> {
         let before = kept.now(self.window).map_or_else(Vec::new, |now| now.to_vec());
         let at = at(site, self.window.offset_bytes);
-        site.witness.write(at, bytes).map_err(ProbeError::Witness)?;
+        steps::write(site, at, bytes, ask)?;
         remember(kept, self.window, bytes);
         Ok(before)
     }
 
-    fn look(&self, site: &mut Site<'_>, found: &mut [u8]) -> Result<(), ProbeError> {
+    fn look(&self, site: &mut Site<'_>, found: &mut [u8], ask: Ask<'_>) -> Result<(), Halt> {
         let at = at(site, self.window.offset_bytes);
-        site.witness.read(at, found).map_err(ProbeError::Witness)
+        steps::read(site, at, found, ask)
     }
 }
 
@@ -240,18 +241,19 @@ pub(super) fn check_witness(
     kept: &mut Kept,
     case: &Case,
     options: &Options<'_>,
-) -> Result<(), ProbeError> {
+    ask: Ask<'_>,
+) -> Result<(), Halt> {
     let window = Window::of(case, Sight::of(site, options));
     let Some(scene) = Scene::lay_out(case, window, options.seed) else {
-        return Err(too_small(case));
+        return Err(too_small(case).into());
     };
     for bytes in [&scene.poison, &scene.expected] {
-        scene.lay(site, kept, bytes)?;
+        scene.lay(site, kept, bytes, ask)?;
         let mut found = vec![0; bytes.len()];
-        scene.look(site, &mut found)?;
+        scene.look(site, &mut found, ask)?;
         if let Some(differs) = bytes.iter().zip(&found).position(|(laid, found)| laid != found) {
             let at = at(site, window.offset_bytes.saturating_add(differs as u64));
-            return Err(ProbeError::Witness(WitnessError::NotMemory { at }));
+            return Err(ProbeError::Witness(WitnessError::NotMemory { at }).into());
         }
     }
     Ok(())

@@ -12,8 +12,8 @@ use super::{NOT_PROVEN, Told};
 use crate::args::{CopyArgs, MachineArgs, Policy};
 use crate::capture::Source;
 use crate::error::{Failure, Problem};
-use crate::ground::Ground;
 use crate::ground::live::{Live, Word};
+use crate::ground::{Ground, Lender, Rig};
 use crate::input::Machine;
 use crate::layout::bytes;
 use crate::report::Out;
@@ -53,6 +53,7 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     }));
     let stop = Stop::listen();
     let rig = opened.start(&live, via)?;
+    refuse_bar(args, &rig, via)?;
     let ends = opened.ends(args, &words, &rig)?;
     let mut request = request::request(args, live.topology(), ends, &mut notes)?;
     // What the drivers have for themselves is locked by now.
@@ -142,6 +143,19 @@ fn refuse(args: &CopyArgs, words: &[Word; 2]) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// A BAR that was named, where other memory of the device would be used.
+fn refuse_bar(args: &CopyArgs, rig: &Rig<Live>, via: Option<Bdf>) -> Result<(), Problem> {
+    let (Some(via), Some(word)) = (via, &args.way.via) else {
+        return Ok(());
+    };
+    let lender = Lender {
+        word,
+        bar: args.live.via_bar,
+        option: "--via-bar",
+    };
+    lender.memory(rig, via).map(|_| ())
 }
 
 /// Two names may mean the same blocks: a disk and its partition, a file and the loop device over it.
