@@ -2,7 +2,7 @@
 
 use crate::args::{CheckArgs, Policy, Requirement};
 use crate::describe::MachineLine;
-use crate::error::{Failure, Problem};
+use crate::error::{Failure, Problem, unless_unread};
 use crate::input::Machine;
 use crate::judges::Judge;
 use crate::reason;
@@ -90,9 +90,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         .collect();
     let worst = lines.iter().map(|line| line.outcome).max().unwrap_or(Outcome::Ok);
     if args.output.json {
-        out.print_json(&answer(&machine, args.verdict.policy, worst, &lines))?;
+        unless_unread(out.print_json(&answer(&machine, args.verdict.policy, worst, &lines)))?;
     } else {
-        out.print(&text(&lines, &out))?;
+        unless_unread(out.print(&text(&lines, &out)))?;
     }
     Ok(match worst {
         Outcome::Ok => ExitCode::SUCCESS,

@@ -113,6 +113,17 @@ impl Failure {
     }
 }
 
+/// For commands whose exit code is an answer too: who closed the pipe has read enough, and still gets that.
+///
+/// # Errors
+/// [`Failure`] where the answer could not be written for another reason.
+pub(crate) fn unless_unread(told: Result<(), Failure>) -> Result<(), Failure> {
+    match told {
+        Err(Failure::NobodyReads) => Ok(()),
+        told => told,
+    }
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self::Bad(problem)

@@ -233,3 +233,19 @@ fn pages_and_completions_are_generated() {
     }
     assert!(text(&peerdma(&["man"]).stdout).contains(".TH"));
 }
+
+#[test]
+fn an_exit_code_that_answers_is_not_lost_where_nobody_reads() {
+    for format in [&[][..], &["--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_peerdma"))
+            .args(["check", "-q", "--from", SERVER, "05:00.0", "83:00.0"])
+            .args(format)
+            .current_dir(repository())
+            .stdout(writer)
+            .output()
+            .expect("the binary under test starts");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), ""));
+    }
+}

@@ -14,7 +14,7 @@ mod watch;
 use crate::args::{BenchArgs, RwArg};
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
-use crate::error::Failure;
+use crate::error::{Failure, unless_unread};
 use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma_linux::ring::{Mode, Write};
@@ -71,10 +71,10 @@ fn tell<G: Ground>(args: &BenchArgs, pair: Pair<G>, consent: Consent) -> Result<
     let mut watch = Watch::new(args, &wanted, stop.clone());
     let figures = measure::measure(args, &wanted, pair, consent, &stop, &mut watch)?;
     drop(watch);
-    let told = match out.is_json() {
+    let told = unless_unread(match out.is_json() {
         true => out.print_json(&json::Answer::new(args, &wanted, &figures, G::SORT)),
         false => out.print(&text::write(args, &wanted, &figures, G::SORT, &out)),
-    };
+    });
     match args.rw {
         RwArg::Read => told?,
         RwArg::Write => told.map_err(|failure| failure.after(text::became(args, &wanted, &figures)))?,

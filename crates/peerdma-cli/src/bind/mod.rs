@@ -13,7 +13,7 @@ mod json;
 mod text;
 
 use crate::args::BindArgs;
-use crate::error::{Failure, Problem};
+use crate::error::{Failure, Problem, unless_unread};
 use crate::report::Out;
 use crate::select;
 use peerdma::addr::Bdf;
@@ -64,9 +64,11 @@ pub(crate) fn run(args: &BindArgs, way: Way) -> Result<ExitCode, Failure> {
         .collect::<Result<_, _>>()?;
     let planned = || planned(args, way, &system, &functions);
     let plan = planned()?;
-    let report = |plan: &Plan, is_done: bool| match out.is_json() {
-        true => out.print_json(&json::Answer::new(plan, way, is_done)),
-        false => out.print(&text::answer(plan, way, &topology, &out)),
+    let report = |plan: &Plan, is_done: bool| {
+        unless_unread(match out.is_json() {
+            true => out.print_json(&json::Answer::new(plan, way, is_done)),
+            false => out.print(&text::answer(plan, way, &topology, &out)),
+        })
     };
     if args.dry_run || plan.taken.is_empty() {
         report(&plan, false)?;
@@ -95,7 +97,7 @@ pub(crate) fn run(args: &BindArgs, way: Way) -> Result<ExitCode, Failure> {
         .map_err(|error| failed(&error, way))?;
     let told = match out.is_json() {
         true => report(&plan, true),
-        false => out.print(&text::done(&plan, way, args)),
+        false => unless_unread(out.print(&text::done(&plan, way, args))),
     };
     told.map_err(|failure| failure.after(text::became(&plan, way, args)))?;
     Ok(ExitCode::SUCCESS)

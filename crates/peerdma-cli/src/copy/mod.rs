@@ -27,7 +27,7 @@ mod unasked;
 mod verdict;
 
 use crate::args::CopyArgs;
-use crate::error::{Failure, Problem};
+use crate::error::{Failure, Problem, unless_unread};
 use crate::ground::{Names, Sort};
 use crate::report::Out;
 use account::{Account, Ended};
@@ -155,7 +155,7 @@ impl Told<'_> {
             true => out.print_json(&json::Answer::new(&report)),
             false => out.print(&text::result(&report, out)),
         };
-        told.map_err(|failure| failure.after(verdict::verdict(&report).1))?;
+        unless_unread(told).map_err(|failure| failure.after(verdict::verdict(&report).1))?;
         Ok(match report.is_verified() {
             true => ExitCode::SUCCESS,
             false if report.is_interrupted() => ExitCode::from(INTERRUPTED),

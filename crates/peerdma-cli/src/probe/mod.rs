@@ -18,7 +18,7 @@ mod watch;
 use crate::args::ProbeArgs;
 use crate::copy::consent::{Consent, Given};
 use crate::copy::progress::Stop;
-use crate::error::Failure;
+use crate::error::{Failure, unless_unread};
 use crate::ground::{Ground, Lender, Manner, Meant, Pair};
 use crate::report::Out;
 use peerdma::probe::Judgement;
@@ -91,10 +91,10 @@ fn tell<G: Ground>(
             Err(problem) => notes.push(format!("what was seen is not recorded: {}", problem.why)),
         }
     }
-    let told = match out.is_json() {
+    let told = unless_unread(match out.is_json() {
         true => out.print_json(&json::Answer::new(&account, G::SORT, &notes)),
         false => out.print(&text::write(&account, ground.names(), G::SORT, &notes, out)),
-    };
+    });
     match account.touched {
         true => told.map_err(|failure| failure.after(text::became(&account, ground.names())))?,
         false => told?,

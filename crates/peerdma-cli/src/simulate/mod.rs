@@ -12,7 +12,7 @@ mod way;
 use crate::args::{GearArg, MachineArgs, SimulateArgs};
 use crate::capture::{self, Source};
 use crate::destination::Existing;
-use crate::error::{Failure, Problem};
+use crate::error::{Failure, Problem, unless_unread};
 use crate::input::{self, Machine};
 use crate::machine_file::{self, Described, Places};
 use crate::report::Out;
@@ -77,8 +77,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
         script_name: &name,
     };
     match args.output.json {
-        true => out.print_json(&json::Answer::new(&run))?,
-        false => out.print(&text::draw(&run, &out))?,
+        true => unless_unread(out.print_json(&json::Answer::new(&run)))?,
+        false => unless_unread(out.print(&text::draw(&run, &out)))?,
     }
     Ok(match report.is_as_expected() {
         true => ExitCode::SUCCESS,
