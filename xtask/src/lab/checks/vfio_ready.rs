@@ -34,10 +34,15 @@ for device in /sys/bus/pci/drivers/nvme/0*; do
         say FAIL "$address" "is not open to user space"
     fi
 done
-[ "$lent" -gt 0 ] && say ok groups "$lent controllers bound to vfio-pci"
+if [ "$lent" -ne "$controllers" ]; then
+    say FAIL groups "$lent of $controllers controllers are open to user space"
+else
+    say ok groups "$lent controllers bound to vfio-pci"
+fi
 "#;
 
 fn boots(_: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     let machine = Machine::new(topologies::switch(), Processor::Epyc, Iommu::On);
-    Ok(vec![Boot::new(machine, SCRIPT)])
+    let controllers = machine.topology.controllers();
+    Ok(vec![Boot::new(machine, format!("controllers={controllers}\n{SCRIPT}"))])
 }
