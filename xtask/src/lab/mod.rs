@@ -142,7 +142,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = format!("lab: {sum}: NOTHING was asked, for the parts cannot be fetched: {why}");
         Err(Failure::Nothing(text))
     } else if sum.held == 0 {
-        Err(Failure::Bad(format!("lab: {sum}: nothing was asked, and nothing is proven")))
+        Err(Failure::Bad(format!(
+            "lab: {sum}: nothing was asked, and nothing is proven"
+        )))
     } else if sum.missing > 0 {
         Err(Failure::Missing(format!("lab: {sum}: not all could be asked")))
     } else {

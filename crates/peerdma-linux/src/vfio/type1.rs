@@ -82,7 +82,10 @@ impl Backend for Type1 {
 
     fn mappings_left(&self) -> Option<u32> {
         let info = info(&self.container).ok()?;
-        chain::u32_at(capability(&info, vfio::VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16)?, AVAIL)
+        chain::u32_at(
+            capability(&info, vfio::VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16)?,
+            AVAIL,
+        )
     }
 
     fn map(&self, iova: Iova, from: Source<'_>, len_bytes: u64, rights: Rights) -> Result<(), Errno> {

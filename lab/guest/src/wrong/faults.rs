@@ -132,7 +132,9 @@ impl Turn<'_> {
             .and_then(|text| text.trim().parse().ok());
         match failed {
             None if number <= count => {
-                return Err(format!("its ioctl {number} of {count} did not fail: no fault came"));
+                return Err(format!(
+                    "its ioctl {number} of {count} did not fail: no fault came"
+                ));
             }
             None => {
                 ended.expect(&[0], &[])?;

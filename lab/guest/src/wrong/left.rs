@@ -46,7 +46,12 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
     guest.tell("forgotten", living.forgotten());
     guest.tell("mapped-again", living.again());
     drop(living);
-    guest.tell("copy", guest.fresh(first, third).map(|()| "the devices can be used".into()));
+    guest.tell(
+        "copy",
+        guest
+            .fresh(first, third)
+            .map(|()| "the devices can be used".into()),
+    );
     guest.ranges.send(&[first, third])
 }
 
@@ -179,7 +184,10 @@ impl Living {
 
     /// Maps a piece of RAM, and one of the other's memory.
     fn both(&self, mapper: &mut Mapper<SingleThread>) -> Result<[Mapping; 2], String> {
-        let ram = self.process.allocate(PIECE_BYTES.into(), PAGE_BYTES).map_err(text)?;
+        let ram = self
+            .process
+            .allocate(PIECE_BYTES.into(), PAGE_BYTES)
+            .map_err(text)?;
         Ok([
             map(mapper, ram)?.map_err(text)?,
             map(mapper, self.peer()?)?.map_err(text)?,
@@ -189,7 +197,10 @@ impl Living {
     fn is_as_before(&self, now: &Held) -> Result<(), String> {
         match *now == self.start {
             true => Ok(()),
-            false => Err(format!("something is left: the kernel has {now:?}, and had {:?}", self.start)),
+            false => Err(format!(
+                "something is left: the kernel has {now:?}, and had {:?}",
+                self.start
+            )),
         }
     }
 
@@ -207,7 +218,9 @@ impl Living {
             return Err(format!("nothing shows that memory is mapped: {during:?}"));
         }
         for mapping in mappings {
-            mapper.unmap(mapping).map_err(|error| format!("{:?}", error.why))?;
+            mapper
+                .unmap(mapping)
+                .map_err(|error| format!("{:?}", error.why))?;
         }
         self.is_as_before(&seen.held()?)?;
         self.free();
@@ -232,36 +245,44 @@ impl Living {
         }
         refusals += 1;
         // The device cannot be told so.
-        let ram = self.process.allocate(PIECE_BYTES.into(), PAGE_BYTES).map_err(text)?;
+        let ram = self
+            .process
+            .allocate(PIECE_BYTES.into(), PAGE_BYTES)
+            .map_err(text)?;
         let constraints = Constraints {
             max_segment_bytes: 16,
             max_segments: 1,
             ..Constraints::NONE
         };
         let located = mapper.look_up(&[piece(ram)?]).map_err(text)?;
-        if mapper
-            .map(located, Direction::DeviceWrites, &constraints)
-            .is_ok()
-        {
+        if mapper.map(located, Direction::DeviceWrites, &constraints).is_ok() {
             return Err("a list that the device does not take was made".into());
         }
         refusals += 1;
         // An address that is used.
         if let Some(iova) = seen.first() {
-            let again = seen.lock().map(iova, ram, PAGE_BYTES, Rights::ReadWrite, Target::Ram);
+            let again = seen
+                .lock()
+                .map(iova, ram, PAGE_BYTES, Rights::ReadWrite, Target::Ram);
             if again != Err(IommuError::Overlap) {
                 return Err(format!("an address was given twice: {again:?}"));
             }
             refusals += 1;
         }
         if seen.held()? != before {
-            return Err(format!("a refusal left something: {:?}, before {before:?}", seen.held()?));
+            return Err(format!(
+                "a refusal left something: {:?}, before {before:?}",
+                seen.held()?
+            ));
         }
         let mut more = Vec::new();
         if self.api == Api::Type1 {
             // The kernel refuses in the second address space what it has mapped in the first.
             let why = loop {
-                let ram = self.process.allocate(PIECE_BYTES.into(), PAGE_BYTES).map_err(text)?;
+                let ram = self
+                    .process
+                    .allocate(PIECE_BYTES.into(), PAGE_BYTES)
+                    .map_err(text)?;
                 match map(&mut mapper, ram)? {
                     Ok(mapping) => more.push(mapping),
                     Err(why) => break why,
@@ -284,17 +305,26 @@ impl Living {
             }
         }
         for mapping in more {
-            mapper.unmap(mapping).map_err(|error| format!("{:?}", error.why))?;
+            mapper
+                .unmap(mapping)
+                .map_err(|error| format!("{:?}", error.why))?;
         }
         if seen.held()? != before {
-            return Err(format!("something is left: {:?}, before {before:?}", seen.held()?));
+            return Err(format!(
+                "something is left: {:?}, before {before:?}",
+                seen.held()?
+            ));
         }
         for mapping in kept {
-            mapper.unmap(mapping).map_err(|error| format!("{:?}", error.why))?;
+            mapper
+                .unmap(mapping)
+                .map_err(|error| format!("{:?}", error.why))?;
         }
         self.is_as_before(&seen.held()?)?;
         self.free();
-        Ok(format!("{refusals} mappings were refused, one of them by the kernel in the second of two address spaces where it can be: none left anything in either"))
+        Ok(format!(
+            "{refusals} mappings were refused, one of them by the kernel in the second of two address spaces where it can be: none left anything in either"
+        ))
     }
 
     /// Handles are dropped, and so is the address space: nothing is mapped.
@@ -308,7 +338,10 @@ impl Living {
         drop(seen);
         self.is_as_before(&Held::of(&self.space()?)?)?;
         self.free();
-        Ok(format!("mappings that were never ended ({} KiB locked) are gone with their address space", forgotten.kib()))
+        Ok(format!(
+            "mappings that were never ended ({} KiB locked) are gone with their address space",
+            forgotten.kib()
+        ))
     }
 
     /// Every address that was ever used can be mapped.
@@ -328,7 +361,10 @@ impl Living {
         self.is_as_before(&Held::of(&space)?)?;
         drop(space);
         self.free();
-        Ok(format!("all {} I/O addresses that were used can be used again", used.len()))
+        Ok(format!(
+            "all {} I/O addresses that were used can be used again",
+            used.len()
+        ))
     }
 
     /// Gives back all RAM.

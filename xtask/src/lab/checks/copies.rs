@@ -128,7 +128,8 @@ impl Outcome {
             .map_err(|error| format!("it was refused without a reason as data: {error}"))?;
         let has = |key: &str, word: &str| said[key].as_str().is_some_and(|text| text.contains(word));
         let ways = said["rejected"].as_array().map_or(0, Vec::len);
-        let is_one = said["schema"] == "peerdma.error/1" && has("error", " by way of ") && has("why", &self.via);
+        let is_one =
+            said["schema"] == "peerdma.error/1" && has("error", " by way of ") && has("why", &self.via);
         match is_one && ways > 0 && self.out.is_empty() {
             true => Ok(()),
             false => Err(format!("this is no refusal of the way by {}", self.via)),
@@ -244,7 +245,10 @@ impl Sum {
             copied,
         } = self;
         if (copied.len(), copies == 0) != (copies, false) {
-            return Err(format!("{} copies were tried, and the machine has {copies}", copied.len()));
+            return Err(format!(
+                "{} copies were tried, and the machine has {copies}",
+                copied.len()
+            ));
         }
         let caught = match caught {
             0 => String::new(),

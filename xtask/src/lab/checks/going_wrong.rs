@@ -37,7 +37,14 @@ pub(crate) const IOMMUFD: Check = Check {
 };
 
 fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
-    let scenarios = ["interrupted", "refused", "iommu-fault", "faults", "left", "kernel"];
+    let scenarios = [
+        "interrupted",
+        "refused",
+        "iommu-fault",
+        "faults",
+        "left",
+        "kernel",
+    ];
     Ok(scenarios.map(|scenario| boot(plan, scenario, "type1")).into())
 }
 

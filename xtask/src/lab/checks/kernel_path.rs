@@ -102,7 +102,10 @@ fn judge(taken: &Taken, iommu: Iommu, all: usize) -> Vec<Line> {
         swallowed,
     } = sum;
     if (pairs, moved.len()) != (all, all) {
-        let text = format!("{pairs} lines about {} pairs, and the machine has {all}", moved.len());
+        let text = format!(
+            "{pairs} lines about {} pairs, and the machine has {all}",
+            moved.len()
+        );
         return vec![Line::failed("pairs", text)];
     }
     let swallowed = match swallowed {

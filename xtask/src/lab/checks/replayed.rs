@@ -57,7 +57,13 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     Ok(boots)
 }
 
-fn judge(taken: &Taken, parts: &Parts, folder: &Path, processor: replay::Processor, pairs: usize) -> Vec<Line> {
+fn judge(
+    taken: &Taken,
+    parts: &Parts,
+    folder: &Path,
+    processor: replay::Processor,
+    pairs: usize,
+) -> Vec<Line> {
     let name = "pairs";
     let (Ok(programs), Some(answers)) = (&parts.programs, taken.files.get("answers")) else {
         return vec![Line::failed(name, "the guest sent no answers")];

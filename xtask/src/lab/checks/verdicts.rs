@@ -96,7 +96,11 @@ fn judge(taken: &Taken, parts: &Parts, asked: Asked) -> Vec<Line> {
         .filter_map(|name| name.strip_suffix(".kernel"))
         .collect();
     if settings.len() != asked.settings {
-        let text = format!("{} settings of ACS were asked, not {}", settings.len(), asked.settings);
+        let text = format!(
+            "{} settings of ACS were asked, not {}",
+            settings.len(),
+            asked.settings
+        );
         return vec![Line::failed("pairs", text)];
     }
     let mut sum = Sum::default();

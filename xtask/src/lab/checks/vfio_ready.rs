@@ -44,5 +44,8 @@ fi
 fn boots(_: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     let machine = Machine::new(topologies::switch(), Processor::Epyc, Iommu::On);
     let controllers = machine.topology.controllers();
-    Ok(vec![Boot::new(machine, format!("controllers={controllers}\n{SCRIPT}"))])
+    Ok(vec![Boot::new(
+        machine,
+        format!("controllers={controllers}\n{SCRIPT}"),
+    )])
 }
