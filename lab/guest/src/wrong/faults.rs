@@ -16,8 +16,17 @@ const FAILED: &str = "/tmp/failed-ioctl";
 /// So many of them fail, evenly spread, where few are to.
 const FEW: u64 = 12;
 
-/// Requests of `include/uapi/linux/vfio.h` and `iommufd.h` whose failure a run may survive, and why: all is done that was asked for.
-const HARMLESS: [(u64, &str); 0] = [];
+/// Requests of `include/uapi/linux/vfio.h` and `iommufd.h` whose failure a run may survive with all done that was asked for, and why.
+const HARMLESS: [(u64, &str); 2] = [
+    (
+        0x3b72,
+        "VFIO_IOMMU_UNMAP_DMA: what stays mapped goes with the container, and its memory is given to nobody before",
+    ),
+    (
+        0x3b86,
+        "IOMMU_IOAS_UNMAP: the same of an address space of iommufd",
+    ),
+];
 
 /// What runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
