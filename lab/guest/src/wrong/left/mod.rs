@@ -4,16 +4,15 @@
 //! mapped, and asks the kernel: how many mappings it still grants (type 1 counts them, those of BARs too), how much memory of this process is
 //! locked, and whether every I/O address that was ever used can be mapped again.
 
+mod seen;
+
+use self::seen::{All, Held, Seen, lock};
 use super::Guest;
-use peerdma::addr::{Address, Bdf, Iova, Origin, PhysAddr, PhysVec, Span};
+use peerdma::addr::{Address, Bdf, Iova, Origin, PhysAddr, PhysVec};
 use peerdma::device::Host;
-use peerdma::dma::{
-    Constraints, Direction, Ioas, MapError, Mapper, Mapping, PeerRoute, Routes, SingleThread, Translation,
-};
+use peerdma::dma::{Constraints, Direction, Ioas, MapError, Mapper, Mapping, SingleThread, Translation};
 use peerdma::iommu::{IommuError, Rights, Target, Translations};
 use peerdma::memory::Memory;
-use peerdma::route::spec::Form;
-use peerdma::route::{Access, MapType, TlpClass};
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::process::{IoSpace, Process, ProcessOptions};
@@ -22,7 +21,7 @@ use peerdma_linux::{KeepConfig, source};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const PAGE_BYTES: u64 = 4096;
 const RAM_BYTES: u64 = 16 << 20;
@@ -53,37 +52,6 @@ pub(super) fn run(guest: &Guest) -> Result<(), String> {
             .map(|()| "the devices can be used".into()),
     );
     guest.ranges.send(&[first, third])
-}
-
-/// What the kernel has of this process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    /// Of each address space; nothing where the kernel does not count.
-    left: Vec<Option<u32>>,
-    locked_kib: u64,
-    pinned_kib: u64,
-}
-
-impl Held {
-    fn of(space: &IoSpace) -> Result<Self, String> {
-        const STATUS: &str = "/proc/self/status";
-        let status = fs::read_to_string(STATUS).map_err(|error| format!("{STATUS}: {error}"))?;
-        let kib = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            number.ok_or_else(|| format!("{STATUS} has no {name}"))
-        };
-        Ok(Self {
-            left: space.mappings_left(),
-            locked_kib: kib("VmLck:")?,
-            pinned_kib: kib("VmPin:")?,
-        })
-    }
-
-    /// Locked and pinned memory of this process.
-    fn kib(&self) -> u64 {
-        self.locked_kib + self.pinned_kib
-    }
 }
 
 struct Living {
@@ -382,77 +350,6 @@ fn piece(at: PhysAddr) -> Result<PhysVec, String> {
 fn map(mapper: &mut Mapper<SingleThread>, at: PhysAddr) -> Result<Result<Mapping, MapError>, String> {
     let located = mapper.look_up(&[piece(at)?]).map_err(text)?;
     Ok(mapper.map(located, Direction::DeviceWrites, &Constraints::NONE))
-}
-
-/// Everybody reaches everything.
-struct All;
-
-impl Routes for All {
-    fn route(&self, _: Bdf, _: Bdf, _: u8, _: Access, _: TlpClass) -> PeerRoute {
-        PeerRoute::Reached {
-            map_type: MapType::ThruHostBridge,
-            form: Form::HostAddress,
-        }
-    }
-}
-
-/// An address space that others see as well, and that remembers which addresses were used.
-#[derive(Debug, Clone)]
-struct Seen {
-    inner: Arc<Mutex<IoSpace>>,
-    apertures: Vec<Span<Iova>>,
-    used: Arc<Mutex<BTreeSet<u64>>>,
-}
-
-impl Seen {
-    fn lock(&self) -> MutexGuard<'_, IoSpace> {
-        lock(&self.inner)
-    }
-
-    fn held(&self) -> Result<Held, String> {
-        Held::of(&self.lock())
-    }
-
-    /// An address that is mapped.
-    fn first(&self) -> Option<Iova> {
-        let space = self.lock();
-        let (iova, ..) = space.mappings().next()?;
-        Some(iova)
-    }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Translations for Seen {
-    fn page_bytes(&self) -> u64 {
-        self.lock().page_bytes()
-    }
-
-    fn apertures(&self) -> &[Span<Iova>] {
-        &self.apertures
-    }
-
-    fn map(
-        &mut self,
-        iova: Iova,
-        phys: PhysAddr,
-        len_bytes: u64,
-        rights: Rights,
-        target: Target,
-    ) -> Result<(), IommuError> {
-        lock(&self.used).insert(iova.to_u64());
-        self.lock().map(iova, phys, len_bytes, rights, target)
-    }
-
-    fn unmap(&mut self, iova: Iova, len_bytes: u64) -> Result<(), IommuError> {
-        self.lock().unmap(iova, len_bytes)
-    }
-
-    fn look_up(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
-        self.lock().look_up(iova)
-    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {
