@@ -8,6 +8,7 @@
 //! judges    who decides; rates: what links let through
 //! select    which functions a word means; names: what functions are called
 //! topo, matrix, route, check, copy, probe, bench, simulate, snapshot, bind     the commands
+//! bar       how far a run is
 //! report, style    where output goes and how it looks; shown: what of foreign text is; error: how a run fails
 //! ```
 
@@ -15,6 +16,7 @@ mod acs;
 mod advice;
 mod answer;
 mod args;
+mod bar;
 mod bench;
 mod bind;
 mod capture;

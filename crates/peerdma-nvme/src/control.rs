@@ -44,6 +44,8 @@ pub(crate) struct Control<F: Function, H, L: Locks> {
     resets: u8,
     /// Why it was stopped last.
     why: Why,
+    /// It was found stopped, or without registers, and nobody here had done that.
+    was_disturbed: bool,
     generation: Arc<AtomicU32>,
 }
 
@@ -88,6 +90,8 @@ pub(crate) enum Why {
     Fatal,
     /// CSTS.RDY did not come.
     NotReady,
+    /// CSTS.RDY went away by itself: somebody else has reset it.
+    Foreign,
     /// Something that it may not do, or a command that did not end.
     Unsound(&'static str),
     /// The host or the device could not be used.
@@ -129,6 +133,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             phase: Phase::Ended(Ended::Dead),
             resets: 0,
             why: Why::Opened,
+            was_disturbed: false,
             generation,
         }
     }
@@ -139,7 +144,9 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             return;
         }
         let state = State(self.registers.read32(register::CSTS));
-        if state.is_gone() {
+        // All zeros is what some machines read where nothing answers: that is no stop.
+        if state.is_gone() || !state.is_ready() && !self.answers() {
+            self.was_disturbed = true;
             return self.gone();
         }
         match self.phase {
@@ -147,6 +154,10 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             Phase::Stopping { until_ns, next } if now_ns >= until_ns => self.force(next, now_ns),
             Phase::Starting { .. } | Phase::Counting { .. } | Phase::Running if state.is_fatal() => {
                 self.reset(Why::Fatal, now_ns);
+            }
+            Phase::Counting { .. } | Phase::Running if !state.is_ready() => {
+                self.was_disturbed = true;
+                self.reset(Why::Foreign, now_ns);
             }
             Phase::Starting { .. } if state.is_ready() => self.count(now_ns),
             Phase::Starting { until_ns } if now_ns >= until_ns => {
@@ -156,6 +167,16 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             Phase::Running => self.poll_admin(now_ns),
             Phase::Stopping { .. } | Phase::Starting { .. } | Phase::Ended(_) => {}
         }
+    }
+
+    /// Was it reset by somebody else, or did it not answer, since it was opened?
+    pub(crate) fn was_disturbed(&self) -> bool {
+        self.was_disturbed
+    }
+
+    /// Do its registers say what they said first? CAP never changes.
+    fn answers(&self) -> bool {
+        self.registers.read64(register::CAP) == self.capabilities.0
     }
 
     /// What a queue may do now.
@@ -220,6 +241,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
             (_, Why::NotReady) => Cause::NotReady {
                 after_ns: self.ready_timeout_ns(),
             },
+            (_, Why::Foreign) => Cause::Dead("somebody else reset it, again and again"),
             (_, Why::Unsound(what)) => Cause::Dead(what),
             (_, Why::Device(source)) => source.into(),
             (_, Why::Opened) => Cause::Dead("it could not be stopped"),
@@ -300,7 +322,7 @@ impl<F: Function, H: Host, L: Locks> Control<F, H, L> {
         }
     }
 
-    /// Its registers read as all ones.
+    /// Its registers do not answer.
     fn gone(&mut self) {
         let ended = match self.function.presence() {
             Presence::Removed => Ok(Ended::Removed),

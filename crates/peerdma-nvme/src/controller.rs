@@ -122,6 +122,16 @@ impl<F: Function, H: Host + Clone, L: Locks> Controller<F, H, L> {
         self.buffer.as_ref()
     }
 
+    /// Was it reset by somebody else since it was opened, or do its registers not answer? It is looked at now, too. What was in its memory
+    /// may be lost then, and what others moved there or from there.
+    pub fn was_disturbed(&self) -> bool {
+        L::with(&self.shared.control, |control| {
+            let now_ns = control.host.now_ns();
+            control.step(now_ns);
+            control.was_disturbed()
+        })
+    }
+
     /// A volume of a namespace, on a queue pair of its own.
     ///
     /// # Errors
@@ -194,6 +204,11 @@ fn check<M: Mmio>(registers: &M) -> Result<Capabilities, Cause> {
     let capabilities = Capabilities(registers.read64(register::CAP));
     if capabilities.0 == u64::MAX || State(registers.read32(register::CSTS)).is_gone() {
         return Err(Cause::Removed);
+    }
+    if capabilities.0 == 0 {
+        return wrong(
+            "CAP reads as 0, which no controller says: its memory does not answer (somebody resets it, or has switched its memory off)",
+        );
     }
     if capabilities.command_set().is_none() {
         return Err(Cause::NoNvmCommandSet);

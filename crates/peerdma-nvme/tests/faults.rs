@@ -5,7 +5,7 @@ mod support;
 
 use peerdma::addr::Address;
 use peerdma::block::{CommandError, Done, Operation, Volume};
-use peerdma::device::Host;
+use peerdma::device::{Function, Host};
 use peerdma_nvme::{Options, QueueOptions};
 use peerdma_sim::host::Step;
 use peerdma_sim::machine::{Fate, Fault, FaultPlan, Turn};
@@ -175,4 +175,48 @@ fn what_the_iommu_does_not_unmap_is_not_handed_back_before_it_does() {
         rig.assert_clean();
     }
     assert_eq!(more, 6, "each that was refused was tried again");
+}
+
+/// Somebody else resets it while it is used: what was under way fails by name, it is found out long before a command is late, and it works again.
+#[test]
+fn a_reset_by_somebody_else_is_found_out_and_survived() {
+    let rig = Rig::new("two-ssds.toml");
+    let controller = rig.open("nvme0");
+    let mut disk = rig.disk(&controller, &impatient(10_000_000_000));
+    let ram = rig.ram(BYTES);
+    let bio = write(ram, 0, &disk);
+    assert!(run(&rig, &mut disk, bio).result.is_ok());
+    assert!(!controller.was_disturbed());
+    let function = rig.computer.function(controller.bdf()).unwrap();
+    function.reset().unwrap();
+    let begun = rig.computer.now_ns();
+    let bio = write(ram, 0, &disk);
+    let failed = run(&rig, &mut disk, bio).result;
+    assert_eq!(failed, Err(CommandError::Reset));
+    assert!(rig.computer.now_ns() - begun < 10_000_000_000);
+    assert!(controller.was_disturbed());
+    // Its queue is made anew first.
+    while disk.submit(write(ram, 0, &disk)).is_err() {
+        assert!(rig.computer.now_ns() - begun < 20_000_000_000);
+        let _ = disk.poll(&mut |_| ());
+        rig.computer.relax();
+    }
+    let ended = drain(&rig, &mut disk);
+    assert!(ended.iter().all(|done| done.result.is_ok()), "{ended:?}");
+    disk.close(&mut |_| ()).unwrap();
+    controller.close().unwrap();
+    rig.computer.free(ram);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_controller_that_nobody_uses_tells_that_it_was_reset() {
+    let rig = Rig::new("two-ssds.toml");
+    let controller = rig.open("nvme1");
+    assert!(!controller.was_disturbed());
+    let function = rig.computer.function(controller.bdf()).unwrap();
+    function.reset().unwrap();
+    assert!(controller.was_disturbed());
+    controller.close().unwrap();
+    rig.assert_clean();
 }

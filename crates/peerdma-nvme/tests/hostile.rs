@@ -212,6 +212,18 @@ fn a_page_size_of_the_controllers_choosing_is_no_allocation_of_its_choosing() {
     assert!(machine.is_free());
 }
 
+#[test]
+fn registers_of_zeros_are_taken_for_no_answer() {
+    let machine = Machine::new(1, 16);
+    machine.set_capabilities(0);
+    let (ioas, _) = machine.ioas();
+    let mapper = ioas.mapper(machine.bdf()).unwrap();
+    let opened = Controller::open(machine.clone(), machine.clone(), mapper, &Options::default());
+    let said = opened.map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("does not answer"), "{said}");
+    assert!(machine.is_free());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -1,7 +1,6 @@
 //! Options of `bench`.
 
-use super::OutputArgs;
-use super::copy::VfioArg;
+use super::RunArgs;
 use clap::{ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -50,17 +49,8 @@ pub(crate) struct BenchArgs {
     /// Decides which blocks come next
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Write without asking
-    #[arg(short, long, conflicts_with = "machine")]
-    pub(crate) yes: bool,
-    /// How controllers are had from the kernel; without it: iommufd where the kernel offers it for them, else type1
-    #[arg(long, value_enum, value_name = "API", conflicts_with = "machine")]
-    pub(crate) vfio: Option<VfioArg>,
-    /// No warnings, notes and progress
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Reads or writes.

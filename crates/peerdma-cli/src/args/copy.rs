@@ -1,7 +1,7 @@
 //! Options of `copy`.
 
-use super::OutputArgs;
-use clap::{ValueEnum, ValueHint};
+use super::{OutputArgs, VfioArg};
+use clap::ValueHint;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -62,15 +62,6 @@ pub(crate) struct LiveArgs {
     /// Which BAR of the device of --via is used, where it is no NVMe controller; without it the largest that is memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5), requires = "via", conflicts_with = "machine")]
     pub(crate) via_bar: Option<u8>,
-}
-
-/// How VFIO is asked for devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VfioArg {
-    /// Groups and containers
-    Type1,
-    /// Device files and iommufd
-    Iommufd,
 }
 
 /// What is copied.

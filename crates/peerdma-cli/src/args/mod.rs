@@ -19,11 +19,11 @@ mod topo;
 pub(crate) use bench::{BenchArgs, PatternArg, RwArg};
 pub(crate) use bind::BindArgs;
 pub(crate) use check::{CheckArgs, Requirement};
-pub(crate) use copy::{CopyArgs, VfioArg};
+pub(crate) use copy::CopyArgs;
 pub(crate) use matrix::{FilterArgs, Format, MatrixArgs};
 pub(crate) use probe::ProbeArgs;
 pub(crate) use route::RouteArgs;
-pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, VerdictArgs};
+pub(crate) use shared::{ColorWhen, MachineArgs, OutputArgs, Policy, RunArgs, VerdictArgs, VfioArg};
 pub(crate) use simulate::{GearArg, SimulateArgs};
 pub(crate) use snapshot::SnapshotArgs;
 pub(crate) use topo::TopoArgs;
@@ -114,8 +114,8 @@ impl Command {
             Self::Route(args) => args.output.json,
             Self::Check(args) => args.output.json,
             Self::Copy(args) => args.output.json,
-            Self::Probe(args) => args.output.json,
-            Self::Bench(args) => args.output.json,
+            Self::Probe(args) => args.run.output.json,
+            Self::Bench(args) => args.run.output.json,
             Self::Simulate(args) => args.output.json,
             Self::Snapshot(args) => args.look.json,
             Self::Bind(args) | Self::Unbind(args) => args.output.json,

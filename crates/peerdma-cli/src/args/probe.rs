@@ -1,7 +1,6 @@
 //! Options of `probe`.
 
-use super::OutputArgs;
-use super::copy::VfioArg;
+use super::RunArgs;
 use clap::{ValueEnum, ValueHint};
 use peerdma::route::Access;
 use std::path::PathBuf;
@@ -44,17 +43,8 @@ pub(crate) struct ProbeArgs {
     /// Append what was seen to this file, a line of JSON, for `route --records`
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
-    /// Write without asking
-    #[arg(short, long, conflicts_with = "machine")]
-    pub(crate) yes: bool,
-    /// How controllers are had from the kernel; without it: iommufd where the kernel offers it for them, else type1
-    #[arg(long, value_enum, value_name = "API", conflicts_with = "machine")]
-    pub(crate) vfio: Option<VfioArg>,
-    /// No warnings, notes and progress
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// What is done to the memory.

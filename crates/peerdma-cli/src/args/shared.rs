@@ -69,6 +69,31 @@ impl Policy {
     }
 }
 
+/// How a command that uses a volume is run, and how it tells of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Write without asking
+    #[arg(short, long, conflicts_with = "machine")]
+    pub(crate) yes: bool,
+    /// How controllers are had from the kernel; without it: iommufd where the kernel offers it for them, else type1
+    #[arg(long, value_enum, value_name = "API", conflicts_with = "machine")]
+    pub(crate) vfio: Option<VfioArg>,
+    /// No warnings, notes and progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// How VFIO is asked for devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VfioArg {
+    /// Groups and containers
+    Type1,
+    /// Device files and iommufd
+    Iommufd,
+}
+
 /// How output looks.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Output")]

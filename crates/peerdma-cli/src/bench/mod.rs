@@ -41,7 +41,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
             tell(args, pair, Consent::Given)
         }
         None => {
-            let given = match args.yes || args.rw == RwArg::Read {
+            let given = match args.run.yes || args.rw == RwArg::Read {
                 true => Given::Yes,
                 false => Given::No,
             };
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
                     true => Mode::Polled,
                     false => Mode::Interrupts,
                 },
-                vfio: args.vfio,
+                vfio: args.run.vfio,
             };
             tell(args, Pair::live(&args.volume, lender, manner)?, consent)
         }
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
 }
 
 fn tell<G: Ground>(args: &BenchArgs, pair: Pair<G>, consent: Consent) -> Result<ExitCode, Failure> {
-    let out = Out::new(args.output);
+    let out = Out::new(args.run.output);
     let stop = Stop::listen();
     let wanted = wanted::wanted(args, pair.blocks, pair.block_bytes)?;
     let mut watch = Watch::new(args, &wanted, stop.clone());

@@ -2,17 +2,13 @@
 
 use super::wanted::Wanted;
 use crate::args::BenchArgs;
+use crate::bar::Bar;
 use crate::copy::progress::Stop;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peerdma::load::Wish;
-use std::io::{IsTerminal, stderr};
-use std::time::{Duration, Instant};
 
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Watch {
-    bar: Option<ProgressBar>,
-    shows: bool,
-    began: Instant,
+    bar: Bar,
     began_ns: Option<u64>,
     budget_ns: u64,
     most_operations: u64,
@@ -22,9 +18,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(args: &BenchArgs, wanted: &Wanted, stop: Stop) -> Self {
         Self {
-            bar: None,
-            shows: stderr().is_terminal() && !args.quiet,
-            began: Instant::now(),
+            bar: match args.run.quiet {
+                true => Bar::silent(),
+                false => Bar::new("measuring {wide_bar} {percent} %"),
+            },
             began_ns: None,
             budget_ns: wanted.load.budget_ns,
             most_operations: wanted.load.most_operations,
@@ -35,32 +32,13 @@ impl Watch {
     /// Told how many operations have ended, and the time.
     pub(super) fn at(&mut self, done: u64, now_ns: u64) -> Wish {
         let began_ns = *self.began_ns.get_or_insert(now_ns);
-        if self.shows && self.began.elapsed() >= Duration::from_secs(1) {
-            // Of both ends the nearer one.
-            let of =
-                |done: u64, most: u64| (u128::from(done) * 1000 / u128::from(most.max(1))).min(1000) as u64;
-            let share =
-                of(done, self.most_operations).max(of(now_ns.saturating_sub(began_ns), self.budget_ns));
-            let bar = self.bar.get_or_insert_with(|| {
-                let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));
-                match ProgressStyle::with_template("measuring {wide_bar} {percent} %") {
-                    Ok(style) => bar.with_style(style),
-                    Err(_) => bar,
-                }
-            });
-            bar.set_position(share);
-        }
+        // Of both ends the nearer one.
+        let of = |done: u64, most: u64| (u128::from(done) * 1000 / u128::from(most.max(1))).min(1000) as u64;
+        let share = of(done, self.most_operations).max(of(now_ns.saturating_sub(began_ns), self.budget_ns));
+        self.bar.at(share, 1000, String::new);
         match self.stop.is_set() {
             true => Wish::Stop,
             false => Wish::GoOn,
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What became of a copy that was begun.
 
 use crate::ground::Traffic;
+use peerdma::addr::Bdf;
 use peerdma::dma::Space;
 use peerdma::engine::{Check, Counts, Failure, SlotMappings};
 use peerdma::plan::CopyPlan;
@@ -16,6 +17,8 @@ pub(super) struct Account {
     pub(super) ended: Ended,
     /// The destination read back: nothing where nobody asked, or it was interrupted.
     pub(super) check: Option<Check>,
+    /// Controllers that somebody else reset meanwhile, or that do not answer.
+    pub(super) disturbed: Vec<Bdf>,
     pub(super) traffic: Traffic,
     /// By the machine's clock.
     pub(super) took: Duration,

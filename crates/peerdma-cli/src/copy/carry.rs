@@ -193,11 +193,19 @@ pub(super) fn carry_on<G: Ground>(
             Some(check(&rig, request, (&plan, &ram), ends, watcher).map_err(late)?)
         }
     };
-    close(source).map_err(late)?;
-    close(destination).map_err(late)?;
+    let disturbed = rig.disturbed();
+    let closed = close(source).and(close(destination));
     drop(staging);
-    rig.close().map_err(late)?;
-    Ok(Account { check, ..moved })
+    let closed = closed.and(rig.close());
+    // Of a controller that somebody else stopped it says nothing new when it cannot be stopped in good order.
+    if disturbed.is_empty() || moved.ended == Ended::Whole {
+        closed.map_err(late)?;
+    }
+    Ok(Account {
+        check,
+        disturbed,
+        ..moved
+    })
 }
 
 /// What goes wrong when data has moved already is no bad input: nothing is proven then.
@@ -338,6 +346,7 @@ fn move_all<G: Ground>(
         counts,
         ended,
         check: None,
+        disturbed: Vec::new(),
         traffic,
         took,
         host,

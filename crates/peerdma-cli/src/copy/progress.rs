@@ -2,23 +2,19 @@
 
 use super::carry::{Verdict, Watcher};
 use crate::args::CopyArgs;
+use crate::bar::Bar;
 use crate::error::Problem;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peerdma::engine::Counts;
 use peerdma::plan::CopyPlan;
-use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// Told of a plan before anything moves.
 type Planned<'p> = &'p mut dyn FnMut(&CopyPlan) -> Result<(), Problem>;
 
 /// Shows a bar on stderr once a second has gone by; stops when it is asked to.
 pub(super) struct Progress<'p> {
-    bar: Option<ProgressBar>,
-    shows: bool,
-    began: Instant,
+    bar: Bar,
     len_bytes: u64,
     stop: Stop,
     planned: Option<Planned<'p>>,
@@ -58,9 +54,10 @@ impl Stop {
 impl<'p> Progress<'p> {
     pub(super) fn new(args: &CopyArgs, len_bytes: u64, stop: Stop, planned: Planned<'p>) -> Self {
         Self {
-            bar: None,
-            shows: stderr().is_terminal() && !args.quiet,
-            began: Instant::now(),
+            bar: match args.quiet {
+                true => Bar::silent(),
+                false => Bar::new("{msg:<8} {wide_bar} {binary_bytes} of {binary_total_bytes}"),
+            },
             len_bytes,
             stop,
             planned: Some(planned),
@@ -70,9 +67,7 @@ impl<'p> Progress<'p> {
     /// Shows nothing, and stops when it is asked to.
     pub(super) fn silent(stop: Stop) -> Self {
         Self {
-            bar: None,
-            shows: false,
-            began: Instant::now(),
+            bar: Bar::silent(),
             len_bytes: 0,
             stop,
             planned: None,
@@ -80,20 +75,7 @@ impl<'p> Progress<'p> {
     }
 
     fn show(&mut self, bytes: u64, what: &'static str) {
-        if !self.shows || self.began.elapsed() < Duration::from_secs(1) {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(5);
-            let bar = ProgressBar::with_draw_target(Some(self.len_bytes), target);
-            let template = "{msg:<8} {wide_bar} {binary_bytes} of {binary_total_bytes}";
-            match ProgressStyle::with_template(template) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
-        bar.set_message(what);
-        bar.set_position(bytes);
+        self.bar.at(bytes, self.len_bytes, || what.to_owned());
     }
 }
 
@@ -113,13 +95,5 @@ impl Watcher for Progress<'_> {
     fn checked(&mut self, bytes: u64) -> Verdict {
         self.show(bytes, "checking");
         self.stop.verdict()
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

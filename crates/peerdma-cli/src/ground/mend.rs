@@ -28,6 +28,11 @@ pub(crate) fn naming(failure: Failure, options: &str) -> Failure {
 pub(super) fn of_controller(error: &Error, sort: Sort) -> &'static str {
     match &error.cause {
         Cause::Map(error) => of_map(error, sort).unwrap_or(sort.mend_controller()),
+        Cause::Dead(_) | Cause::AdminLost { .. } | Cause::Removed | Cause::Registers { .. }
+            if sort == Sort::Live =>
+        {
+            "try it again; if it stays so, `dmesg` tells who resets the controller or switches its memory off, and binding it again lets the kernel set it up anew"
+        }
         _ => sort.mend_controller(),
     }
 }

@@ -140,6 +140,9 @@ impl<G: Ground> Rig<G> {
                     let usual = G::SORT.mend_namespace();
                     let fix = match &error.cause {
                         Cause::Map(error) => mend::of_map(error, G::SORT).unwrap_or(usual),
+                        Cause::Dead(_) | Cause::AdminLost { .. } | Cause::Removed => {
+                            mend::of_controller(&error, G::SORT)
+                        }
                         _ => usual,
                     };
                     let problem = Problem::new(format_args!("{} cannot be used", end.name), &error, fix);
@@ -221,6 +224,12 @@ impl<G: Ground> Rig<G> {
             span: span.map_err(|error| no_ram(&error))?,
             ground: self.ground.clone(),
         })
+    }
+
+    /// Controllers that somebody else has reset, or that do not answer.
+    pub(crate) fn disturbed(&self) -> Vec<Bdf> {
+        let disturbed = self.drivers.iter().filter(|(_, driver)| driver.was_disturbed());
+        disturbed.map(|(bdf, _)| *bdf).collect()
     }
 
     /// Stops all controllers.

@@ -38,7 +38,7 @@ const INTERRUPTED: u8 = 130;
 /// # Errors
 /// [`Failure`]
 pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
-    let out = Out::new(args.output);
+    let out = Out::new(args.run.output);
     let (scratch, named) = asked::scratch(args)?;
     let word = match named {
         None => &args.initiator,
@@ -57,12 +57,12 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, Failure> {
             tell(args, &out, pair, scratch, Consent::Given)
         }
         None => {
-            let given = if args.yes { Given::Yes } else { Given::No };
+            let given = if args.run.yes { Given::Yes } else { Given::No };
             let consent = Consent::needed(word, given)?;
             let manner = Manner {
                 write: Write::Existing,
                 mode: Mode::Interrupts,
-                vfio: args.vfio,
+                vfio: args.run.vfio,
             };
             let pair = Pair::live(word, lender, manner)?;
             tell(args, &out, pair, scratch, consent)

@@ -59,7 +59,7 @@ impl Process {
                 len_bytes,
             });
         }
-        let memory = Memory::of_file(fd.as_fd(), 0, len_bytes).ok();
+        let memory = Memory::of_device(fd.as_fd(), 0, len_bytes).ok();
         let face = Face {
             bar,
             offset_bytes,

@@ -47,7 +47,14 @@ impl Process {
                 GuardedError::Outside { .. } => no_access,
                 GuardedError::System(error) => DeviceError::System(error.raw_os_error()),
             }),
-            Kind::Bar | Kind::Ram => access(memory, start + into).ok_or(no_access),
+            Kind::Bar | Kind::Ram => {
+                let value = access(memory, start + into).ok_or(no_access)?;
+                // What it yields then is nothing.
+                match memory.is_gone() {
+                    true => Err(DeviceError::Removed),
+                    false => Ok(value),
+                }
+            }
         }
     }
 }

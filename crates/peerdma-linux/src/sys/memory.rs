@@ -4,16 +4,19 @@
 //! accesses of exactly one width, RAM by atomic cells. Called by `process` (RAM and BARs), `vfio` (registers) and `ring` (p2pmem).
 #![allow(unsafe_code)]
 
+use super::bus_error::{self, Watch};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// One mapping of memory, undone on drop.
 #[derive(Debug)]
 pub struct Memory {
+    // Taken away before what it watches is unmapped.
+    watch: Option<Watch>,
     start: NonNull<c_void>,
     len_bytes: usize,
 }
@@ -58,6 +61,25 @@ impl Memory {
         Self::owned(start, len_bytes)
     }
 
+    /// What a device shows, as [`Self::of_file`]. Where the device vanishes or does not answer, loads yield all ones, as of hardware, and
+    /// [`Self::is_gone`] tells (see [`bus_error`]).
+    ///
+    /// # Errors
+    /// That of `mmap` or `sigaction`; `EINVAL` for no bytes at all, or more than the process can address.
+    pub fn of_device(fd: BorrowedFd<'_>, offset_bytes: u64, len_bytes: u64) -> Result<Self, Errno> {
+        let mut memory = Self::of_file(fd, offset_bytes, len_bytes)?;
+        // The kernel maps whole pages.
+        let pages_bytes = memory.len_bytes.next_multiple_of(rustix::param::page_size());
+        let start = memory.start.as_ptr().expose_provenance();
+        memory.watch = Some(bus_error::watch(start, pages_bytes)?);
+        Ok(memory)
+    }
+
+    /// Was it touched when its device was gone or did not answer? It reaches the device no more, then, also where that comes back: it is to be mapped anew.
+    pub fn is_gone(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::is_gone)
+    }
+
     /// Where it begins in this process.
     pub fn address(&self) -> u64 {
         self.start.as_ptr() as u64
@@ -72,7 +94,8 @@ impl Memory {
     pub fn load_u8(&self, offset_bytes: u64) -> Option<u8> {
         let at = self.at::<u8>(offset_bytes)?;
         // SAFETY: `at` lies in this mapping, which lives as long as `self`.
-        Some(unsafe { at.as_ptr().read_volatile() })
+        let value = unsafe { at.as_ptr().read_volatile() };
+        Some(self.answered(value, u8::MAX))
     }
 
     /// Stores a byte; nothing happens outside of the memory.
@@ -87,7 +110,8 @@ impl Memory {
     pub fn load_u16(&self, offset_bytes: u64) -> Option<u16> {
         let at = self.at::<u16>(offset_bytes)?;
         // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
-        Some(unsafe { at.as_ptr().read_volatile() })
+        let value = unsafe { at.as_ptr().read_volatile() };
+        Some(self.answered(value, u16::MAX))
     }
 
     /// Stores a word by one access; nothing happens outside of the memory or where it is not aligned.
@@ -102,7 +126,8 @@ impl Memory {
     pub fn load_u32(&self, offset_bytes: u64) -> Option<u32> {
         let at = self.at::<u32>(offset_bytes)?;
         // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
-        Some(unsafe { at.as_ptr().read_volatile() })
+        let value = unsafe { at.as_ptr().read_volatile() };
+        Some(self.answered(value, u32::MAX))
     }
 
     /// Stores a dword by one access; nothing happens outside of the memory or where it is not aligned.
@@ -117,7 +142,8 @@ impl Memory {
     pub fn load_u64(&self, offset_bytes: u64) -> Option<u64> {
         let at = self.at::<u64>(offset_bytes)?;
         // SAFETY: `at` lies in this mapping, which lives as long as `self`, and is aligned.
-        Some(unsafe { at.as_ptr().read_volatile() })
+        let value = unsafe { at.as_ptr().read_volatile() };
+        Some(self.answered(value, u64::MAX))
     }
 
     /// Stores a qword by one access (two on machines of 32 bits); nothing happens outside of the memory or where it is not aligned.
@@ -191,6 +217,7 @@ impl Memory {
 
     fn owned(start: *mut c_void, len_bytes: usize) -> Result<Self, Errno> {
         let memory = Self {
+            watch: None,
             start: NonNull::new(start).ok_or(Errno::NOMEM)?,
             len_bytes,
         };
@@ -198,6 +225,19 @@ impl Memory {
         // SAFETY: the range is this mapping, and the advice changes nothing in this process.
         let _ = unsafe { rustix::mm::madvise(start, len_bytes, Advice::LinuxDontFork) };
         Ok(memory)
+    }
+
+    /// What a load yields: nothing but ones of a device that is gone.
+    fn answered<T>(&self, value: T, ones: T) -> T {
+        let Some(watch) = &self.watch else {
+            return value;
+        };
+        // The mark was set before anything else could be loaded.
+        fence(Ordering::Acquire);
+        match watch.is_gone() {
+            true => ones,
+            false => value,
+        }
     }
 
     /// The place of an access, if it lies within and is aligned.
@@ -259,6 +299,7 @@ fn store_part(cell: &AtomicU32, at: usize, bytes: &[u8]) {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        drop(self.watch.take());
         // SAFETY: this is the mapping that was made, whole, and nobody else has its address after the drop of its owner.
         // It can only fail for want of memory to split a mapping; then it stays mapped, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len_bytes) };

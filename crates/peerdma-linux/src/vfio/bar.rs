@@ -48,6 +48,11 @@ impl BarInfo {
 }
 
 impl BarMapping {
+    /// Has any of it lost the device ([`Memory::is_gone`])?
+    pub fn is_gone(&self) -> bool {
+        self.areas.iter().any(|(_, memory)| memory.is_gone())
+    }
+
     /// The memory in which `len_bytes` from an offset of the BAR on lie, and where in it.
     pub fn find(&self, offset_bytes: u64, len_bytes: u64) -> Option<(&Arc<Memory>, u64)> {
         let end = offset_bytes.checked_add(len_bytes)?;

@@ -12,6 +12,7 @@ use super::error::VfioError;
 use super::file;
 use super::info::{self, Region, Resettable};
 use super::interrupt::{Interrupt, Vectors};
+use super::lost_bars;
 use super::place::Places;
 use super::recall::Recall;
 use super::space::Space;
@@ -56,7 +57,7 @@ struct Inner {
 impl Device {
     /// Opens a device of an address space. It may be reached by the CPU then, and does no DMA.
     pub(super) fn open(places: &Places, space: &Arc<dyn Space>, bdf: Bdf) -> Result<Self, VfioError> {
-        let fd = space.open_device(places, bdf)?;
+        let fd = lost_bars::open(places, space, bdf)?;
         let telling = || VfioError::system(format!("tell what {bdf} has"));
         let resettable = info::resettable(fd.as_fd()).map_err(telling())?;
         let interrupts = info::interrupts(fd.as_fd()).map_err(telling())?;
@@ -121,7 +122,10 @@ impl Device {
         let place = mappings
             .get_mut(usize::from(bar))
             .ok_or(VfioError::NoSuchBar { bdf, bar })?;
-        if let Some(mapping) = place {
+        // One that has lost the device is of no use to anybody any more, even where the device is back.
+        if let Some(mapping) = place
+            && !mapping.is_gone()
+        {
             return Ok(mapping.clone());
         }
         let areas = info.areas.iter().map(|area| {
@@ -129,7 +133,7 @@ impl Device {
                 .file_offset_bytes
                 .checked_add(area.offset_bytes)
                 .ok_or(Errno::OVERFLOW)?;
-            let memory = Memory::of_file(self.fd(), at, area.len_bytes)?;
+            let memory = Memory::of_device(self.fd(), at, area.len_bytes)?;
             Ok((area.offset_bytes, Arc::new(memory)))
         });
         let areas: Result<Vec<_>, Errno> = areas.collect();
@@ -195,7 +199,8 @@ impl Device {
         let _command = lock(&self.inner.command);
         match to {
             BusMaster::On => self.config().set_command(0, config::MEMORY | config::BUS_MASTER),
-            BusMaster::Off => self.config().set_command(config::BUS_MASTER, 0),
+            // Never without memory: the kernel would take every mapping of a BAR away. Somebody else may have switched it off.
+            BusMaster::Off => (self.config()).set_command(config::BUS_MASTER, config::MEMORY),
         }
     }
 
@@ -211,7 +216,7 @@ impl Device {
         }
         let _command = lock(&self.inner.command);
         // The kernel puts the command register back as it was before.
-        self.config().set_command(config::BUS_MASTER, 0)?;
+        (self.config()).set_command(config::BUS_MASTER, config::MEMORY)?;
         let mut outcome = Ok(0);
         for _ in 0..RESET_TRIES {
             // SAFETY: takes nothing.

@@ -118,6 +118,11 @@ pub enum VfioError {
         /// What it is now; nothing where it is in none.
         now: Option<u32>,
     },
+    /// The registers of its BARs have lost their addresses: somebody reset the function while it was opened or closed.
+    LostBars {
+        /// The function.
+        bdf: Bdf,
+    },
     /// The function is gone.
     Gone {
         /// The function.
@@ -185,6 +190,7 @@ impl VfioError {
             Self::NoInterrupt { bdf, vector, .. } => format!("{bdf} has no interrupt {vector}"),
             Self::NoReset { bdf } => format!("{bdf} cannot be reset"),
             Self::GroupChanged { bdf, .. } => format!("{bdf} changed its IOMMU group while it was opened"),
+            Self::LostBars { bdf } => format!("{bdf} answers nobody"),
             Self::Gone { bdf } => format!("{bdf} is gone"),
             Self::System { doing, .. } => format!("Linux did not {doing}"),
         }
@@ -225,6 +231,7 @@ impl VfioError {
                 Some(now) => format!("it was in group {before}, and is in group {now}: somebody bound it anew"),
                 None => format!("it was in group {before}, and is in none: somebody took it out"),
             },
+            Self::LostBars { .. } => "its BARs have lost their addresses: somebody reset it while it was opened or closed".into(),
             Self::Gone { .. } => "it does not answer: it was removed, or its link is down".into(),
             Self::System { errno, .. } => errno.to_string(),
         }
@@ -260,6 +267,9 @@ impl VfioError {
             Self::NoInterrupt { .. } => "use a lower one, or poll".into(),
             Self::NoReset { .. } => "unbind and bind it, or start the machine anew".into(),
             Self::GroupChanged { .. } => "try again, once nobody binds it any more".into(),
+            Self::LostBars { bdf } => format!(
+                "run this once as root, who may write them again; or, as root: `echo 1 > /sys/bus/pci/devices/{bdf}/remove`, `echo 1 > /sys/bus/pci/rescan`, and bind it again"
+            ),
             Self::Gone { .. } => "put it back, or let the kernel look again: `echo 1 > /sys/bus/pci/rescan`".into(),
             Self::System { .. } => "look at the kernel's log: `dmesg`".into(),
         }

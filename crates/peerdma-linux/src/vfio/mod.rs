@@ -18,6 +18,7 @@ mod function;
 mod info;
 mod interrupt;
 mod iommufd;
+mod lost_bars;
 mod memlock;
 mod open;
 mod place;

@@ -73,6 +73,11 @@ impl Machine {
         self.0.cap_high.set(0x20 | (bytes / 4096).trailing_zeros() << 16);
     }
 
+    /// CAP, bits 63:32; below are zeros, too, where these are.
+    pub(crate) fn set_capabilities(&self, high: u32) {
+        self.0.cap_high.set(high);
+    }
+
     /// SGLS, bits 7:0.
     pub(crate) fn set_sgl_support(&self, sgls: u8) {
         self.0.sgls.set(sgls);
@@ -256,6 +261,7 @@ impl Mmio for Machine {
 
     fn read32(&self, offset: u64) -> u32 {
         let sane = match offset {
+            0x00 if self.0.cap_high.get() == 0 => 0,
             0x00 => 0x0201_003f,
             0x04 => self.0.cap_high.get(),
             0x08 => 0x0001_0400,

@@ -47,6 +47,8 @@ pub(super) enum Holds {
     OldOrNew { written_bytes: u64 },
     /// What was there.
     Old,
+    /// Nobody knows, and the copy says so.
+    Anything,
 }
 
 /// The part of source and destination that one copy is about: the same place on both.
@@ -88,6 +90,7 @@ impl Ranges {
             Holds::New => ("new", range.blocks),
             Holds::OldOrNew { written_bytes } => ("old-or-new", written_bytes / BLOCK_BYTES),
             Holds::Old => ("old", 0),
+            Holds::Anything => ("anything", 0),
         };
         let line = format!(
             "{name} {} {} {} {} {word} {new_blocks}\n",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! interrupted    killed, asked to end, a device unbound, removed, pulled out        (`interrupted`)
+//! disturbed      somebody resets a controller, or switches its memory off          (`disturbed`)
 //! refused        a group, locked memory, or device memory that does not do          (`refused`)
 //! iommu-fault    a device uses an address that is not mapped                        (`iommu_fault`)
 //! kernel         the same of the kernel's block devices, and of who lends its memory (`kernel`)
@@ -14,6 +15,7 @@
 
 mod content;
 mod controllers;
+mod disturbed;
 mod faults;
 mod interrupted;
 mod iommu_fault;
@@ -43,9 +45,13 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
         ["refused", api] => refused::run(&Guest::new(api, all)?),
         ["faults", api, scope] => faults::run(&Guest::new(api, all)?, scope),
         ["left", api] => left::run(&Guest::new(api, all)?),
+        ["disturbed", api, times] => {
+            let times = times.parse().map_err(|_| format!("`{times}` is no number"))?;
+            disturbed::run(&Guest::new(api, all)?, times)
+        }
         ["iommu-fault", api] => iommu_fault::run(&Guest::new(api, all)?),
         ["kernel"] => kernel::run(&Guest::new("type1", all)?),
-        _ => Err("usage: lab-guest wrong interrupted API | refused API | faults API SCOPE | left API | iommu-fault API | kernel".into()),
+        _ => Err("usage: lab-guest wrong interrupted API | disturbed API TIMES | refused API | faults API SCOPE | left API | iommu-fault API | kernel".into()),
     }
 }
 

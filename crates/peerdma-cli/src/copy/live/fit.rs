@@ -37,11 +37,11 @@ pub(super) fn fit(args: &CopyArgs, request: &mut Request, limit: Option<Memlock>
     request.queue_depth = sizes.depth;
     request.chunk_bytes = u32::try_from(sizes.chunk_bytes).unwrap_or(request.chunk_bytes);
     request.fitted = Some(format!(
-        "{} pieces of {} at once, for of the {} that may be locked {} are free (`ulimit -l`); --queue-depth and --chunk choose others",
+        "{} pieces of {} at once: of locked memory {} of {} are free (`ulimit -l`); --queue-depth and --chunk choose others",
         sizes.depth,
         bytes(sizes.chunk_bytes),
-        bytes(limit.limit_bytes),
         bytes(limit.free_bytes()),
+        bytes(limit.limit_bytes),
     ));
 }
 

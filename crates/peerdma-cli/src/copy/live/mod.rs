@@ -82,6 +82,9 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
             "the kernel wants {bdf} back (it is being unbound or removed): what used it was ended"
         ));
     }
+    notes.extend(account.disturbed.iter().map(|bdf| {
+        format!("{bdf} was reset by somebody else during the copy, or does not answer: look at `dmesg`, and copy again")
+    }));
     told.end(live.names(), &account, |_: &Account| None, notes)
 }
 
