@@ -15,6 +15,8 @@ const COUNT: &str = "/tmp/ioctls";
 const FAILED: &str = "/tmp/failed-ioctl";
 /// So many of them fail, evenly spread, where few are to.
 const FEW: u64 = 12;
+/// So many of a probe's, which maps anew for each of its hundreds of transfers.
+const OF_PROBE: u64 = 100;
 
 /// Requests of `include/uapi/linux/vfio.h` and `iommufd.h` whose failure a run may survive with all done that was asked for, and why.
 const HARMLESS: [(u64, &str); 2] = [
@@ -39,7 +41,7 @@ enum Shape {
     Probe,
 }
 
-/// `few`: some ioctls of one copy; `all`: every one of each shape.
+/// `few`: some ioctls of one copy; `all`: every one of both copies, and a part of a probe's.
 pub(super) fn run(guest: &Guest, scope: &str) -> Result<(), String> {
     let (shapes, most) = match scope {
         "few" => (&[Shape::Copy][..], FEW),
@@ -56,6 +58,10 @@ pub(super) fn run(guest: &Guest, scope: &str) -> Result<(), String> {
             shape: *shape,
             ends: [first, third],
             lender: second,
+        };
+        let most = match shape {
+            Shape::Probe => most.min(OF_PROBE),
+            Shape::Copy | Shape::Lent => most,
         };
         guest.tell(shape.name(), turn.all(most));
     }
