@@ -11,6 +11,10 @@ pub(crate) enum Failure {
     Bad(String),
     /// Something it needs is not there.
     Missing(String),
+    /// What it was told to do cannot be done.
+    Arguments(String),
+    /// Nothing ran at all, for what it needs cannot be fetched.
+    Nothing(String),
 }
 
 impl Failure {
@@ -22,7 +26,9 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Bad(_) => ExitCode::from(1),
+            Failure::Arguments(_) => ExitCode::from(2),
             Failure::Missing(_) => ExitCode::from(3),
+            Failure::Nothing(_) => ExitCode::from(4),
         }
     }
 }
@@ -30,7 +36,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Bad(text) | Failure::Missing(text) => f.write_str(text),
+            Failure::Bad(text)
+            | Failure::Missing(text)
+            | Failure::Arguments(text)
+            | Failure::Nothing(text) => f.write_str(text),
         }
     }
 }

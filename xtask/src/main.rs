@@ -1,7 +1,7 @@
 //! `cargo xtask`: the repository's chores that need more than a shell line.
 //!
 //! Exit codes: 0 done, 1 it ran and the outcome is bad, 2 bad arguments, 3 something it needs is
-//! not there.
+//! not there, 4 nothing ran, for what it needs cannot be fetched.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

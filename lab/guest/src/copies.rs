@@ -1,11 +1,12 @@
 //! `copies`: `peerdma copy` between all controllers, through the memory of every controller.
 //!
-//! Sent: `matrix` (peerdma's verdicts, live) and `outcomes`, a line a copy: `SOURCE DESTINATION DISK VIA OFFSET PATTERN EXIT_CODE`. The
-//! host looks at the disks: what the command says of itself is not asked here.
+//! Sent: `matrix` (peerdma's verdicts, live) and `outcomes`, a line of JSON a copy: `source`, `destination`, `disk`, `via`, `offset`, `pattern`,
+//! `code`, `out` and `err`. Nothing is judged here: the host does, and looks at the disks.
 
 use crate::kernel_path::{BYTES, FIRST_BYTE, controllers, prepare};
 use crate::outbox;
 use crate::verdicts;
+use serde_json::json;
 use std::process::{Command, Stdio};
 
 /// Blocks of QEMU's namespaces.
@@ -26,7 +27,7 @@ pub(crate) fn run() -> Result<(), String> {
                 let to = from + BYTES;
                 let pattern = 0xc0de_0000 | copy as u32;
                 prepare(source, from, pattern)?;
-                let status = Command::new("peerdma")
+                let output = Command::new("peerdma")
                     .args([
                         "copy",
                         &source.block,
@@ -37,16 +38,22 @@ pub(crate) fn run() -> Result<(), String> {
                     ])
                     .args(["--bytes", &BYTES.to_string(), "--lba"])
                     .arg(format!("{}..", from / BLOCK_BYTES))
-                    .args(["--to-lba", &(to / BLOCK_BYTES).to_string(), "--quiet"])
+                    .args(["--to-lba", &(to / BLOCK_BYTES).to_string(), "--json"])
                     .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .status()
+                    .output()
                     .map_err(|error| format!("peerdma copy: {error}"))?;
-                let code = status.code().ok_or_else(|| format!("peerdma copy: {status}"))?;
-                outcomes.push_str(&format!(
-                    "{} {} {} {} {to} {pattern:08x} {code}\n",
-                    source.address, destination.address, destination.disk, via.address
-                ));
+                let line = json!({
+                    "source": source.address,
+                    "destination": destination.address,
+                    "disk": destination.disk,
+                    "via": via.address,
+                    "offset": to,
+                    "pattern": pattern,
+                    "code": output.status.code(),
+                    "out": String::from_utf8_lossy(&output.stdout),
+                    "err": String::from_utf8_lossy(&output.stderr),
+                });
+                outcomes.push_str(&format!("{line}\n"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `iommufd few|all`: copies between controllers that iommufd lends, through the memory of every controller; and type 1 on the same kernel.
+//! `iommufd few|all CONTROLLERS`: copies between controllers that iommufd lends, through the memory of every controller; and type 1 on the same kernel.
 //!
 //! ```text
 //! the kernel's driver writes
@@ -45,13 +45,14 @@ enum Scope {
     All,
 }
 
-pub(crate) fn run(scope: &str) -> Result<(), String> {
+pub(crate) fn run(scope: &str, expected: &str) -> Result<(), String> {
     let scope = match scope {
         "few" => Scope::Few,
         "all" => Scope::All,
         other => return Err(format!("`{other}` is neither few nor all")),
     };
     let controllers = kernel_path::controllers()?;
+    kernel_path::are_so_many("controllers", controllers.len(), expected)?;
     for controller in &controllers {
         write(controller, 0, &content(controller))?;
     }

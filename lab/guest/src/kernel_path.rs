@@ -119,6 +119,14 @@ pub(crate) fn controllers() -> Result<Vec<Controller>, String> {
     Ok(found)
 }
 
+/// Fails where there are others than the host has plugged.
+pub(crate) fn are_so_many(what: &str, found: usize, expected: &str) -> Result<(), String> {
+    match expected.parse() == Ok(found) {
+        true => Ok(()),
+        false => Err(format!("{found} {what} were found, and {expected} are plugged")),
+    }
+}
+
 /// Has the client's disk hold `pattern`, by way of RAM.
 pub(crate) fn prepare(client: &Controller, offset: u64, pattern: u32) -> Result<(), String> {
     let failed = |error| format!("{}: {error}", client.block);

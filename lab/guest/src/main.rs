@@ -28,12 +28,12 @@ fn main() -> ExitCode {
         ["kernel-path", setting] => kernel_path::run(setting),
         ["probe", driver, scope] => probe::run(driver, scope),
         ["speed", rounds, seconds] => speed::run(rounds, seconds),
-        ["iommufd", scope] => iommufd::run(scope),
-        ["user-path", api] => user_path::run(api),
+        ["iommufd", scope, controllers] => iommufd::run(scope, controllers),
+        ["user-path", api, controllers, memories] => user_path::run(api, controllers, memories),
         ["wrong", words @ ..] => wrong::run(words),
         _ => Err(
             "usage: lab-guest send NAME FILE | verdicts SETTINGS | copies | kernel-path SETTING | \
-             probe DRIVER SCOPE | user-path API | iommufd SCOPE | speed ROUNDS SECONDS | wrong SCENARIO API"
+             probe DRIVER SCOPE | user-path API CONTROLLERS MEMORIES | iommufd SCOPE CONTROLLERS | speed ROUNDS SECONDS | wrong SCENARIO API"
                 .into(),
         ),
     };

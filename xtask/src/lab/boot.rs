@@ -4,7 +4,7 @@
 
 use super::machine::Machine;
 use super::parts::{Parts, Qemu};
-use super::report::Line;
+use super::report::{Line, Outcome};
 use super::serial::{self, Message};
 use super::{Acceleration, initramfs, qmp};
 use crate::chore::Failure;
@@ -121,7 +121,23 @@ enum Ended {
     Late,
 }
 
-/// Boots, once more if QEMU crashes, and returns the lines of the report.
+impl Ended {
+    /// Why it tells nothing of what is checked, where it may be QEMU's doing, or that of a busy host.
+    fn by_accident(&self, boot: &Boot) -> Option<String> {
+        match self {
+            Ended::Done(_) => None,
+            Ended::Crashed(how) => Some(format!("QEMU ended: {how}")),
+            Ended::Late => Some(late(boot)),
+        }
+    }
+}
+
+fn late(boot: &Boot) -> String {
+    format!("no end after {} s", boot.limit.as_secs())
+}
+
+/// Boots, and returns the lines of the report; once more where QEMU crashes or the guest takes too long: emulated machines depend on when the
+/// host lets them run. What the guest has found until then stays found.
 pub(crate) fn run(
     ground: &Ground<'_>,
     check: &str,
@@ -129,7 +145,7 @@ pub(crate) fn run(
     parts: &Parts,
 ) -> Result<Vec<Line>, Failure> {
     let name = format!("{check} {}", boot.name);
-    let mut crashes = 0;
+    let mut before = None;
     loop {
         let folder = tempfile::Builder::new()
             .prefix("boot.")
@@ -142,11 +158,18 @@ pub(crate) fn run(
         };
         let payload = payload(boot, parts);
         let ended = once(ground, kernel, (boot, &payload), folder.path(), &mut said)?;
-        if let (Ended::Crashed(_), 0, false) = (&ended, crashes, ground.stopped.load(Ordering::Relaxed)) {
-            crashes += 1;
+        if let (None, Some(why)) = (&before, ended.by_accident(boot))
+            && !said.has_failed()
+            && !ground.stopped.load(Ordering::Relaxed)
+        {
+            eprintln!("lab: AGAIN {name}: {why}{}", said.last());
+            before = Some(why);
             continue;
         }
-        let lines = judged(&name, boot, folder.path(), said, &ended, parts);
+        let mut lines = judged(&name, boot, folder.path(), said, &ended, parts);
+        if let Some(why) = before {
+            lines.push(Line::again(&name, format!("was booted twice: {why}")));
+        }
         if let super::Keep::Folders = ground.keep {
             eprintln!("lab: {name} is kept in {}", folder.keep().display());
         }
@@ -171,6 +194,10 @@ struct Said {
 }
 
 impl Said {
+    fn has_failed(&self) -> bool {
+        self.lines.iter().any(|line| line.outcome == Outcome::Failed)
+    }
+
     fn last(&self) -> String {
         let from = self.console.len().saturating_sub(SHOWN);
         let lines = self.console.iter().skip(from);
@@ -184,11 +211,8 @@ fn judged(name: &str, boot: &Boot, folder: &Path, said: Said, ended: &Ended, par
     match ended {
         Ended::Done(0) => {}
         Ended::Done(code) => lines.push(Line::failed("script", format!("ended with code {code}{last}"))),
-        Ended::Crashed(how) => lines.push(Line::failed("boot", format!("QEMU ended twice: {how}{last}"))),
-        Ended::Late => {
-            let text = format!("no end after {} s{last}", boot.limit.as_secs());
-            lines.push(Line::failed("boot", text));
-        }
+        Ended::Crashed(how) => lines.push(Line::failed("boot", format!("QEMU ended: {how}{last}"))),
+        Ended::Late => lines.push(Line::failed("boot", format!("{}{last}", late(boot)))),
     }
     if let Ended::Done(_) = ended {
         let outbox = fs::read(folder.join("outbox")).unwrap_or_default();

@@ -211,6 +211,25 @@ impl Topology {
         self.disks.len()
     }
 
+    /// How many of them have memory of their own that others can use.
+    pub(crate) fn lenders(&self) -> usize {
+        self.count("cmb_size_mb=")
+    }
+
+    /// How many functions are nothing but memory.
+    pub(crate) fn memories(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Has it a port of a switch, to which ACS can be given?
+    pub(crate) fn has_switch(&self) -> bool {
+        self.count("xio3130-downstream,") > 0
+    }
+
+    fn count(&self, word: &str) -> usize {
+        self.devices.iter().filter(|device| device.contains(word)).count()
+    }
+
     fn port(&mut self, kind: &str) -> (String, String) {
         self.ports += 1;
         let number = self.ports;

@@ -88,7 +88,7 @@ pub(crate) enum Keep {
 /// Boots, with the checks that they belong to.
 type Boots = Vec<(&'static Check, Boot)>;
 
-/// Runs the checks; `Missing` if all that could be asked held but not all could be asked.
+/// Runs the checks; [`Failure::Missing`] if all that could be asked held but not all could be asked, [`Failure::Nothing`] if nothing could.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list {
         for check in &checks::ALL {
@@ -105,6 +105,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .prefix("lab.")
         .tempdir()
         .map_err(Failure::io("a folder for the boots"))?;
+    are_there(arguments)?;
+    parts::make_folder(&cache)?;
     let boots = boots(arguments, folder.path())?;
     let wish = match boots.iter().any(|(_, boot)| boot.kernel == Kernel::Iommufd) {
         false => Wish::Nothing,
@@ -136,15 +138,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if sum.failed > 0 {
         Err(Failure::Bad(format!("lab: {sum}")))
+    } else if let (0, Err(why)) = (sum.held, parts.fetched()) {
+        let text = format!("lab: {sum}: NOTHING was asked, for the parts cannot be fetched: {why}");
+        Err(Failure::Nothing(text))
+    } else if sum.held == 0 {
+        Err(Failure::Bad(format!(
+            "lab: {sum}: nothing was asked, and nothing is proven"
+        )))
     } else if sum.missing > 0 {
         Err(Failure::Missing(format!("lab: {sum}: not all could be asked")))
-    } else if sum.held == 0 {
-        Err(Failure::Bad(
-            "lab: no check has this name (--list prints them)".into(),
-        ))
     } else {
         Ok(())
     }
+}
+
+/// What was named is there, before anything is fetched.
+fn are_there(arguments: &Arguments) -> Result<(), Failure> {
+    let named = [
+        ("--qemu", &arguments.qemu),
+        ("--kernel", &arguments.kernel),
+        ("--kernel-iommufd", &arguments.kernel_iommufd),
+        ("--busybox", &arguments.busybox),
+    ];
+    for (option, path) in named {
+        if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
+            let text = format!("lab: {option}: {} is not a file", path.display());
+            return Err(Failure::Arguments(text));
+        }
+    }
+    Ok(())
 }
 
 /// What the checks boot, as far as it is asked for.
@@ -152,13 +174,22 @@ fn boots(arguments: &Arguments, folder: &Path) -> Result<Boots, Failure> {
     let scope = if arguments.full { Scope::Full } else { Scope::Quick };
     let plan = Plan { scope, folder };
     let mut boots = Boots::new();
+    let mut unknown = arguments.only.clone();
     for check in &checks::ALL {
         for boot in (check.boots)(&plan)? {
             let name = format!("{} {}", check.name, boot.name);
             if arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only.as_str())) {
+                unknown.retain(|only| !name.contains(only.as_str()));
                 boots.push((check, boot));
             }
         }
+    }
+    if !unknown.is_empty() {
+        let text = format!(
+            "lab: --only {}: no check or boot of this run has such a name (--list prints the checks; some are of --full alone)",
+            unknown.join(" ")
+        );
+        return Err(Failure::Arguments(text));
     }
     Ok(boots)
 }

@@ -14,6 +14,8 @@ pub(crate) enum Outcome {
     Failed,
     /// Something that it needs is not there: it was not done.
     Missing,
+    /// It was begun, came to nothing by no fault of what is checked, and was done anew: said beside what that came to.
+    Again,
 }
 
 impl Outcome {
@@ -29,6 +31,7 @@ impl Outcome {
             Outcome::Held => "ok",
             Outcome::Failed => "FAIL",
             Outcome::Missing => "MISSING",
+            Outcome::Again => "AGAIN",
         }
     }
 }
@@ -53,6 +56,10 @@ impl Line {
 
     pub(crate) fn missing(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self::new(Outcome::Missing, name, text)
+    }
+
+    pub(crate) fn again(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(Outcome::Again, name, text)
     }
 
     pub(crate) fn new(outcome: Outcome, name: impl Into<String>, text: impl Into<String>) -> Self {
@@ -80,6 +87,7 @@ pub(crate) struct Sum {
     pub(crate) held: usize,
     pub(crate) failed: usize,
     pub(crate) missing: usize,
+    pub(crate) again: usize,
 }
 
 impl Report {
@@ -99,6 +107,7 @@ impl Report {
             held: count(Outcome::Held),
             failed: count(Outcome::Failed),
             missing: count(Outcome::Missing),
+            again: count(Outcome::Again),
         }
     }
 }
@@ -109,8 +118,13 @@ impl fmt::Display for Sum {
             held,
             failed,
             missing,
+            again,
         } = self;
-        write!(f, "{held} held, {failed} failed, {missing} missing")
+        write!(f, "{held} held, {failed} failed, {missing} missing")?;
+        match again {
+            0 => Ok(()),
+            again => write!(f, ", {again} booted twice"),
+        }
     }
 }
 
@@ -126,9 +140,11 @@ mod tests {
             Line::missing("b", ""),
             Line::failed("c", ""),
             Line::missing("d", ""),
+            Line::again("e", ""),
         ]);
         let sum = report.sum();
         assert_eq!((sum.held, sum.failed, sum.missing), (1, 1, 2));
+        assert_eq!(sum.to_string(), "1 held, 1 failed, 2 missing, 1 booted twice");
         assert_eq!(Outcome::read("ok"), Some(Outcome::Held));
         assert_eq!(Outcome::read("OK"), None);
     }

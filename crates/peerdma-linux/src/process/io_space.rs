@@ -83,6 +83,14 @@ impl IoSpace {
         self.backends.first().map(|backend| backend.api())
     }
 
+    /// How many more mappings the kernel grants in each of its address spaces that this one is, where it says so.
+    pub fn mappings_left(&self) -> Vec<Option<u32>> {
+        self.backends
+            .iter()
+            .map(|backend| backend.mappings_left())
+            .collect()
+    }
+
     /// What it maps: address, physical address, bytes.
     pub fn mappings(&self) -> impl Iterator<Item = (Iova, PhysAddr, u64)> + '_ {
         let all = self.mappings.iter();

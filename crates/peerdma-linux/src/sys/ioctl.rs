@@ -1,7 +1,8 @@
 //! Every ioctl of this crate goes through [`pass`], so that a test can let any of them fail.
 //!
 //! With the feature `faults`, `PEERDMA_FAIL_IOCTL=N` in the environment lets the Nth ioctl of the process (from 1 on) fail with `EIO` without
-//! reaching the kernel, and `PEERDMA_COUNT_IOCTLS=FILE` keeps in that file how many there were.
+//! reaching the kernel, `PEERDMA_FAILED_IOCTL=FILE` has the number of its request written to that file once it did, and
+//! `PEERDMA_COUNT_IOCTLS=FILE` keeps in that file how many there were.
 #![allow(unsafe_code)]
 
 use rustix::fd::{AsFd, BorrowedFd};
@@ -51,7 +52,7 @@ unsafe fn pass(
     len_bytes: usize,
 ) -> Result<u32, Errno> {
     #[cfg(feature = "faults")]
-    faults::strike()?;
+    faults::strike(request)?;
     #[cfg(test)]
     // SAFETY: passed on from the caller.
     if let Some(answer) = unsafe { script::answer(request, argument, len_bytes) } {
@@ -90,7 +91,7 @@ unsafe impl Ioctl for Call {
 
 #[cfg(feature = "faults")]
 mod faults {
-    use rustix::io::Errno;
+    use super::{Errno, Opcode};
     use std::env;
     use std::fs;
     use std::sync::OnceLock;
@@ -100,17 +101,21 @@ mod faults {
     static FAILS: OnceLock<Option<u64>> = OnceLock::new();
 
     /// Counts this ioctl, and fails if it is the one.
-    pub(super) fn strike() -> Result<(), Errno> {
+    pub(super) fn strike(request: Opcode) -> Result<(), Errno> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(file) = env::var_os("PEERDMA_COUNT_IOCTLS") {
             // A count that cannot be kept is missed by whoever reads it.
             let _ = fs::write(file, number.to_string());
         }
         let fails = FAILS.get_or_init(|| env::var("PEERDMA_FAIL_IOCTL").ok()?.parse().ok());
-        match *fails == Some(number) {
-            true => Err(Errno::IO),
-            false => Ok(()),
+        if *fails != Some(number) {
+            return Ok(());
         }
+        if let Some(file) = env::var_os("PEERDMA_FAILED_IOCTL") {
+            // Who waits for the file takes its absence for a fault that did not come.
+            let _ = fs::write(file, request.to_string());
+        }
+        Err(Errno::IO)
     }
 }
 

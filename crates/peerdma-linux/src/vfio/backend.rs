@@ -18,6 +18,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The addresses that can be mapped, as the kernel says: sorted, none overlaps another. The windows of host bridges are not cut out of them.
     fn apertures(&self) -> Vec<Span<Iova>>;
 
+    /// How many more mappings the kernel grants, where it says so: type 1 does (`VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL`). It counts them all, those of BARs too.
+    fn mappings_left(&self) -> Option<u32> {
+        None
+    }
+
     /// Maps `len_bytes` of `from` at `iova`.
     ///
     /// # Errors

@@ -56,9 +56,7 @@ impl Type1 {
                 },
             },
         )?;
-        // SAFETY: `struct vfio_iommu_type1_info`: 24 bytes, begins with `argsz`, and chains what there is no room for.
-        let info = unsafe { file::ask(container.as_fd(), uapi::IOMMU_GET_INFO, Question::Whole) }
-            .map_err(VfioError::system("tell what the IOMMU can map"))?;
+        let info = info(&container).map_err(VfioError::system("tell what the IOMMU can map"))?;
         Ok(Self {
             group,
             container,
@@ -80,6 +78,14 @@ impl Backend for Type1 {
 
     fn apertures(&self) -> Vec<Span<Iova>> {
         self.apertures.clone()
+    }
+
+    fn mappings_left(&self) -> Option<u32> {
+        let info = info(&self.container).ok()?;
+        chain::u32_at(
+            capability(&info, vfio::VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16)?,
+            AVAIL,
+        )
     }
 
     fn map(&self, iova: Iova, from: Source<'_>, len_bytes: u64, rights: Rights) -> Result<(), Errno> {
@@ -189,6 +195,21 @@ const FLAGS: usize = 4;
 const PAGE_SIZES: usize = 8;
 const CAP_OFFSET: usize = 16;
 
+/// Offset in `struct vfio_iommu_type1_info_dma_avail`.
+const AVAIL: usize = 8;
+
+/// What the kernel says of a container with an IOMMU.
+fn info(container: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    // SAFETY: `struct vfio_iommu_type1_info`: 24 bytes, begins with `argsz`, and chains what there is no room for.
+    unsafe { file::ask(container.as_fd(), uapi::IOMMU_GET_INFO, Question::Whole) }
+}
+
+/// A capability of that.
+fn capability(info: &[u8], id: u16) -> Option<&[u8]> {
+    let has_chain = chain::u32_at(info, FLAGS).is_some_and(|flags| flags & vfio::VFIO_IOMMU_INFO_CAPS != 0);
+    chain::find(info, chain::u32_at(info, CAP_OFFSET).filter(|_| has_chain)?, id)
+}
+
 /// The smallest page of which the IOMMU says that it knows it, but none below those of the CPU, in which the kernel pins memory.
 fn page_bytes(info: &[u8]) -> u64 {
     let has_sizes =
@@ -200,9 +221,7 @@ fn page_bytes(info: &[u8]) -> u64 {
 
 /// What can be mapped: what the kernel says, or, before Linux 5.4, which said nothing, everything that all IOMMUs can (39 bits), without the window of MSI on x86.
 fn apertures(info: &[u8]) -> Vec<Span<Iova>> {
-    let has_chain = chain::u32_at(info, FLAGS).is_some_and(|flags| flags & vfio::VFIO_IOMMU_INFO_CAPS != 0);
-    let first = chain::u32_at(info, CAP_OFFSET).filter(|_| has_chain).unwrap_or(0);
-    match chain::find(info, first, vfio::VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE as u16) {
+    match capability(info, vfio::VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE as u16) {
         Some(capability) => chain::iova_ranges(capability),
         None => {
             let known = [(0, 0xfedf_ffff), (0xfef0_0000, (1 << 39) - 1)];

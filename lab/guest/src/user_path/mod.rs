@@ -1,4 +1,4 @@
-//! `user-path type1|iommufd`: our driver, over VFIO, moves data between every controller and the memory of every function that lends some.
+//! `user-path type1|iommufd CONTROLLERS MEMORIES`: our driver, over VFIO, moves data between every controller and the memory of every function that lends some.
 //!
 //! ```text
 //! the kernel's driver writes                              (`blocks`)
@@ -28,7 +28,7 @@ const RAM_BYTES: u64 = 32 << 20;
 /// QEMU's function whose BAR is plain memory (ivshmem).
 const PLAIN_MEMORY: (&str, &str) = ("0x1af4", "0x1110");
 
-pub(crate) fn run(api: &str) -> Result<(), String> {
+pub(crate) fn run(api: &str, controllers_there: &str, memories_there: &str) -> Result<(), String> {
     let (word, api) = match api {
         "type1" => (api, Api::Type1),
         "iommufd" => (api, Api::Iommufd),
@@ -36,6 +36,8 @@ pub(crate) fn run(api: &str) -> Result<(), String> {
     };
     let controllers = kernel_path::controllers()?;
     let memory = plain_memory()?;
+    kernel_path::are_so_many("controllers", controllers.len(), controllers_there)?;
+    kernel_path::are_so_many("functions that are memory", memory.len(), memories_there)?;
     for controller in &controllers {
         blocks::prepare(controller)?;
     }
@@ -63,6 +65,14 @@ pub(crate) fn run(api: &str) -> Result<(), String> {
         if way == Way::HostBridge && by_bus != 0 {
             return Err(format!(
                 "{by_bus} pairs by bus address though all were to take the host bridge"
+            ));
+        }
+        // Every controller with its own memory, and with that of every other function.
+        let (all, pairs) = (controllers.len(), own + by_bus + by_host_bridge);
+        if (own, pairs) != (all, all * functions.len()) || moved == 0 || refused == 0 {
+            return Err(format!(
+                "{name}: {own} pairs with their own memory and {pairs} in all, of {all} controllers and {} functions; {moved} shapes moved, {refused} refused",
+                functions.len()
             ));
         }
         say::held(

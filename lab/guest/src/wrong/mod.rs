@@ -7,6 +7,7 @@
 //! iommu-fault    a device uses an address that is not mapped                        (`iommu_fault`)
 //! kernel         the same of the kernel's block devices, and of who lends its memory (`kernel`)
 //! faults         every ioctl fails, one after the other                             (`faults`)
+//! left           what is left mapped in a process that goes on                      (`left`)
 //! ```
 //!
 //! Each time: an error that says so, its exit code, an end within a time, no page still pinned, and a copy on the same devices that succeeds.
@@ -19,6 +20,7 @@ mod faults;
 mod interrupted;
 mod iommu_fault;
 mod kernel;
+mod left;
 mod refused;
 mod run;
 
@@ -41,17 +43,15 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     match words {
         ["interrupted", api] => interrupted::run(&Guest::new(api, all)?),
         ["refused", api] => refused::run(&Guest::new(api, all)?),
-        ["faults", api, most] => {
-            let most = most.parse().map_err(|_| format!("`{most}` is no number"))?;
-            faults::run(&Guest::new(api, all)?, most)
-        }
+        ["faults", api, scope] => faults::run(&Guest::new(api, all)?, scope),
+        ["left", api] => left::run(&Guest::new(api, all)?),
         ["disturbed", api, times] => {
             let times = times.parse().map_err(|_| format!("`{times}` is no number"))?;
             disturbed::run(&Guest::new(api, all)?, times)
         }
         ["iommu-fault", api] => iommu_fault::run(&Guest::new(api, all)?),
         ["kernel"] => kernel::run(&Guest::new("type1", all)?),
-        _ => Err("usage: lab-guest wrong interrupted API | disturbed API TIMES | refused API | faults API MOST | iommu-fault API | kernel".into()),
+        _ => Err("usage: lab-guest wrong interrupted API | disturbed API TIMES | refused API | faults API SCOPE | left API | iommu-fault API | kernel".into()),
     }
 }
 

@@ -13,6 +13,8 @@ use std::path::Path;
 const FEW_KIB: u64 = 64;
 /// More than one piece of any size.
 const REFUSED_BYTES: u64 = 4 << 20;
+/// Less than a copy takes that nobody told how much, and enough for a smaller one.
+const FITTED_KIB: u64 = 512;
 const MANY_KIB: u64 = 512 << 10;
 
 pub(super) fn run(guest: &Guest) -> Result<(), String> {
@@ -124,13 +126,15 @@ fn memlock(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, St
         pair,
         &[BAD_INPUT],
         &["ulimit -l", "KiB of memory that this user may lock"],
-        |run| by_ram(run, FEW_KIB),
+        |run| by_ram(run, FEW_KIB).with(&["--chunk", "64KiB"]),
     )?;
-    let enough = |name: &str| {
+    let copied = |name: &str, kib: u64, says: &[&str]| {
         let range = part(guest, name, pair, Holds::New)?;
-        let ended = by_ram(Run::ours(&guest.api, pair.0, pair.1, range), MANY_KIB).end()?;
-        ended.expect(&[0], &[])
+        let ended = by_ram(Run::ours(&guest.api, pair.0, pair.1, range), kib).end()?;
+        ended.expect(&[0], says)
     };
+    copied("user-fitted", FITTED_KIB, &["sizes:"])?;
+    let enough = |name: &str| copied(name, MANY_KIB, &[]);
     enough("user")?;
     let range = guest.ranges.take(1 << 20)?;
     guest
@@ -142,6 +146,6 @@ fn memlock(guest: &Guest, pair: (&Controller, &Controller)) -> Result<String, St
     running.end()?;
     enough("user-again")?;
     Ok(format!(
-        "{told}; with more it works, and after SIGKILL it does again"
+        "{told}; a copy that chooses its own sizes works, with more any, and after SIGKILL again"
     ))
 }

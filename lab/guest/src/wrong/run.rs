@@ -37,10 +37,20 @@ pub(super) struct Ended {
 pub(super) struct Running(Child);
 
 impl Run {
+    /// peerdma with these arguments.
+    pub(super) fn new(words: &[&str]) -> Self {
+        Self {
+            program: "peerdma".into(),
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            environment: Vec::new(),
+            user_kib: None,
+        }
+    }
+
     /// A copy between two controllers or block devices.
     pub(super) fn copy(from: &str, to: &str, range: Range) -> Self {
         let Range { first_block, blocks } = range;
-        let words = [
+        Self::new(&[
             "copy",
             from,
             to,
@@ -49,13 +59,7 @@ impl Run {
             &format!("{first_block}+{blocks}"),
             "--to-lba",
             &first_block.to_string(),
-        ];
-        Self {
-            program: "peerdma".into(),
-            words: words.map(str::to_owned).to_vec(),
-            environment: Vec::new(),
-            user_kib: None,
-        }
+        ])
     }
 
     /// By our driver.
@@ -228,17 +232,32 @@ fn said() -> String {
     format!("{}{}", text(OUT), text(ERR))
 }
 
-/// The process is gone, and no page is pinned that nobody gave back.
+/// The process is gone, and no page is pinned that nobody gave back. Whether a process that goes on leaves something mapped shows elsewhere (`left`).
 fn nothing_left(id: u32) -> Result<(), String> {
     if Path::new(&format!("/proc/{id}/stat")).exists() {
         return Err(format!("process {id} is still there"));
     }
+    let mut counts = Ok((0, 0));
     until("all pinned pages are given back", || {
-        let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-        let count = |name: &str| -> Option<u64> {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-        };
-        count("nr_foll_pin_acquired ") == count("nr_foll_pin_released ")
+        counts = pins();
+        counts
+            .as_ref()
+            .is_ok_and(|(acquired, released)| acquired == released)
     })
+    .map_err(|why| format!("{why}: {counts:?} were pinned, and given back"))
+}
+
+/// How many pages were ever pinned, and given back (`Documentation/core-api/pin_user_pages.rst`).
+fn pins() -> Result<(u64, u64), String> {
+    const REFRESH: &str = "/proc/sys/vm/stat_refresh";
+    const COUNTERS: &str = "/proc/vmstat";
+    // Each processor counts for itself, until somebody asks.
+    fs::write(REFRESH, "1").map_err(|error| format!("{REFRESH}: {error}"))?;
+    let text = fs::read_to_string(COUNTERS).map_err(|error| format!("{COUNTERS}: {error}"))?;
+    let count = |name: &str| {
+        let mut lines = text.lines();
+        let number = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+        number.ok_or_else(|| format!("{COUNTERS} has no {name}"))
+    };
+    Ok((count("nr_foll_pin_acquired")?, count("nr_foll_pin_released")?))
 }

@@ -26,7 +26,8 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     };
     let boot = |(topology, iommu)| {
         let machine = Machine::new(topology, Processor::Epyc, iommu);
-        let boot = Boot::new(machine, format!("lab-guest iommufd {scope}")).on_iommufd();
+        let controllers = machine.topology.controllers();
+        let boot = Boot::new(machine, format!("lab-guest iommufd {scope} {controllers}")).on_iommufd();
         Boot {
             limit: Duration::from_secs(900),
             ..boot

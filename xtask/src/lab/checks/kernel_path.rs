@@ -9,7 +9,7 @@ use crate::lab::boot::{Boot, Taken};
 use crate::lab::machine::{Iommu, Machine, Processor, Topology};
 use crate::lab::report::Line;
 use crate::lab::topologies;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -52,14 +52,15 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
             boot.name = format!("{}/{setting}", boot.name);
             boot.kernel_line = "ibt=off".into();
             boot.limit = Duration::from_secs(900);
-            boot.judge = Box::new(move |taken, _| judge(taken, iommu));
+            let pairs = topology.lenders() * topology.controllers();
+            boot.judge = Box::new(move |taken, _| judge(taken, iommu, pairs));
             boots.push(boot);
         }
     }
     Ok(boots)
 }
 
-fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
+fn judge(taken: &Taken, iommu: Iommu, all: usize) -> Vec<Line> {
     let text = |name: &str| {
         taken
             .files
@@ -71,6 +72,7 @@ fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
     };
     let verdicts = verdicts(&matrix);
     let mut sum = Sum::default();
+    let mut moved = BTreeSet::new();
     for line in outcomes.lines() {
         let outcome = Outcome::read(line).and_then(|outcome| {
             let verdict = verdicts.get(&(outcome.provider, outcome.client)).copied();
@@ -79,6 +81,7 @@ fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
         let Some((outcome, verdict)) = outcome else {
             return vec![Line::failed("pairs", format!("`{line}` is about no known pair"))];
         };
+        moved.insert((outcome.provider, outcome.client));
         let seen = match outcome.seen(taken) {
             Ok(seen) => seen,
             Err(why) => return vec![Line::failed("pairs", why)],
@@ -98,8 +101,12 @@ fn judge(taken: &Taken, iommu: Iommu) -> Vec<Line> {
         refused,
         swallowed,
     } = sum;
-    if pairs == 0 {
-        return vec![Line::failed("pairs", "no controller has memory")];
+    if (pairs, moved.len()) != (all, all) {
+        let text = format!(
+            "{pairs} lines about {} pairs, and the machine has {all}",
+            moved.len()
+        );
+        return vec![Line::failed("pairs", text)];
     }
     let swallowed = match swallowed {
         0 => String::new(),

@@ -50,14 +50,20 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
             replay::write(pairs, seed, &folder)?;
             let machines = folder.join(replay::MACHINES);
             boot.payload.push((machines, replay::MACHINES.into()));
-            boot.judge = Box::new(move |taken, parts| judge(taken, parts, &folder, judged_as));
+            boot.judge = Box::new(move |taken, parts| judge(taken, parts, &folder, judged_as, pairs));
             boots.push(boot);
         }
     }
     Ok(boots)
 }
 
-fn judge(taken: &Taken, parts: &Parts, folder: &Path, processor: replay::Processor) -> Vec<Line> {
+fn judge(
+    taken: &Taken,
+    parts: &Parts,
+    folder: &Path,
+    processor: replay::Processor,
+    pairs: usize,
+) -> Vec<Line> {
     let name = "pairs";
     let (Ok(programs), Some(answers)) = (&parts.programs, taken.files.get("answers")) else {
         return vec![Line::failed(name, "the guest sent no answers")];
@@ -67,6 +73,9 @@ fn judge(taken: &Taken, parts: &Parts, folder: &Path, processor: replay::Process
         .map_err(Failure::io(file.display()))
         .and_then(|()| replay::compare(&programs.peerdma(), folder, &file, processor));
     vec![match compared {
+        Ok(tally) if tally.pairs < pairs => {
+            Line::failed(name, format!("{tally}: not the {pairs} that were asked for"))
+        }
         Ok(tally) => Line::held(name, format!("{tally}: no difference")),
         Err(why) => Line::failed(name, why.to_string()),
     }]

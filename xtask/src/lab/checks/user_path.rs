@@ -50,13 +50,22 @@ fn machines(scope: Scope) -> Vec<Machine> {
 }
 
 fn by_type1(machine: Machine) -> Boot {
-    let boot = Boot::new(machine, format!("{MODULES} && lab-guest user-path type1"));
+    let script = format!("{MODULES} && {}", script(&machine, "type1"));
+    let boot = Boot::new(machine, script);
     Boot { limit: LIMIT, ..boot }
 }
 
 fn by_iommufd(machine: Machine) -> Boot {
-    let boot = Boot::new(machine, "lab-guest user-path iommufd").on_iommufd();
+    let script = script(&machine, "iommufd");
+    let boot = Boot::new(machine, script).on_iommufd();
     Boot { limit: LIMIT, ..boot }
+}
+
+/// The guest is told how many controllers, and functions beside them that are memory, it has to find.
+fn script(machine: &Machine, api: &str) -> String {
+    let topology = &machine.topology;
+    let (controllers, memories) = (topology.controllers(), topology.memories());
+    format!("lab-guest user-path {api} {controllers} {memories}")
 }
 
 /// Every pair, two forms of lists, and two ways, on an emulated processor.

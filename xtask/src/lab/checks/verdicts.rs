@@ -61,28 +61,57 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
             // The kernel's function is called through a pointer, for which it was not built.
             boot.kernel_line = "ibt=off".into();
             boot.limit = Duration::from_secs(600);
-            boot.judge = Box::new(judge);
+            let asked = Asked {
+                settings: settings(topology.has_switch(), random),
+                controllers: topology.controllers(),
+            };
+            boot.judge = Box::new(move |taken, parts| judge(taken, parts, asked));
             boots.push(boot);
         }
     }
     Ok(boots)
 }
 
-fn judge(taken: &Taken, parts: &Parts) -> Vec<Line> {
+/// What a guest is to have asked.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    settings: usize,
+    /// Of each setting: more pairs than these have among themselves.
+    controllers: usize,
+}
+
+/// As booted; what is common to all root ports, and to all ports where there are those of a switch (`COMMON` of the guest's part); and random ones.
+fn settings(has_switch: bool, random: usize) -> usize {
+    const COMMON: usize = 5;
+    1 + COMMON + if has_switch { COMMON } else { 0 } + random
+}
+
+fn judge(taken: &Taken, parts: &Parts, asked: Asked) -> Vec<Line> {
     let Ok(programs) = &parts.programs else {
-        return Vec::new();
+        return vec![Line::failed("pairs", "there is no program to ask on the host")];
     };
     let settings: Vec<&str> = taken
         .files
         .keys()
         .filter_map(|name| name.strip_suffix(".kernel"))
         .collect();
-    if settings.is_empty() {
-        return vec![Line::failed("pairs", "the guest sent no matrix")];
+    if settings.len() != asked.settings {
+        let text = format!(
+            "{} settings of ACS were asked, not {}",
+            settings.len(),
+            asked.settings
+        );
+        return vec![Line::failed("pairs", text)];
     }
     let mut sum = Sum::default();
     for setting in &settings {
-        if let Err(why) = sum.setting(taken, setting, &programs.peerdma()) {
+        let before = sum.pairs;
+        let done = sum.setting(taken, setting, &programs.peerdma());
+        let done = done.and_then(|()| match sum.pairs - before {
+            pairs if pairs < asked.controllers.pow(2) => Err(format!("the kernel judged {pairs} pairs only")),
+            _ => Ok(()),
+        });
+        if let Err(why) = done {
             return vec![Line::failed(*setting, why)];
         }
     }

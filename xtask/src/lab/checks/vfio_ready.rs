@@ -35,7 +35,11 @@ for device in /sys/bus/pci/drivers/nvme/0*; do
         say FAIL "$address" "is not open to user space"
     fi
 done
-[ "$lent" -gt 0 ] && say ok groups "$lent controllers bound to vfio-pci"
+if [ "$lent" -ne "$controllers" ]; then
+    say FAIL groups "$lent of $controllers controllers are open to user space"
+else
+    say ok groups "$lent controllers bound to vfio-pci"
+fi
 "#;
 
 /// Of every bridge Bus Master Enable is bit 2 of the command register.
@@ -64,9 +68,10 @@ fi
 
 fn boots(_: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
     let machine = Machine::new(topologies::switch(), Processor::Epyc, Iommu::On);
+    let controllers = machine.topology.controllers();
     let never_driven = Boot::new(machine.clone(), NEVER_DRIVEN);
     Ok(vec![
-        Boot::new(machine, DRIVEN_BEFORE),
+        Boot::new(machine, format!("controllers={controllers}\n{DRIVEN_BEFORE}")),
         Boot {
             name: format!("{} never-driven", never_driven.name),
             kernel_line: "initcall_blacklist=nvme_init".into(),

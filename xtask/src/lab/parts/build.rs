@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Programs that need no library.
 #[derive(Debug, Clone)]
@@ -50,6 +51,7 @@ pub(super) fn programs(folder: &Path) -> Result<Programs, Failure> {
     compile(
         folder,
         target,
+        "peerdma with faults (1 of 2)",
         &["--package", "peerdma-cli", "--features", "peerdma-cli/faults"],
     )?;
     let faulty = programs.faulty();
@@ -57,12 +59,15 @@ pub(super) fn programs(folder: &Path) -> Result<Programs, Failure> {
     compile(
         folder,
         target,
+        "peerdma and lab-guest (2 of 2)",
         &["--package", "peerdma-cli", "--package", "lab-guest"],
     )?;
     Ok(programs)
 }
 
-fn compile(folder: &Path, target: &str, which: &[&str]) -> Result<(), Failure> {
+fn compile(folder: &Path, target: &str, what: &str, which: &[&str]) -> Result<(), Failure> {
+    let started = Instant::now();
+    eprintln!("lab: compiling {what} for release, static, {target}: minutes if nothing is compiled yet");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--locked", "--quiet", "--color", "never"])
@@ -91,6 +96,7 @@ fn compile(folder: &Path, target: &str, which: &[&str]) -> Result<(), Failure> {
             said.trim_end()
         )));
     }
+    eprintln!("lab: compiled {what} in {} s", started.elapsed().as_secs());
     Ok(())
 }
 
@@ -130,6 +136,7 @@ pub(super) fn modules(root: &Root, version: &Version) -> Result<BTreeMap<String,
             fs::write(&path, content).map_err(Failure::io(path.display()))?;
         }
         root.check_shell()?;
+        eprintln!("lab: compiling lab/modules");
         let output = root.shell(&format!(
             "make -s -C /usr/src/linux-headers-{version} M=/{inside} modules 2>&1"
         ))?;

@@ -46,6 +46,12 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Were Debian's packages there to be had, a kernel among them? If not, why.
+    pub(crate) fn fetched(&self) -> Part<()> {
+        self.debian.as_ref().map_err(Clone::clone)?;
+        self.kernel.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
     /// A line for each part.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let line = |name: &str, part: Part<String>| match part {
@@ -171,15 +177,28 @@ pub(crate) const KERNEL_MODULES: [&str; 11] = [
     "uio",
 ];
 
+/// Makes the folder in which parts are kept, and tries whether files can be made in it.
+pub(crate) fn make_folder(cache: &Path) -> Result<(), Failure> {
+    let made = fs::create_dir_all(cache).and_then(|()| tempfile::tempfile_in(cache));
+    made.map(drop).map_err(|error| {
+        Failure::Arguments(format!(
+            "lab: parts cannot be kept in {}: {error}: name a folder that can be written by --cache DIR",
+            cache.display()
+        ))
+    })
+}
+
 /// Gets everything; `cache` is where it is kept, `wish` is about the kernel with IOMMUFD.
 ///
-/// Fails where the cache cannot be written, or where something of ours does not compile.
+/// Fails where something of ours does not compile.
 pub(crate) fn get(arguments: &Arguments, cache: &Path, wish: Wish) -> Result<Parts, Failure> {
-    fs::create_dir_all(cache).map_err(Failure::io(cache.display()))?;
     let cache = &cache.canonicalize().map_err(Failure::io(cache.display()))?;
     let (unpacked, programs) = std::thread::scope(|scope| {
         let programs = scope.spawn(|| build::programs(&cache.join("build")));
         let unpacked = unpacked(arguments, cache);
+        if !programs.is_finished() {
+            eprintln!("lab: Debian's packages are settled, the programs are still being compiled");
+        }
         let programs = programs.join();
         let panicked = |_| Err(Failure::Bad("building panicked".into()));
         (unpacked, programs.unwrap_or_else(panicked))

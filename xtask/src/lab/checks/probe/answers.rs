@@ -20,11 +20,25 @@ pub(super) struct Sum {
     pub(super) unasked: usize,
     pub(super) benches: usize,
     pub(super) disks: usize,
+    pub(super) checks: usize,
+    pub(super) forced: usize,
+    /// Records that were asked for, in words or as data.
+    pub(super) remembered: usize,
+}
+
+/// How much a guest is to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) routes: usize,
+    pub(super) probes: usize,
+    pub(super) unasked: usize,
+    pub(super) benches: usize,
+    pub(super) disks: usize,
 }
 
 impl Sum {
-    /// Nothing is proven by what was not asked.
-    pub(super) fn words(&self) -> Result<String, String> {
+    /// Nothing is proven by what was not asked: `asked` is what it is to be.
+    pub(super) fn words(&self, asked: &Asked) -> Result<String, String> {
         let Self {
             routes,
             agree,
@@ -34,9 +48,26 @@ impl Sum {
             unasked,
             benches,
             disks,
+            checks,
+            forced,
+            remembered,
         } = self;
-        if [*routes, agree + unknown, *unasked, *benches, *disks].contains(&0) {
-            return Err("the guest asked too little".into());
+        let probes = agree + unknown + refused + corrupt;
+        let seen = Asked {
+            routes: *routes,
+            probes,
+            unasked: *unasked,
+            benches: *benches,
+            disks: *disks,
+        };
+        if seen != *asked {
+            return Err(format!("the guest asked {seen:?}, and was to ask {asked:?}"));
+        }
+        // Of every route also a check; of every probe the record, in words and as data; of a refused one what it does when it is forced.
+        if (*checks, *remembered, *forced) != (*routes, 2 * probes, *refused) {
+            return Err(format!(
+                "{checks} checks, {remembered} records asked for, {forced} forced: not of each of {routes} routes, {probes} probes, {refused} refused"
+            ));
         }
         Ok(format!(
             "{routes} routes as the matrix, live and from the snapshot; probes: {agree} agree, {unknown} work though unknown, {refused} refused, \
@@ -66,7 +97,10 @@ impl Judge<'_> {
         match text("what") {
             "topo" => self.topo(code, json(text("out"))?),
             "route" => self.route(code, &json(text("out"))?, client, provider),
-            "check" => self.check(code, &json(text("out"))?, client, provider),
+            "check" => {
+                self.sum.checks += 1;
+                self.check(code, &json(text("out"))?, client, provider)
+            }
             "unasked" => {
                 expect(code == 2, "it must end with exit code 2")?;
                 expect(asked["sectors"] == 0, "it wrote to a disk")?;
@@ -85,9 +119,18 @@ impl Judge<'_> {
                     .insert((client.to_owned(), provider.to_owned()), answer);
                 Ok(())
             }
-            "forced" => self.forced(code, &json(text("out"))?),
-            "told" => self.told(code, text("out"), client, provider),
-            "recorded" => self.recorded(code, &json(text("out"))?, client, provider),
+            "forced" => {
+                self.sum.forced += 1;
+                self.forced(code, &json(text("out"))?)
+            }
+            "told" => {
+                self.sum.remembered += 1;
+                self.told(code, text("out"), client, provider)
+            }
+            "recorded" => {
+                self.sum.remembered += 1;
+                self.recorded(code, &json(text("out"))?, client, provider)
+            }
             "bench" | "bench-polled" | "bench-via" => {
                 self.sum.benches += 1;
                 bench(code, &json(text("out"))?, text("what"))

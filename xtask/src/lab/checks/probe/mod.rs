@@ -6,7 +6,7 @@
 mod answers;
 mod probed;
 
-use self::answers::{Captured, Judge, Sum, expect, json, words};
+use self::answers::{Asked, Captured, Judge, Sum, expect, json, list, words};
 use super::kernel_path::verdicts;
 use super::{Check, Need, Plan, Scope};
 use crate::chore::Failure;
@@ -82,13 +82,48 @@ fn boots(plan: &Plan<'_>) -> Result<Vec<Boot>, Failure> {
         boot.name = format!("{}/{word}", boot.name);
         boot.kernel_line = "nvme.poll_queues=1".into();
         boot.limit = Duration::from_secs(1200);
-        boot.judge = Box::new(move |taken, parts| vec![judge(taken, parts, iommu, driver)]);
+        let all = All {
+            controllers: boot.machine.topology.controllers(),
+            lenders: boot.machine.topology.lenders(),
+            scope: plan.scope,
+        };
+        boot.judge = Box::new(move |taken, parts| vec![judge(taken, parts, (iommu, driver), all)]);
         boot
     };
     Ok(asked.into_iter().map(boot).collect())
 }
 
-fn judge(taken: &Taken, parts: &Parts, iommu: Iommu, driver: Driver) -> Line {
+/// What there is to be asked for.
+#[derive(Debug, Clone, Copy)]
+struct All {
+    controllers: usize,
+    /// Those of them that have memory.
+    lenders: usize,
+    scope: Scope,
+}
+
+impl All {
+    /// As the guest's part chooses (`lab/guest/src/probe.rs`); of controllers that all lend memory.
+    fn asked(self, functions: usize) -> Asked {
+        let Self {
+            controllers, lenders, ..
+        } = self;
+        let (of_routes, probes) = match self.scope {
+            Scope::Quick => (controllers, 4),
+            Scope::Full => (functions, controllers * lenders),
+        };
+        Asked {
+            routes: of_routes.pow(2),
+            probes,
+            // Two probes, each with and without a `y` in a pipe, and a measurement that writes.
+            unasked: 5,
+            benches: 3,
+            disks: controllers,
+        }
+    }
+}
+
+fn judge(taken: &Taken, parts: &Parts, (iommu, driver): (Iommu, Driver), all: All) -> Line {
     let name = "pairs";
     let said = parts.programs.as_ref().map_err(Clone::clone);
     let judged = said.and_then(|programs| {
@@ -135,7 +170,8 @@ fn judge(taken: &Taken, parts: &Parts, iommu: Iommu, driver: Driver) -> Line {
             return Err(format!("{records} records of {} probes", judge.probed.len()));
         }
         judge.sum.disks = unchanged(&taken.folder)?;
-        judge.sum.words()
+        let functions = list(&judge.facts["functions"]).len();
+        judge.sum.words(&all.asked(functions))
     });
     match judged {
         Ok(text) => Line::held(name, text),
