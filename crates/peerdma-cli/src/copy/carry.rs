@@ -15,7 +15,6 @@ use peerdma::plan::{
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
-use peerdma::route::spec;
 use peerdma_nvme::{QueueOptions, QueuePlace};
 use std::time::{Duration, Instant};
 
@@ -93,10 +92,9 @@ pub(super) fn start<G: Ground>(
     initiators: &[Bdf],
     controllers: &[Bdf],
 ) -> Result<Rig<G>, Problem> {
-    let judge = spec::Judge::new(ground.topology());
     let mut all = initiators.to_vec();
     all.extend(controllers);
-    let rig = Rig::new(ground, &*ground.routes(&judge), &all, controllers)?;
+    let rig = Rig::new(ground, &*ground.routes(), &all, controllers)?;
     for bdf in controllers {
         if let Some((memory, buffer)) = rig.buffer(*bdf) {
             ground.poison(&memory, buffer.own_base.offset_bytes);
@@ -117,8 +115,7 @@ pub(super) fn carry_on<G: Ground>(
 ) -> Result<Account, Halt> {
     let ground = rig.ground().clone();
     let topology = ground.topology();
-    let judge = spec::Judge::new(topology);
-    let routes = ground.routes(&judge);
+    let routes = ground.routes();
     let options = QueueOptions {
         depth: request.queue_depth,
         ..QueueOptions::default()
