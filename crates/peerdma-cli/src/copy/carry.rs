@@ -3,12 +3,12 @@
 use super::account::{Account, Ended, SlotAddress};
 use super::read_back::{check, proving_ram};
 use super::request::{MemoryWanted, Request, job};
+use super::slots::{map_slots, unmap_slots};
 use crate::error::Problem;
 use crate::ground::{End, EndVolume, Ground, Place, Rig, cpu_ns, mend};
 use peerdma::addr::Bdf;
 use peerdma::block::{PeerSupport, Volume};
-use peerdma::dma::{Mapper, SingleThread};
-use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
+use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError};
 use peerdma::plan::{
     self, Arrival, CopyPlan, Demands, DeviceMemory, Method, NoPlan, OwnData, QueueNeeds, RamUse, Shape,
     Situation,
@@ -349,45 +349,6 @@ fn move_all<G: Ground>(
         host,
         cpu,
     })
-}
-
-/// Maps every slot for both ends; what was mapped before an error is in `mapped` too.
-fn map_slots(
-    plan: &CopyPlan,
-    mappers: &mut [Mapper<SingleThread>; 2],
-    volumes: [&dyn Volume; 2],
-    mapped: &mut Vec<SlotMappings>,
-) -> Result<(), SlotError> {
-    let [first, second] = mappers;
-    let [source, destination] = volumes.map(|volume| volume.limits().constraints);
-    for index in 0..plan.layout.slots {
-        let slot = SlotMappings::new(
-            &plan.layout,
-            index,
-            (&mut *first, &source),
-            (&mut *second, &destination),
-        );
-        mapped.push(slot?);
-    }
-    Ok(())
-}
-
-fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>) -> Result<(), Problem> {
-    let [first, second] = mappers;
-    let mut refused = None;
-    for slot in slots {
-        if let Err(mut why) = slot.unmap(first, second) {
-            refused = why.pop().or(refused);
-        }
-    }
-    match refused {
-        None => Ok(()),
-        Some(error) => Err(Problem::new(
-            "memory could not be unmapped",
-            error,
-            "this is a defect; report it",
-        )),
-    }
 }
 
 fn close<G: Ground>(volume: EndVolume<G>) -> Result<(), Problem> {
