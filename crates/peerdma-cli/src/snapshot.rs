@@ -33,7 +33,6 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
         }
     });
     notes.push(coverage(&snapshot, &source));
-    report::tell(&warnings, &notes, &args.machine);
     match &args.output {
         None => {
             let mut out = Escaping(BufWriter::with_capacity(1 << 18, io::stdout().lock()));
@@ -49,6 +48,8 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<(), Failure> {
             written.map_err(|error| not_written(path, &error))?;
         }
     }
+    // Only now: where it fails standard error holds the problem, and nothing beside it.
+    report::tell(&warnings, &notes, &args.machine);
     Ok(())
 }
 

@@ -472,3 +472,47 @@ fn what_is_off_because_nothing_runs_a_device_is_said_with_what_would_be_then() {
         assert_eq!(asked(driver, command).0["idle"], Value::Null);
     }
 }
+
+#[test]
+fn the_bridges_above_a_device_that_nothing_runs_are_switched_on_with_it() {
+    let mut machine: Value =
+        serde_json::from_str(&stdout(&["snapshot", "-q", "--machine", "two-ssds"])).expect("JSON");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("machine.json");
+    let end = "0000:04:00.0";
+    let one = function(&mut machine["snapshot"], end);
+    one["os"]["driver"] = json!({ "known": null });
+    one["config"]["command"] = json!({ "known": 0 });
+    let bridge = one["upstream"]["known"].as_str().expect("an address").to_owned();
+    let above = function(&mut machine["snapshot"], &bridge);
+    above["os"]["driver"] = json!({ "known": "pcieport" });
+    above["config"]["command"] = json!({ "known": 2 });
+    std::fs::write(&path, machine.to_string()).expect("it is written");
+    let arguments = ["route", "nvme0", "nvme1", "-q", "--policy", "spec", "--from"];
+    let arguments = [&arguments[..], &[path.to_str().expect("UTF-8")]].concat();
+    let answered = answer(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(
+        answered["idle"]["functions"],
+        json!([
+            { "function": end, "driver": null, "off": ["bus-master", "memory"] },
+            { "function": bridge, "driver": "pcieport", "off": ["bus-master"] },
+        ])
+    );
+    for direction in 0..2 {
+        assert_eq!(
+            answered["idle"]["then"][direction]["write"]["map_type"],
+            "BUS_ADDR"
+        );
+    }
+    let said = unwrapped(&stdout(&arguments));
+    assert!(
+        said.contains(
+            "it passes no requests upwards (bus master enable is clear), because nothing below it is in use"
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("(the kernel does it for the bridges above)"),
+        "{said}"
+    );
+}

@@ -154,3 +154,15 @@ fn a_file_that_is_there_is_left_alone_unless_it_may_be_overwritten() {
     assert_eq!(code, Some(0));
     assert!(content().contains("peerdma_snapshot"));
 }
+
+#[test]
+fn who_asks_for_json_gets_a_failure_as_json_and_nothing_beside_it() {
+    let source = snapshot();
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = folder.path().join("none/machine.json");
+    let to = nowhere.to_str().expect("UTF-8");
+    let (code, out, errors) = ended(&["snapshot", "--json", "--from", source.name(), "-o", to]);
+    assert_eq!((code, &out[..]), (Some(2), ""));
+    let error: serde_json::Value = serde_json::from_str(&errors).expect("it is one JSON object");
+    assert_eq!(error["schema"], "peerdma.error/1");
+}

@@ -3,10 +3,11 @@
 use crate::admin::{Admin, Asker, End};
 use crate::buffer::{self, Buffer, BufferControl};
 use crate::command::{Command, Identify};
-use crate::control::{Control, Ended, Next, Standing};
+use crate::control::Control;
 use crate::error::{Cause, Error};
 use crate::identify::{self, Info, More, Namespace, PAGE_BYTES, Page};
 use crate::options::{BufferUse, Options, QueueOptions};
+use crate::phase::{Ended, Next, Standing};
 use crate::queue::Queue;
 use crate::register::{self, Capabilities, State};
 use alloc::sync::Arc;

@@ -30,6 +30,7 @@ mod identify;
 mod memory;
 mod options;
 mod pairs;
+mod phase;
 mod pointer;
 mod prp;
 mod queue;

@@ -28,6 +28,23 @@ pub(super) struct Account {
     pub(super) cpu: Duration,
 }
 
+impl Account {
+    /// So many bytes from the start on need not be copied again.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        kept_bytes(self.counts, self.check.as_ref(), &self.disturbed)
+    }
+}
+
+fn kept_bytes(counts: Counts, check: Option<&Check>, disturbed: &[Bdf]) -> u64 {
+    match check {
+        // What went through memory that did not answer may be anything.
+        _ if !disturbed.is_empty() => 0,
+        // What was read back and found wrong is copied again.
+        Some(Check::Differs(mismatch)) => counts.durable_bytes.min(mismatch.offset_bytes),
+        _ => counts.durable_bytes,
+    }
+}
+
 /// An address as a device is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotAddress {
@@ -62,4 +79,22 @@ pub(super) enum Ended {
     Whole,
     Interrupted,
     Failed(Failure),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_copy_that_was_disturbed() {
+        let counts = Counts {
+            durable_bytes: 8192,
+            ..Counts::default()
+        };
+        assert_eq!(kept_bytes(counts, None, &[]), 8192);
+        assert_eq!(kept_bytes(counts, Some(&Check::Cancelled), &[]), 8192);
+        for check in [None, Some(&Check::Cancelled)] {
+            assert_eq!(kept_bytes(counts, check, &["3:0.0".parse().unwrap()]), 0);
+        }
+    }
 }

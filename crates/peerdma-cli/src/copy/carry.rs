@@ -3,19 +3,18 @@
 use super::account::{Account, Ended, SlotAddress};
 use super::read_back::{check, proving_ram};
 use super::request::{MemoryWanted, Request, job};
+use super::slots::{map_slots, unmap_slots};
 use crate::error::Problem;
 use crate::ground::{End, EndVolume, Ground, Place, Rig, cpu_ns, mend};
 use peerdma::addr::Bdf;
 use peerdma::block::{PeerSupport, Volume};
-use peerdma::dma::{Mapper, SingleThread};
-use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError, SlotMappings};
+use peerdma::engine::{Copy, Counts, Outcome, Progress, SlotError};
 use peerdma::plan::{
     self, Arrival, CopyPlan, Demands, DeviceMemory, Method, NoPlan, OwnData, QueueNeeds, RamUse, Shape,
     Situation,
 };
 use peerdma::route::TlpClass;
 use peerdma::route::bandwidth::Estimator;
-use peerdma::route::spec;
 use peerdma_nvme::{QueueOptions, QueuePlace};
 use std::time::{Duration, Instant};
 
@@ -93,10 +92,9 @@ pub(super) fn start<G: Ground>(
     initiators: &[Bdf],
     controllers: &[Bdf],
 ) -> Result<Rig<G>, Problem> {
-    let judge = spec::Judge::new(ground.topology());
     let mut all = initiators.to_vec();
     all.extend(controllers);
-    let rig = Rig::new(ground, &*ground.routes(&judge), &all, controllers)?;
+    let rig = Rig::new(ground, &*ground.routes(), &all, controllers)?;
     for bdf in controllers {
         if let Some((memory, buffer)) = rig.buffer(*bdf) {
             ground.poison(&memory, buffer.own_base.offset_bytes);
@@ -117,8 +115,7 @@ pub(super) fn carry_on<G: Ground>(
 ) -> Result<Account, Halt> {
     let ground = rig.ground().clone();
     let topology = ground.topology();
-    let judge = spec::Judge::new(topology);
-    let routes = ground.routes(&judge);
+    let routes = ground.routes();
     let options = QueueOptions {
         depth: request.queue_depth,
         ..QueueOptions::default()
@@ -352,45 +349,6 @@ fn move_all<G: Ground>(
         host,
         cpu,
     })
-}
-
-/// Maps every slot for both ends; what was mapped before an error is in `mapped` too.
-fn map_slots(
-    plan: &CopyPlan,
-    mappers: &mut [Mapper<SingleThread>; 2],
-    volumes: [&dyn Volume; 2],
-    mapped: &mut Vec<SlotMappings>,
-) -> Result<(), SlotError> {
-    let [first, second] = mappers;
-    let [source, destination] = volumes.map(|volume| volume.limits().constraints);
-    for index in 0..plan.layout.slots {
-        let slot = SlotMappings::new(
-            &plan.layout,
-            index,
-            (&mut *first, &source),
-            (&mut *second, &destination),
-        );
-        mapped.push(slot?);
-    }
-    Ok(())
-}
-
-fn unmap_slots(mappers: &mut [Mapper<SingleThread>; 2], slots: Vec<SlotMappings>) -> Result<(), Problem> {
-    let [first, second] = mappers;
-    let mut refused = None;
-    for slot in slots {
-        if let Err(mut why) = slot.unmap(first, second) {
-            refused = why.pop().or(refused);
-        }
-    }
-    match refused {
-        None => Ok(()),
-        Some(error) => Err(Problem::new(
-            "memory could not be unmapped",
-            error,
-            "this is a defect; report it",
-        )),
-    }
 }
 
 fn close<G: Ground>(volume: EndVolume<G>) -> Result<(), Problem> {

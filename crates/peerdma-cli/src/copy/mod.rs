@@ -3,8 +3,8 @@
 //! ```text
 //! simulated  a copy on a simulated machine: its ends, by way of image
 //! live       a copy on this machine: its ends, by way of consent
-//! request    what the command line means for two ends, by way of amount, resume
-//! carry, read_back    drivers -> plan -> copy -> proof, on any ground
+//! request    what the command line means for two ends, by way of amount, resume, same
+//! carry, slots, read_back    drivers -> plan -> copy -> proof, on any ground
 //! progress   a bar, and the wish to stop       account, text, verdict, json    what became of it, and what is said
 //! ```
 
@@ -19,7 +19,9 @@ pub(crate) mod progress;
 mod read_back;
 mod request;
 mod resume;
+mod same;
 mod simulated;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,7 +1,8 @@
 //! What is copied, and how: as the command line says, for a machine that has it.
 
 use super::amount::{self, Blocks};
-use super::resume::{self, State};
+use super::resume::State;
+use super::same::same;
 use crate::args::CopyArgs;
 use crate::error::Problem;
 use crate::ground::{End, Pattern};
@@ -131,7 +132,7 @@ pub(super) fn request(
         files: ends.files,
     };
     if let Some(path) = &args.resume {
-        request.resume_bytes = State::done(path, &resume::same(args, &request))?;
+        request.resume_bytes = State::done(path, &same(args, &request))?;
         if request.resume_bytes > 0 && request.files[1].is_none() {
             notes.push(format!(
                 "{} was in memory and is gone with the interrupted run: the copy begins anew",

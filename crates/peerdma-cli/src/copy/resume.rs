@@ -1,14 +1,13 @@
-//! The file of `--resume`: how far an interrupted copy got.
+//! The file of `--resume`: how far an interrupted copy got. [`super::same`] says whether it is of this copy.
 
 use super::account::{Account, Ended};
 use super::request::Request;
+use super::same::{Meant, Same, same, whole, whole_machine};
 use crate::args::CopyArgs;
 use crate::error::Problem;
-use crate::ground::{End, Pattern, Place};
-use peerdma::addr::Bdf;
 use peerdma::engine::Check;
+use peerdma_linux::ring::Identity;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -31,6 +30,12 @@ pub(super) struct State {
     source_is: Option<String>,
     #[serde(default)]
     destination_is: Option<String>,
+    /// What their block devices say of themselves: their names are given anew with every boot. Files of earlier versions do not say it, nor do all
+    /// devices.
+    #[serde(default)]
+    source_device: Option<String>,
+    #[serde(default)]
+    destination_device: Option<String>,
     /// The files in the place of the media.
     pub(super) source_file: Option<String>,
     pub(super) destination_file: Option<String>,
@@ -44,27 +49,36 @@ pub(super) struct State {
     pub(super) done_bytes: u64,
 }
 
-/// What makes two copies the same copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Same<'a> {
-    pub(super) machine: Cow<'a, str>,
-    pub(super) source: Meant<'a>,
-    pub(super) destination: Meant<'a>,
-    /// Where each begins, in bytes.
-    pub(super) offsets: [u64; 2],
-    pub(super) bytes: u64,
-    pub(super) seed: Option<u64>,
+/// An end, as a file of ours has it.
+struct Kept<'s> {
+    name: &'s str,
+    is: Option<&'s str>,
+    device: Option<&'s str>,
+    file: Option<&'s str>,
 }
 
-/// An end: one place has many names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Meant<'a> {
-    /// As the command line named it.
-    pub(super) name: &'a str,
-    /// What the name meant.
-    pub(super) is: String,
-    /// The file that keeps its content, in full.
-    pub(super) file: Option<String>,
+impl Kept<'_> {
+    /// Does it mean the same place?
+    fn is(&self, end: &Meant<'_>) -> bool {
+        match (self.device, &end.device) {
+            (Some(device), now) => *now == Identity::Told(device.to_owned()),
+            (None, Identity::Told(_) | Identity::Untold) if self.is.is_some() => self.is_now(&end.is),
+            (None, _) => {
+                let same_place = self.is.map_or(self.name == end.name, |is| is == end.is);
+                same_place && whole(self.file) == end.file
+            }
+        }
+    }
+
+    /// Is `is` what the name means now? A link that udev keeps (`/dev/disk/by-id`) leads to the device under its new name, and the name that it had
+    /// may be another's.
+    fn is_now(&self, is: &str) -> bool {
+        let now = match Path::new(self.name).is_absolute() {
+            true => fs::canonicalize(self.name).ok(),
+            false => None,
+        };
+        now.map_or(self.is == Some(is), |now| now == Path::new(is))
+    }
 }
 
 impl State {
@@ -76,6 +90,8 @@ impl State {
             destination: copy.destination.name.to_owned(),
             source_is: Some(copy.source.is),
             destination_is: Some(copy.destination.is),
+            source_device: told(copy.source.device),
+            destination_device: told(copy.destination.device),
             source_file: copy.source.file,
             destination_file: copy.destination.file,
             source_offset: copy.offsets[0],
@@ -88,23 +104,21 @@ impl State {
 
     /// Is it of this copy? By what the names mean, not by how they are spelled.
     fn is_of(&self, copy: &Same<'_>) -> bool {
-        let is_end = |name: &str, is: Option<&str>, file: Option<&str>, end: &Meant<'_>| {
-            let same_place = is.map_or(name == end.name, |is| is == end.is);
-            same_place && whole(file) == end.file
+        let source = Kept {
+            name: &self.source,
+            is: self.source_is.as_deref(),
+            device: self.source_device.as_deref(),
+            file: self.source_file.as_deref(),
+        };
+        let destination = Kept {
+            name: &self.destination,
+            is: self.destination_is.as_deref(),
+            device: self.destination_device.as_deref(),
+            file: self.destination_file.as_deref(),
         };
         whole_machine(&self.machine) == copy.machine
-            && is_end(
-                &self.source,
-                self.source_is.as_deref(),
-                self.source_file.as_deref(),
-                &copy.source,
-            )
-            && is_end(
-                &self.destination,
-                self.destination_is.as_deref(),
-                self.destination_file.as_deref(),
-                &copy.destination,
-            )
+            && source.is(&copy.source)
+            && destination.is(&copy.destination)
             && [self.source_offset, self.destination_offset] == copy.offsets
             && (self.bytes, self.seed) == (copy.bytes, copy.seed)
     }
@@ -181,58 +195,10 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// What makes it the same copy.
-pub(super) fn same<'a>(args: &'a CopyArgs, request: &'a Request) -> Same<'a> {
-    let [source_file, destination_file] = request.files.each_ref().map(|file| whole(file.as_deref()));
-    Same {
-        machine: match &args.machine {
-            Some(machine) => whole_machine(&machine.to_string_lossy()).into_owned().into(),
-            None => args.machine_name(),
-        },
-        source: meant(&request.source, source_file),
-        destination: meant(&request.destination, destination_file),
-        offsets: [request.source_offset, request.destination_offset],
-        bytes: request.len_bytes,
-        seed: match request.pattern {
-            Some(Pattern::Seeded(seed)) => Some(seed),
-            _ => None,
-        },
-    }
-}
-
-fn meant(end: &End, file: Option<String>) -> Meant<'_> {
-    Meant {
-        name: &end.name,
-        is: match (end.place, &file) {
-            (Place::Namespace(number), _) => format!("{}/{number}", end.initiator),
-            (Place::Own(_), Some(path)) => path.clone(),
-            (Place::Own(_), None) => end.name.clone(),
-        },
-        file,
-    }
-}
-
-/// The path of a file in full; as it is where there is no such file. Nothing for what is no file: the address of a controller that our driver
-/// has, which stands for what it keeps.
-fn whole(file: Option<&str>) -> Option<String> {
-    let file = file?;
-    let is_controller = file
-        .split('/')
-        .next()
-        .is_some_and(|name| name.parse::<Bdf>().is_ok());
-    if is_controller {
-        return None;
-    }
-    let path = fs::canonicalize(file).ok();
-    let path = path.and_then(|path| Some(path.to_str()?.to_owned()));
-    Some(path.unwrap_or_else(|| file.to_owned()))
-}
-
-/// The path of a machine file in full, or the name of a machine that ships.
-fn whole_machine(machine: &str) -> Cow<'_, str> {
-    match Path::new(machine).is_file() {
-        true => whole(Some(machine)).map_or(Cow::Borrowed(machine), Cow::Owned),
-        false => Cow::Borrowed(machine),
+fn told(device: Identity) -> Option<String> {
+    match device {
+        Identity::Told(device) => Some(device),
+        Identity::Untold | Identity::NoDevice => None,
     }
 }
 
@@ -251,15 +217,7 @@ pub(super) fn keep_state(args: &CopyArgs, request: &Request, account: &Account) 
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
-        false => {
-            // What was read back and found wrong is copied again.
-            let good_bytes = match &account.check {
-                Some(Check::Differs(mismatch)) => mismatch.offset_bytes,
-                _ => u64::MAX,
-            };
-            let done_bytes = account.counts.durable_bytes.min(good_bytes);
-            State::new(same(args, request), done_bytes).write(path)
-        }
+        false => State::new(same(args, request), account.kept_bytes()).write(path),
     };
     written.map_err(|error| match is_done {
         true => format!("{} could not be removed: {error}", path.display()),
@@ -276,6 +234,7 @@ mod tests {
             name,
             is: is.into(),
             file: whole(file),
+            device: Identity::NoDevice,
         }
     }
 
@@ -328,5 +287,51 @@ mod tests {
         ] {
             assert!(State::done(&state, &other).is_err(), "{other:?}");
         }
+    }
+    /// A disk that was typed as `name`, is `is` now, and says `device`.
+    fn disk<'a>(name: &'a str, is: &str, device: Identity) -> Meant<'a> {
+        Meant {
+            device,
+            ..end(name, is, Some(is))
+        }
+    }
+
+    #[test]
+    fn a_disk_is_the_same_under_its_new_name_and_another_with_its_old_name_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths =
+            ["state", "sda", "sdb", "by-id"].map(|name| folder.path().canonicalize().unwrap().join(name));
+        let [state, old, new, link] = &paths;
+        let [old, new, link] = [old, new, link].map(|path| path.to_str().unwrap());
+        for path in [old, new] {
+            fs::write(path, "disk").unwrap();
+        }
+        let source = || end("0000:03:00.0", "0000:03:00.0/1", None);
+        let told = |text: &str| Identity::Told(text.to_owned());
+        let done = |end: Meant<'_>| State::done(state, &copy(source(), end)).ok();
+        let keep = |end: Meant<'_>| State::new(copy(source(), end), 8192).write(state).unwrap();
+
+        // It says what it is.
+        keep(disk(link, old, told("naa.1")));
+        for name in [new, link] {
+            assert_eq!(done(disk(name, new, told("naa.1"))), Some(8192));
+        }
+        for other in [told("naa.2"), Identity::Untold, Identity::NoDevice] {
+            assert_eq!(done(disk(old, old, other)), None);
+        }
+
+        // It does not, or did not: what was typed tells, by what it means now.
+        std::os::unix::fs::symlink(old, link).unwrap();
+        keep(disk(link, old, Identity::Untold));
+        fs::remove_file(link).unwrap();
+        std::os::unix::fs::symlink(new, link).unwrap();
+        for now in [Identity::Untold, told("naa.1")] {
+            assert_eq!(done(disk(link, new, now.clone())), Some(8192));
+            assert_eq!(done(disk(new, new, now.clone())), Some(8192));
+            assert_eq!(done(disk(old, old, now)), None);
+        }
+        keep(disk(old, old, Identity::Untold));
+        assert_eq!(done(disk(old, old, Identity::Untold)), Some(8192));
+        assert_eq!(done(disk(new, new, Identity::Untold)), None);
     }
 }

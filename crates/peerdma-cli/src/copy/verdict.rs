@@ -36,6 +36,9 @@ pub(super) fn verdict(report: &Report<'_>) -> (Tone, String) {
             let done = account.counts.durable_bytes;
             let next = match (&report.args.resume, report.not_kept) {
                 (Some(_), Some(why)) => format!("{why}, so that a copy begins anew"),
+                _ if !account.disturbed.is_empty() => {
+                    "a device was disturbed meanwhile, so that a copy begins anew".into()
+                }
                 (Some(path), None) => format!("run it again with --resume {} to go on", path.display()),
                 (None, _) => "with --resume FILE it could go on from there".into(),
             };

@@ -43,7 +43,6 @@ use peerdma::device::{Function, Host};
 use peerdma::dma::{Initiator, Ioas, Routes, SingleThread, Translation};
 use peerdma::memory::MemoryMap;
 use peerdma::plan::{DeviceMemory, Layout, OwnData};
-use peerdma::route::spec;
 use peerdma::topology::Topology;
 use peerdma_linux::vfio::VfioError;
 use std::rc::Rc;
@@ -73,8 +72,8 @@ pub(crate) trait Ground: Host + Clone {
     /// Addresses that mean something else than memory that is mapped.
     fn reserved(&self) -> Vec<Span<Iova>>;
 
-    /// How initiators reach memory: by `judge`, or as whoever serves them has it.
-    fn routes<'j>(&'j self, judge: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j>;
+    /// How initiators reach memory.
+    fn routes(&self) -> Box<dyn Routes + '_>;
 
     /// What an address space must know of who issues requests; nothing where there is no such function.
     fn initiator(&self, bdf: Bdf) -> Option<Initiator>;

@@ -8,7 +8,6 @@ use crate::input::Machine;
 use crate::{machine_file, names, select};
 use peerdma::addr::Bdf;
 use peerdma::plan::DeviceMemory;
-use peerdma::route::spec;
 use peerdma::snapshot::Warnings;
 use peerdma::topology::Topology;
 use peerdma_linux::ring::{BlockDevice, Mode, NOBODY, OpenOptions, Write};
@@ -198,14 +197,13 @@ impl<G: Ground> Pair<G> {
         provider: Option<Bdf>,
         lender: Option<Lender<'_>>,
     ) -> Result<Self, Problem> {
-        let judge = spec::Judge::new(ground.topology());
         let is_ours = matches!(end.place, super::Place::Namespace(_));
         let own = is_ours.then_some(end.initiator);
         let other = provider.filter(|provider| ground.is_controller(*provider));
         let controllers: Vec<Bdf> = own.into_iter().chain(other).collect();
         let mut initiators = vec![end.initiator];
         initiators.extend(&controllers);
-        let rig = Rig::new(ground, &*ground.routes(&judge), &initiators, &controllers)?;
+        let rig = Rig::new(ground, &*ground.routes(), &initiators, &controllers)?;
         let memory = match (provider, lender) {
             (Some(provider), Some(lender)) => Some(memory(&rig, provider, lender)?),
             _ => None,

@@ -4,10 +4,10 @@ use super::volume::NoVolume;
 use super::{AddressSpace, End, Ground, LinkTraffic, Pattern, Place, Sort, Traffic};
 use crate::error::Problem;
 use peerdma::addr::{Bdf, Iova, Span};
-use peerdma::dma::{Initiator, Ioas, Routes, SingleThread, SpecRoutes, Translation};
+use peerdma::dma::{Initiator, Ioas, PeerRoute, Refused, Routes, SingleThread, SpecRoutes, Translation};
 use peerdma::memory::{Memory, MemoryMap};
 use peerdma::plan::DeviceMemory;
-use peerdma::route::spec;
+use peerdma::route::{Access, TlpClass, spec};
 use peerdma::topology::Topology;
 use peerdma_sim::blueprint::{Blueprint, DeviceKind, NamespaceKind};
 use peerdma_sim::host::{Computer, PciFunction};
@@ -38,8 +38,8 @@ impl Ground for Computer {
         self.reserved()
     }
 
-    fn routes<'j>(&self, judge: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j> {
-        Box::new(SpecRoutes::new(judge))
+    fn routes(&self) -> Box<dyn Routes + '_> {
+        Box::new(Judged(spec::Judge::new(self.topology())))
     }
 
     fn initiator(&self, bdf: Bdf) -> Option<Initiator> {
@@ -147,5 +147,18 @@ impl End {
             Some(DeviceKind::Nvme(nvme)) => nvme.namespaces.get_mut((number as usize).checked_sub(1)?),
             _ => None,
         }
+    }
+}
+
+/// What the simulated fabric does: the specification's judge of the machine, kept with its routes.
+struct Judged<'t>(spec::Judge<'t>);
+
+impl Routes for Judged<'_> {
+    fn route(&self, initiator: Bdf, provider: Bdf, bar: u8, access: Access, class: TlpClass) -> PeerRoute {
+        SpecRoutes::new(&self.0).route(initiator, provider, bar, access, class)
+    }
+
+    fn ram(&self, initiator: Bdf, access: Access, class: TlpClass) -> Result<(), Refused> {
+        SpecRoutes::new(&self.0).ram(initiator, access, class)
     }
 }

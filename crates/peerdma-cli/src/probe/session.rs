@@ -195,7 +195,7 @@ fn promises<G: Ground>(ground: &G, initiator: &Bdf, asked: &Asked) -> Vec<Tried>
         topology,
         linux::Kernel::of_machine(topology.snapshot().host.kernel),
     );
-    let routes = ground.routes(&hardware);
+    let routes = ground.routes();
     let DeviceMemory { provider, bar, .. } = asked.memory;
     let class = TlpClass::Strict;
     let one = |access: &Access| {

@@ -20,9 +20,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bits of the command register: the function answers for its memory BARs, and may issue requests (PCI Local Bus 3.0, 6.2.2).
-const MEMORY_AND_BUS_MASTER: u16 = 0b110;
-
 /// A machine as it is while this process drives what it took.
 #[derive(Debug, Clone)]
 pub struct Driven {
@@ -59,7 +56,7 @@ impl Process {
                 *command = *now;
             }
             if let (true, Fact::Known(command)) = (taken.contains(&function.bdf), command) {
-                command.0 |= MEMORY_AND_BUS_MASTER;
+                *command = command.once_driven();
             }
         });
         let roots = nodes().filter_map(|node| seen.roots().get(seen.root(node)?.index()));

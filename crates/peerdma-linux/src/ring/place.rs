@@ -128,6 +128,24 @@ impl Place {
         (!text.is_empty()).then_some(text)
     }
 
+    /// What tells the disk from all others, under whatever name: what its blocks are known by, what was given to a device that is built on others
+    /// (dm, md), or a serial number.
+    pub(super) fn told_name(&self) -> Option<String> {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(self.disk.join(name)).ok()?;
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let serial = || {
+            Some(format!(
+                "serial {}",
+                read("serial").or_else(|| read("device/serial"))?
+            ))
+        };
+        let made = || read("dm/uuid").or_else(|| read("md/uuid"));
+        self.wwid().or_else(made).or_else(serial)
+    }
+
     /// The volume group whose logical volume the disk is: LVM gives every piece of a physical volume to one volume alone.
     pub(super) fn volume_group(&self) -> Option<String> {
         const GROUP_LETTERS: usize = 32;

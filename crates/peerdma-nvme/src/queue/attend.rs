@@ -7,8 +7,9 @@
 use super::{Abort, Busy, Fault, For, Progress, Queue, Ring, Stage, failure_of};
 use crate::admin::{Asker, End};
 use crate::command::{Command, NewQueue};
-use crate::control::{Control, Ended, Standing, Why};
+use crate::control::Control;
 use crate::error::Cause;
+use crate::phase::{Ended, Standing, Why};
 use crate::slots::CommandId;
 use core::sync::atomic::Ordering;
 use peerdma::block::{CommandError, Done, VolumeError};

@@ -17,10 +17,10 @@ mod reap;
 mod submit;
 
 use crate::buffer::Buffer;
-use crate::control::Ended;
 use crate::controller::Shared;
 use crate::error::{Cause, Error};
 use crate::memory::SharedMemory;
+use crate::phase::Ended;
 use crate::pointer::Forms;
 use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Slots};

@@ -103,4 +103,11 @@ impl Command {
     pub const fn bus_master(self) -> bool {
         self.0 & 0x4 != 0
     }
+
+    /// As it is once a driver uses the function, or what is below the bridge: it answers for its memory and may issue requests. Drivers ask for it,
+    /// and Linux does it for every bridge above (`pci_enable_bridge` in `drivers/pci/pci.c`).
+    #[must_use]
+    pub const fn once_driven(self) -> Self {
+        Self(self.0 | 0x6)
+    }
 }

@@ -8,7 +8,7 @@ use peerdma::device::{DeviceError, Host};
 use peerdma::dma::{Initiator, Ioas, Routes, SingleThread, Translation};
 use peerdma::memory::{CpuView, Memory, MemoryMap};
 use peerdma::plan::{DeviceMemory, Layout, OwnData};
-use peerdma::route::{TlpClass, spec};
+use peerdma::route::TlpClass;
 use peerdma::topology::Topology;
 use peerdma_linux::process::Process;
 use peerdma_linux::ring::{NOBODY, RingError, RingOptions, RingVolume, kernel_space};
@@ -80,7 +80,7 @@ impl Ground for Live {
         self.process.reserved()
     }
 
-    fn routes<'j>(&'j self, _: &'j spec::Judge<'j>) -> Box<dyn Routes + 'j> {
+    fn routes(&self) -> Box<dyn Routes + '_> {
         Box::new(self.shared.driven.routes())
     }
 
