@@ -2,7 +2,8 @@
 //!
 //! Asked by who copies, before anything is written. A device that is built on others (dm, md) lies somewhere in each of them: where, sysfs does
 //! not tell. So it shares blocks with whatever shares theirs, unless both are one part and another of a thing above them, or volumes of one LVM
-//! volume group. Several paths to one namespace or logical unit are one disk, by its `wwid`.
+//! volume group. Several paths to one namespace or logical unit are one disk, by its `wwid`; or, where Linux made that of vendor, serial and model
+//! because the namespace has no identifier of its own, by subsystem and number. A loop device lies in its file, or where its block device does.
 
 use super::place::Place;
 use rustix::fs::FileType;
@@ -38,6 +39,14 @@ pub enum Overlap {
     },
     /// One is built on more devices than were looked at.
     Untold,
+    /// Two disks are in one place by a name that is made of vendor, serial and model alone, while Linux has them for namespaces of different
+    /// subsystems: two disks with one serial (clones, virtual machines), or one disk that says wrongly of what subsystem it is.
+    Alike {
+        /// The disks.
+        names: [String; 2],
+        /// What both are called.
+        wwid: String,
+    },
 }
 
 /// What keeps blocks.
@@ -45,14 +54,20 @@ pub enum Overlap {
 enum Keeper {
     /// A disk that says by what it is known everywhere.
     Known(String),
-    /// The folder of a disk in sysfs, or a file.
+    /// An NVMe namespace that does not.
+    Namespace { subsystem: String, nsid: u64 },
+    /// The folder of a disk in sysfs.
     At(PathBuf),
+    /// A file, by whatever link.
+    File { device: u64, inode: u64 },
 }
 
 /// Where blocks lie in one keeper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Piece {
     keeper: Keeper,
+    /// What the keeper is called by vendor, serial and model, where it has no better name.
+    serial: Option<String>,
     /// Its name, for people.
     name: String,
     start_bytes: u64,
@@ -64,50 +79,72 @@ struct Piece {
     group: Option<String>,
 }
 
+/// What two pieces have in common.
+enum Common {
+    Keeper,
+    Serial(String),
+}
+
+/// Where devices are looked up.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    sys: &'a Path,
+    /// The number of the block device with this node.
+    number: fn(&Path) -> Option<(u32, u32)>,
+}
+
+/// The disk, or the file, in which a device lies from a byte on: itself, where it is no loop device.
+struct Ground {
+    place: Place,
+    file: Option<Keeper>,
+    start_bytes: u64,
+}
+
 impl Extent {
     /// Of a block device or a plain file; nothing where there is none, or the system does not tell.
     pub fn of(path: &Path) -> Option<Self> {
-        let found = rustix::fs::stat(path).ok()?;
-        match FileType::from_raw_mode(found.st_mode) {
-            FileType::BlockDevice => {
-                let number = found.st_rdev;
-                let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-                Some(Self::of_place(&Place::of(Path::new("/sys"), major, minor)?))
-            }
-            FileType::RegularFile => {
-                let file = path.canonicalize().ok()?;
-                Some(Self {
-                    pieces: vec![Piece {
-                        name: file.display().to_string(),
-                        keeper: Keeper::At(file),
-                        start_bytes: 0,
-                        within_bytes: None,
-                        above: Vec::new(),
-                        group: None,
-                    }],
-                    goes_on: false,
-                })
-            }
-            _ => None,
+        if let Some((major, minor)) = number(path) {
+            let sys = Path::new("/sys");
+            return Some(Self::of_place(sys, number, &Place::of(sys, major, minor)?));
         }
+        let keeper = file(path)?;
+        Some(Self {
+            pieces: vec![Piece {
+                name: path.canonicalize().ok()?.display().to_string(),
+                keeper,
+                serial: None,
+                start_bytes: 0,
+                within_bytes: None,
+                above: Vec::new(),
+                group: None,
+            }],
+            goes_on: false,
+        })
     }
 
-    fn of_place(place: &Place) -> Self {
+    fn of_place(sys: &Path, number: fn(&Path) -> Option<(u32, u32)>, place: &Place) -> Self {
         let mut extent = Self {
             pieces: Vec::new(),
             goes_on: false,
         };
-        extent.add(place, None, &[], None);
+        extent.add(Look { sys, number }, place, None, &[], None);
         extent
     }
 
     /// Adds a device and what it is built on. `within_bytes` and `group` are of the device above it.
-    fn add(&mut self, place: &Place, within_bytes: Option<u64>, above: &[Keeper], group: Option<&str>) {
-        let (folder, start_bytes) = place.keeper();
-        let keeper = match place.wwid() {
-            Some(wwid) => Keeper::Known(wwid),
-            None => Keeper::At(folder),
+    fn add(
+        &mut self,
+        look: Look<'_>,
+        place: &Place,
+        within_bytes: Option<u64>,
+        above: &[Keeper],
+        group: Option<&str>,
+    ) {
+        let Some(ground) = look.ground(place) else {
+            self.goes_on = true;
+            return;
         };
+        let (keeper, serial) = ground.keeper();
         // A ring of devices on each other is none of Linux's making.
         if above.contains(&keeper) {
             return;
@@ -118,20 +155,21 @@ impl Extent {
         }
         self.pieces.push(Piece {
             keeper: keeper.clone(),
+            serial,
             name: place.name.clone(),
-            start_bytes,
+            start_bytes: ground.start_bytes,
             within_bytes,
             above: above.to_vec(),
             group: group.map(str::to_owned),
         });
-        let (below, more) = place.stands_on(MOST_PIECES);
+        let (below, more) = ground.place.stands_on(MOST_PIECES);
         self.goes_on |= more;
-        let group = place.volume_group();
+        let group = ground.place.volume_group();
         let above: Vec<Keeper> = above.iter().cloned().chain([keeper]).collect();
         for device in below {
             // Of unknown length it may reach to the end.
             let within_bytes = device.len_bytes().unwrap_or(u64::MAX);
-            self.add(&device, Some(within_bytes), &above, group.as_deref());
+            self.add(look, &device, Some(within_bytes), &above, group.as_deref());
         }
     }
 
@@ -144,14 +182,20 @@ impl Extent {
             .pieces
             .iter()
             .flat_map(|one| other.pieces.iter().map(move |two| (one, two)));
-        let mut possible = None;
-        for (one, two) in pairs.filter(|(one, two)| one.keeper == two.keeper) {
+        let (mut possible, mut alike) = (None, None);
+        for (one, two) in pairs {
+            let Some(common) = one.common(two) else { continue };
             // What one thing above both keeps apart lies apart in all that is below it.
             if one.above.iter().any(|keeper| two.above.contains(keeper)) {
                 continue;
             }
             let is_of_one_group = one.group.is_some() && one.group == two.group;
             if is_of_one_group || !one.meets(offset, two, other_offset, len_bytes) {
+                continue;
+            }
+            if let Common::Serial(wwid) = common {
+                let names = [one.name.clone(), two.name.clone()];
+                alike = alike.or(Some(Overlap::Alike { names, wwid }));
                 continue;
             }
             let keeper = one.name.clone();
@@ -161,19 +205,82 @@ impl Extent {
             }
         }
         let is_untold = (self.goes_on || other.goes_on) && self.is_device() && other.is_device();
-        possible.or(is_untold.then_some(Overlap::Untold))
+        possible.or(is_untold.then_some(Overlap::Untold)).or(alike)
     }
 
     fn is_device(&self) -> bool {
         let mut keepers = self.pieces.iter().map(|piece| &piece.keeper);
-        keepers.all(|keeper| match keeper {
-            Keeper::Known(_) => true,
-            Keeper::At(path) => path.is_dir(),
-        })
+        keepers.all(|keeper| !matches!(keeper, Keeper::File { .. }))
+    }
+}
+
+impl Look<'_> {
+    /// Nothing where more loop devices lie on each other than are looked through.
+    fn ground(self, place: &Place) -> Option<Ground> {
+        let mut ground = Ground {
+            start_bytes: place.start_bytes(),
+            place: place.clone(),
+            file: None,
+        };
+        for _ in 0..MOST_DEEP {
+            let Some((path, offset)) = ground.place.backing() else {
+                return Some(ground);
+            };
+            let on = (self.number)(&path).and_then(|(major, minor)| Place::of(self.sys, major, minor));
+            let Some(on) = on else {
+                ground.file = file(&path);
+                if ground.file.is_some() {
+                    ground.start_bytes = ground.start_bytes.saturating_add(offset);
+                }
+                return Some(ground);
+            };
+            let offset = offset.saturating_add(on.start_bytes());
+            ground.start_bytes = ground.start_bytes.saturating_add(offset);
+            ground.place = on;
+        }
+        None
+    }
+}
+
+impl Ground {
+    /// And what it is called by its serial, where that says nothing for certain.
+    fn keeper(&self) -> (Keeper, Option<String>) {
+        /// `wwid_show`, drivers/nvme/host/sysfs.c: vendor, serial, model and number, of namespaces without UUID, NGUID and EUI-64.
+        const BY_SERIAL: &str = "nvme.";
+        if let Some(file) = &self.file {
+            return (file.clone(), None);
+        }
+        let at = || Keeper::At(self.place.disk().to_path_buf());
+        match self.place.wwid() {
+            None => (at(), None),
+            Some(wwid) if wwid.starts_with(BY_SERIAL) => match self.place.namespace() {
+                Some((subsystem, nsid)) => (Keeper::Namespace { subsystem, nsid }, Some(wwid)),
+                None => (at(), Some(wwid)),
+            },
+            Some(wwid) => (Keeper::Known(wwid), None),
+        }
     }
 }
 
 impl Piece {
+    fn common(&self, other: &Self) -> Option<Common> {
+        if self.keeper == other.keeper {
+            return Some(Common::Keeper);
+        }
+        if let (
+            Keeper::Namespace { subsystem, .. },
+            Keeper::Namespace {
+                subsystem: of_other, ..
+            },
+        ) = (&self.keeper, &other.keeper)
+            && subsystem == of_other
+        {
+            return None;
+        }
+        let serial = self.serial.as_ref().filter(|_| self.serial == other.serial)?;
+        Some(Common::Serial(serial.clone()))
+    }
+
     /// Might bytes of both be the same byte of their keeper?
     fn meets(&self, offset: u64, other: &Self, other_offset: u64, len_bytes: u64) -> bool {
         let (first, end) = self.reach(offset, len_bytes);
@@ -193,6 +300,23 @@ impl Piece {
     }
 }
 
+/// The number of the block device with this node.
+fn number(path: &Path) -> Option<(u32, u32)> {
+    let found = rustix::fs::stat(path).ok()?;
+    let is_device = FileType::from_raw_mode(found.st_mode) == FileType::BlockDevice;
+    is_device.then(|| (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev)))
+}
+
+/// A plain file.
+fn file(path: &Path) -> Option<Keeper> {
+    let found = rustix::fs::stat(path).ok()?;
+    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    is_file.then_some(Keeper::File {
+        device: found.st_dev,
+        inode: found.st_ino,
+    })
+}
+
 impl fmt::Display for Overlap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,6 +326,13 @@ impl fmt::Display for Overlap {
                 "both are built on {keeper}, and nothing says that they lie in different parts of it"
             ),
             Self::Untold => f.write_str("one is built on more devices than can be looked through"),
+            Self::Alike {
+                names: [one, two],
+                wwid,
+            } => write!(
+                f,
+                "{one} and {two} have one wwid, {wwid}, of vendor, serial and model alone: they are two disks with one serial, or one"
+            ),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Identity {
     }
 
     fn of_place(place: &Place) -> Self {
-        let (_, start_bytes) = place.keeper();
+        let start_bytes = place.start_bytes();
         match place.told_name() {
             Some(name) => Self::Told(format!("{name} from byte {start_bytes}")),
             None => Self::Untold,

@@ -88,23 +88,27 @@ impl Place {
             .any(|folder| number(&folder.join("ro")) == Some(1))
     }
 
-    /// What keeps its blocks, and from which byte on: the disk, or the file behind a loop device.
-    pub(super) fn keeper(&self) -> (PathBuf, u64) {
-        let start_bytes = match self.disk == self.folder {
+    /// From which byte of its disk on it lies.
+    pub(super) fn start_bytes(&self) -> u64 {
+        match self.disk == self.folder {
             true => 0,
             false => number(&self.folder.join("start"))
                 .unwrap_or(0)
                 .saturating_mul(SECTOR_BYTES),
-        };
-        let of_loop = |name: &str| self.disk.join("loop").join(name);
-        let backing = std::fs::read_to_string(of_loop("backing_file")).ok();
-        match backing.and_then(|path| Path::new(path.trim_end_matches('\n')).canonicalize().ok()) {
-            Some(file) => (
-                file,
-                start_bytes.saturating_add(number(&of_loop("offset")).unwrap_or(0)),
-            ),
-            None => (self.disk.clone(), start_bytes),
         }
+    }
+
+    /// The folder of its disk.
+    pub(super) fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// What lies behind its disk, if that is a loop device, and from which byte on: a file or a block device.
+    pub(super) fn backing(&self) -> Option<(PathBuf, u64)> {
+        let of_loop = |name: &str| self.disk.join("loop").join(name);
+        let path = std::fs::read_to_string(of_loop("backing_file")).ok()?;
+        let file = Path::new(path.trim_end_matches('\n')).canonicalize().ok()?;
+        Some((file, number(&of_loop("offset")).unwrap_or(0)))
     }
 
     /// What it, or its disk, is built on (dm, md), so many at most: and whether there are more.
@@ -144,6 +148,15 @@ impl Place {
         };
         let made = || read("dm/uuid").or_else(|| read("md/uuid"));
         self.wwid().or_else(made).or_else(serial)
+    }
+
+    /// The subsystem whose namespace the disk is, and the namespace's number in it. Linux gives a controller to a subsystem by this name, and keeps
+    /// from it what cannot be of one (`nvme_init_subsystem`, drivers/nvme/host/core.c).
+    pub(super) fn namespace(&self) -> Option<(String, u64)> {
+        let subsystem = std::fs::read_to_string(self.disk.join("device/subsysnqn")).ok()?;
+        let subsystem = subsystem.trim();
+        let nsid = number(&self.disk.join("nsid"))?;
+        (!subsystem.is_empty()).then(|| (subsystem.to_owned(), nsid))
     }
 
     /// The volume group whose logical volume the disk is: LVM gives every piece of a physical volume to one volume alone.
@@ -262,8 +275,12 @@ mod tests {
         let disk = Place::of(sys.path(), 259, 0).unwrap();
         std::fs::write(disk.folder.join("nvme0n1p1/start"), "2048\n").unwrap();
         let partition = Place::of(sys.path(), 259, 1).unwrap();
-        assert_eq!(disk.keeper(), (disk.folder.clone(), 0));
-        assert_eq!(partition.keeper(), (disk.folder.clone(), 1 << 20));
+        assert_eq!((disk.disk(), disk.start_bytes()), (&*disk.folder, 0));
+        assert_eq!(
+            (partition.disk(), partition.start_bytes()),
+            (&*disk.folder, 1 << 20)
+        );
+        assert_eq!(disk.backing(), None);
         let image = sys.path().canonicalize().unwrap().join("disk.img");
         std::fs::write(&image, "x").unwrap();
         let device = Place::of(sys.path(), 7, 0).unwrap();
@@ -274,7 +291,7 @@ mod tests {
         )
         .unwrap();
         std::fs::write(device.folder.join("loop/offset"), "4096\n").unwrap();
-        assert_eq!(device.keeper(), (image, 4096));
+        assert_eq!(device.backing(), Some((image, 4096)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ enum Next {
 /// Error numbers are below this (`MAX_ERRNO`, include/linux/err.h).
 const MOST_ERRNO: i32 = 4096;
 /// How often the kernel may put an operation off.
-const MOST_TRIES: u32 = 1 << 16;
+const MOST_PUT_OFF: u32 = 1 << 16;
 /// How often an operation may end that nobody has cancelled: what waits for a worker belongs to the thread that submitted it, and ends with that thread
 /// (`io_wq_exit_start` in io_uring/io-wq.c). It is then submitted by the one that asks.
 const MOST_SUBMITTERS: u32 = 16;
@@ -86,19 +86,19 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                     return protocol("the kernel gave an error number that there is not");
                 };
                 let error = Errno::from_raw_os_error(number);
-                let most = match error {
-                    Errno::AGAIN | Errno::INTR => MOST_TRIES,
-                    Errno::CANCELED => MOST_SUBMITTERS,
-                    _ => 0,
+                let count = match error {
+                    Errno::AGAIN | Errno::INTR => Some((&mut busy.put_off, MOST_PUT_OFF)),
+                    Errno::CANCELED => Some((&mut busy.cancelled, MOST_SUBMITTERS)),
+                    _ => None,
                 };
-                let again = busy.tries < most;
+                let again = count.filter(|(times, most)| **times < *most);
                 return match (again, busy.is_aborted) {
-                    (true, true) => ended(CommandError::Aborted),
-                    (true, false) => {
-                        busy.tries += 1;
+                    (Some(_), true) => ended(CommandError::Aborted),
+                    (Some((times, _)), false) => {
+                        *times += 1;
                         Next::GoOn
                     }
-                    (false, _) => ended(failure(error, busy.asked)),
+                    (None, _) => ended(failure(error, busy.asked)),
                 };
             }
         };

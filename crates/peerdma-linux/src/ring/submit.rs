@@ -90,7 +90,8 @@ impl<L: Locks, P: Pages> RingVolume<L, P> {
                 bio,
                 mapping,
                 asked,
-                tries: 0,
+                put_off: 0,
+                cancelled: 0,
                 is_aborted: false,
             });
         }

@@ -96,7 +96,10 @@ pub(super) struct Busy {
     /// Of its vector.
     pub(super) mapping: Option<Mapping>,
     pub(super) asked: Asked,
-    pub(super) tries: u32,
+    /// How often the kernel put it off.
+    pub(super) put_off: u32,
+    /// How often it ended with the thread that submitted it.
+    pub(super) cancelled: u32,
     pub(super) is_aborted: bool,
 }
 

@@ -15,11 +15,13 @@ pub struct Memlock {
 }
 
 impl Memlock {
-    /// Of this process, now; nothing where it has none: no limit is set, or it may lock all the same (`CAP_IPC_LOCK`).
+    /// Of this process, now; nothing where it has none: no limit is set, or it may lock all the same (`CAP_IPC_LOCK`,
+    /// and not only in a user namespace of its own: the kernel asks `capable`).
     pub fn read() -> Option<Self> {
         let limit_bytes = getrlimit(Resource::Memlock).current?;
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        (!may_lock_all(&status)).then(|| Self {
+        let users = fs::read_to_string("/proc/self/uid_map").ok();
+        (!(may_lock_all(&status) && has_all_users(users.as_deref()))).then(|| Self {
             limit_bytes,
             locked_bytes: locked(&status),
         })
@@ -56,6 +58,11 @@ fn may_lock_all(status: &str) -> bool {
     bits.is_some_and(|bits| bits & CAP_IPC_LOCK != 0)
 }
 
+/// Is this the map of the first user namespace? Others are given a part of the users, as a rule; a kernel without user namespaces has no map.
+fn has_all_users(uid_map: Option<&str>) -> bool {
+    uid_map.is_none_or(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +83,19 @@ mod tests {
             locked_bytes: 68,
         };
         assert_eq!(limited.free_bytes(), 0);
+    }
+
+    #[test]
+    fn root_of_a_user_namespace_of_its_own_is_held_to_the_limit() {
+        assert!(has_all_users(Some("         0          0 4294967295\n")));
+        assert!(has_all_users(None));
+        for map in [
+            "         0       1000          1\n",
+            "         0       1000          1\n         1     100000      65536\n",
+            "         0          0      65536\n",
+            "",
+        ] {
+            assert!(!has_all_users(Some(map)), "{map}");
+        }
     }
 }

@@ -58,7 +58,10 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
     let mut request = request::request(args, live.topology(), ends, &mut notes)?;
     // What the drivers have for themselves is locked by now.
     fit::fit(args, &mut request, live.api().and_then(|_| Memlock::read()));
-    refuse_overlap(args, &words, &request)?;
+    let doubt = refuse_overlap(args, &words, &request)?;
+    notes.extend(doubt.as_ref().map(|doubt| {
+        format!("{doubt}; they were taken for two (where that is in doubt: `nvme list-subsys`, and the labels on the disks)")
+    }));
     let made = opened.make(&live, &request)?;
     let told = Told {
         args,
@@ -67,7 +70,7 @@ pub(super) fn run(args: &CopyArgs, out: &Out) -> Result<ExitCode, Failure> {
         sort: Live::SORT,
         beliefs: live.beliefs(),
     };
-    let allow = |_: &_| consent.obtain(&question(args, &words[1], &request), &stop);
+    let allow = |_: &_| consent.obtain(&question(args, &words[1], &request, doubt.as_deref()), &stop);
     let carry = |progress: &mut Progress<'_>| carry::carry_on(rig, &request, ReadBack::Yes, progress);
     let kept = |halt: &Halt| matches!(halt, Halt::Problem(problem) if problem.exit_code == NOT_PROVEN);
     let account = told.watched(live.names(), stop.clone(), allow, |progress| {
@@ -158,17 +161,19 @@ fn refuse_bar(args: &CopyArgs, rig: &Rig<Live>, via: Option<Bdf>) -> Result<(), 
     lender.memory(rig, via).map(|_| ())
 }
 
-/// Two names may mean the same blocks: a disk and its partition, a file and the loop device over it.
-fn refuse_overlap(args: &CopyArgs, words: &[Word; 2], request: &Request) -> Result<(), Problem> {
+/// Two names may mean the same blocks: a disk and its partition, a file and the loop device over it. Where nothing but equal serials says so, whoever
+/// consents to the overwriting decides: gives what is to be told before.
+fn refuse_overlap(args: &CopyArgs, words: &[Word; 2], request: &Request) -> Result<Option<String>, Problem> {
     let [Word::Existing(source), Word::Existing(destination)] = words else {
-        return Ok(());
+        return Ok(None);
     };
     let (Some(source), Some(destination)) = (Extent::of(source), Extent::of(destination)) else {
-        return Ok(());
+        return Ok(None);
     };
     let (from, to) = (request.source_offset, request.destination_offset);
     match source.overlap(from, &destination, to, request.len_bytes) {
-        None => Ok(()),
+        None => Ok(None),
+        Some(alike @ Overlap::Alike { .. }) => Ok(Some(alike.to_string())),
         Some(overlap) => Err(Problem::new(
             match overlap {
                 Overlap::Certain { .. } => format!("{} would be copied over itself", args.source),
@@ -183,9 +188,11 @@ fn refuse_overlap(args: &CopyArgs, words: &[Word; 2], request: &Request) -> Resu
     }
 }
 
-fn question(args: &CopyArgs, word: &Word, request: &Request) -> String {
+fn question(args: &CopyArgs, word: &Word, request: &Request, doubt: Option<&str>) -> String {
+    let doubt = doubt.map(|doubt| format!("{doubt}; compare them (`nvme list-subsys`) first. "));
     format!(
-        "Overwrite {} of {} ({}), from byte {} on?",
+        "{}Overwrite {} of {} ({}), from byte {} on?",
+        doubt.unwrap_or_default(),
         bytes(request.len_bytes - request.resume_bytes.min(request.len_bytes)),
         args.destination,
         word.identity(),

@@ -150,13 +150,19 @@ fn what_ends_with_the_thread_that_submitted_it_is_submitted_by_the_next() {
     let (mut volume, script) = faulty(&path, &ram, 1);
     let blocks = 4096 / volume.limits().block_bytes;
     let read = || bio(Operation::Read, 0, blocks, &[(RAM, 4096)]);
-    let cancelled = |times| vec![Fate::Fails(Errno::CANCELED); times].into();
-    script.lock().unwrap().fates = cancelled(3);
+    let cancelled = |times| vec![Fate::Fails(Errno::CANCELED); times];
+    script.lock().unwrap().fates = cancelled(3).into();
     volume.submit(read()).unwrap();
     assert_eq!(settle(&mut volume)[0].result, Ok(()));
     assert_eq!(ram.read(RAM, 4096), bytes[..4096]);
+    // Having been put off, however often, is another matter.
+    script.lock().unwrap().fates = [[Fate::Fails(Errno::AGAIN); 100].into(), cancelled(3)]
+        .concat()
+        .into();
+    volume.submit(read()).unwrap();
+    assert_eq!(settle(&mut volume)[0].result, Ok(()));
     // A kernel that never does it does not keep us for ever.
-    script.lock().unwrap().fates = cancelled(1000);
+    script.lock().unwrap().fates = cancelled(1000).into();
     volume.submit(read()).unwrap();
     assert_eq!(settle(&mut volume)[0].result, Err(CommandError::Aborted));
 }
