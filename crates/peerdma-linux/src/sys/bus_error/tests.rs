@@ -150,7 +150,7 @@ fn what_takes_the_place_of_a_large_bar_is_nothing_that_the_kernel_has_to_promise
         assert_eq!(memory.load_u32(at), Some(u32::MAX));
     }
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let start = format!("{:x}-", memory.address());
+    let start = format!("{:08x}-", memory.address());
     let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
     // Shared, and not the one that was cut off.
     assert!(line.contains(" rw-s ") && !line.contains("memfd:bar "), "{line}");
