@@ -1,9 +1,9 @@
 //! Bytes copied to and from memory that may vanish: p2pmem, whose pages the kernel takes out of the process when its device is unbound.
 //!
-//! A load of such memory by the process itself would end it by SIGBUS. A handler could jump over the load, or put another page there; both are
-//! state of the whole process, foreign to a library, and the first leaves a load of unknown result behind. So the kernel does the copying,
-//! through a pipe: where its own access faults, the system call says EFAULT. That costs a copy more, and is only done by who looks at
-//! what a device wrote; data that is moved is never touched by the CPU at all.
+//! A load of such memory by the process itself would end it by SIGBUS. BARs, which are rung as doorbells and polled, are worth a handler of that signal for
+//! the whole process ([`crate::sys::bus_error`]). p2pmem is not: it is only looked at by who wants to see what a device wrote, and data that is moved is never
+//! touched by the CPU at all. So the kernel does the copying, through a pipe: where its own access faults, the system call says EFAULT, and no state of
+//! the process is changed. That costs a copy more.
 #![allow(unsafe_code)]
 
 use crate::sys::Memory;

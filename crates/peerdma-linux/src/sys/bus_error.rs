@@ -4,21 +4,29 @@
 //! moved away (`vfio_pci_mmap_huge_fault` in drivers/vfio/pci/vfio_pci_core.c). The hardware would have answered with all ones, which drivers know how to
 //! take. Accesses by the kernel (`pread` of the device's file) would be an error instead of a signal, but each is a call of the system: too slow for a
 //! doorbell, and it does not help where several threads and a mapping that others hold are at it. So the process listens to SIGBUS. Where the address
-//! lies in a mapping of a device, that mapping is marked as gone and becomes anonymous memory as a whole: the access is repeated, and
+//! lies in a mapping of a device, that mapping is marked as gone and becomes memory of nobody as a whole: the access is repeated, and
 //! succeeds. [`super::Memory`] looks at the mark after each load, and yields all ones. It stays so: who wants the device again maps it anew.
 //!
-//! All other bus errors go to whoever listened before, as if nothing had come in between.
+//! That memory takes RAM where it is written to. In a process that locks all that it maps (`mlockall(MCL_FUTURE)`) it takes RAM as a whole, as much as the BAR
+//! has, or, beyond RLIMIT_MEMLOCK, is not to be had, which ends the process: such programs add `MCL_ONFAULT`.
+//!
+//! All other bus errors go to whoever listened before, on the stack and with the signals blocked that it asked for, and only once where it asked for that
+//! (SA_RESETHAND: this here listens on, but then treats what is not its own as if nobody had listened before). Who sets a handler later
+//! replaces this one, and calls [`take`] or, as is usual, the handler that it found.
 //!
 //! Nothing is changed by linking the library: it begins to listen when the first BAR is mapped. A program that listens itself says so before, by [`decline`],
 //! and calls [`take`] with `si_addr` in its own handler.
 #![allow(unsafe_code)]
 
+use rustix::fd::AsFd;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// One place for a mapping. Places are never freed, since a handler may be looking at them, but used again.
@@ -28,6 +36,8 @@ struct Place {
     start: AtomicUsize,
     /// Behind its last byte; 0 while there is none.
     end: AtomicUsize,
+    /// The process that has it. A child has the places too, but not the mappings: what lies there in a child is something else.
+    process: AtomicI32,
     is_gone: AtomicBool,
     next: AtomicPtr<Place>,
 }
@@ -41,6 +51,8 @@ pub(super) struct Watch {
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
 /// Who listened before.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+/// Was that called, and wanted to be called only once?
+static IS_BEFORE_SPENT: AtomicBool = AtomicBool::new(false);
 static STATE: Mutex<State> = Mutex::new(State::Quiet);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,17 +70,22 @@ pub fn decline() {
     }
 }
 
-/// Takes care of a bus error (`si_code` above 0) at an address: `true` if it lies in a mapping of a device. The access may be repeated then, which a
-/// handler lets happen by returning. Nothing in here allocates or locks: it is for handlers of signals.
+/// Takes care of a bus error at an address: `true` if it lies in a mapping of a device. The access may be repeated then, which a handler lets happen by
+/// returning. Nothing in here allocates or locks: it is for handlers of signals.
+///
+/// Only for `si_code` of `BUS_ADRERR` or `BUS_OBJERR`. `BUS_MCEERR_AR` and `BUS_MCEERR_AO` are memory that has failed, whose contents the process must not believe to
+/// be a device's; after `BUS_ADRALN` (an access that is not aligned) the access would fail again for ever; 0 and below were sent by a process, with no address.
 pub fn take(address: usize) -> bool {
+    let process = own_id();
     let mut place = PLACES.load(Ordering::Acquire);
     // SAFETY: places are never freed, and all but `next` of what is in them is atomic; `next` is, too.
     while let Some(this) = unsafe { place.as_ref() } {
         let end = this.end.load(Ordering::Acquire);
         let start = this.start.load(Ordering::Acquire);
         // Who faults holds its mapping, whose place does not change; of others that do, no half is taken for the truth.
-        if start <= address && address < end && this.end.load(Ordering::Acquire) == end {
-            return this.give_up(start, end - start);
+        let is_own = this.process.load(Ordering::Acquire) == process;
+        if is_own && start <= address && address < end && this.end.load(Ordering::Acquire) == end {
+            return this.give_up(start, end - start, address);
         }
         place = this.next.load(Ordering::Acquire);
     }
@@ -83,6 +100,7 @@ pub(super) fn watch(start: usize, len_bytes: usize) -> Result<Watch, Errno> {
     listen()?;
     let place = free_place();
     place.is_gone.store(false, Ordering::Release);
+    place.process.store(own_id(), Ordering::Release);
     place.start.store(start, Ordering::Release);
     place
         .end
@@ -105,18 +123,58 @@ impl Drop for Watch {
 }
 
 impl Place {
-    /// Puts anonymous memory where the device was. The mark comes first: who loads from that memory sees it.
-    fn give_up(&self, start: usize, len_bytes: usize) -> bool {
-        self.is_gone.store(true, Ordering::SeqCst);
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
-        let rights = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: exactly the mapping that was told of by its owner is replaced, which outlives its place here. Nobody has references into
-        // it: it is accessed by single loads and stores, which any memory is good for.
-        let mapped = unsafe {
-            rustix::mm::mmap_anonymous(ptr::with_exposed_provenance_mut(start), len_bytes, rights, flags)
-        };
-        mapped.is_ok()
+    /// Puts memory of nobody where the device was. The mark comes first: who loads from that memory sees it.
+    fn give_up(&self, start: usize, len_bytes: usize, address: usize) -> bool {
+        let was_gone = self.is_gone.swap(true, Ordering::SeqCst);
+        if !was_gone && (put_file(start, len_bytes).is_ok() || put_ram(start, len_bytes).is_ok()) {
+            return true;
+        }
+        // Where there is not so much to be had, or another thread is about to put it there: one page after the other, as they are touched.
+        let page_bytes = rustix::param::page_size();
+        put_ram(address - address % page_bytes, page_bytes).is_ok()
     }
+}
+
+/// Puts a file in memory, of holes, in place of a mapping. It counts as memory of the process only where it is written to, also where the kernel promises no more than it has
+/// (`vm.overcommit_memory` of 2): there, as much anonymous memory as large BARs are is not to be had.
+fn put_file(start: usize, len_bytes: usize) -> Result<(), Errno> {
+    // Beyond that, a signal ends the process.
+    if getrlimit(Resource::Fsize)
+        .current
+        .is_some_and(|most_bytes| most_bytes < len_bytes as u64)
+    {
+        return Err(Errno::FBIG);
+    }
+    let file = memfd_create(c"peerdma-gone", MemfdFlags::CLOEXEC)?;
+    ftruncate(&file, len_bytes as u64)?;
+    let at = ptr::with_exposed_provenance_mut(start);
+    // SAFETY: as in `put_ram`. Nobody else has the file, which is not cut off.
+    unsafe {
+        rustix::mm::mmap(
+            at,
+            len_bytes,
+            RIGHTS,
+            MapFlags::SHARED | MapFlags::FIXED,
+            file.as_fd(),
+            0,
+        )
+    }
+    .map(drop)
+}
+
+/// Puts anonymous memory in place of a mapping, or of a part of it.
+fn put_ram(start: usize, len_bytes: usize) -> Result<(), Errno> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+    let at = ptr::with_exposed_provenance_mut(start);
+    // SAFETY: only the mapping that was told of by its owner is replaced, which outlives its place. Nobody has references into
+    // it: it is accessed by single loads and stores, which any memory is good for.
+    unsafe { rustix::mm::mmap_anonymous(at, len_bytes, RIGHTS, flags) }.map(drop)
+}
+
+const RIGHTS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+fn own_id() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// A place that is nobody's: one that was given back, or a new one.
@@ -151,12 +209,29 @@ fn listen() -> Result<(), Errno> {
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void) = on_bus_error;
     let mut action = before;
     action.sa_sigaction = handler as *const () as libc::sighandler_t;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the set is this process's own, and is initialised.
-    unsafe { libc::sigemptyset(&raw mut action.sa_mask) };
+    if is_handler(&before) {
+        // It is called from here with what it asked for: with the signals blocked of its set, on the stack that it expects to be large enough.
+        let kept = libc::SA_ONSTACK | libc::SA_RESTART | libc::SA_NODEFER;
+        action.sa_flags = libc::SA_SIGINFO | (before.sa_flags & kept);
+    } else {
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        // SAFETY: the set is this process's own, and is initialised.
+        unsafe { libc::sigemptyset(&raw mut action.sa_mask) };
+    }
     exchange(Some(&action))?;
     *state = State::Listening;
     Ok(())
+}
+
+/// Is it a function of the program, and none of the two words for none?
+fn is_handler(action: &libc::sigaction) -> bool {
+    !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+}
+
+/// May it be called? One that wanted to be called only once was never there, the second time.
+fn is_to_be_called(before: &libc::sigaction) -> bool {
+    let is_once = before.sa_flags & libc::SA_RESETHAND != 0;
+    is_handler(before) && !(is_once && IS_BEFORE_SPENT.swap(true, Ordering::AcqRel))
 }
 
 /// Sets who listens, if anybody is given; who did before.
@@ -177,7 +252,8 @@ fn exchange(new: Option<&libc::sigaction>) -> Result<libc::sigaction, Errno> {
     }
 }
 
-/// Only what may be done in handlers is done here and in what it calls: atomics, `mmap`, `sigaction`, `raise`.
+/// Only what may be done in handlers is done here and in what it calls: atomics, `sigaction`, `raise`, and system calls without a library's state
+/// (`getpid`, `getrlimit`, `memfd_create`, `ftruncate`, `mmap`, `close`).
 extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: with SA_SIGINFO the kernel gives it; `si_addr` is its for signals that the kernel sends for a fault.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
@@ -187,7 +263,7 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     }
     match BEFORE.get() {
         Some(before) if before.sa_sigaction == libc::SIG_IGN && code <= 0 => {}
-        Some(before) if !matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
+        Some(before) if is_to_be_called(before) => {
             // SAFETY: it was set as the handler of this very signal, of one of the two forms by its flags.
             unsafe {
                 if before.sa_flags & libc::SA_SIGINFO != 0 {
@@ -213,98 +289,4 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Memory;
-    use super::*;
-    use rustix::fd::{AsFd, OwnedFd};
-    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-
-    const BYTES: u64 = 8192;
-    const CHILD: &str = "PEERDMA_TEST_BUS_ERROR";
-
-    /// A file in memory stands in for a BAR: cut off, it answers as one that has lost its device does.
-    fn bar() -> (OwnedFd, Memory) {
-        let file = memfd_create("bar", MemfdFlags::CLOEXEC).unwrap();
-        ftruncate(&file, BYTES).unwrap();
-        let memory = Memory::of_device(file.as_fd(), 0, BYTES).unwrap();
-        (file, memory)
-    }
-
-    #[test]
-    fn a_device_that_vanishes_under_a_mapping_reads_as_all_ones_and_is_told() {
-        let (file, memory) = bar();
-        memory.store_u32(0x10, 7).unwrap();
-        assert_eq!((memory.load_u32(0x10), memory.is_gone()), (Some(7), false));
-        ftruncate(&file, 0).unwrap();
-        assert_eq!(memory.load_u32(0x10), Some(u32::MAX));
-        assert!(memory.is_gone());
-        // What is written is lost, in every page.
-        memory.store_u64(0x10, 7).unwrap();
-        memory.store_u8(4096, 7).unwrap();
-        assert_eq!(memory.load_u64(0x10), Some(u64::MAX));
-        assert_eq!(memory.load_u8(4096), Some(u8::MAX));
-        assert_eq!(memory.load_u16(8190), Some(u16::MAX));
-        assert_eq!(memory.load_u16(8192), None);
-    }
-
-    #[test]
-    fn a_store_finds_out_too_and_another_mapping_goes_on() {
-        let (file, memory) = bar();
-        let (_other_file, other) = bar();
-        ftruncate(&file, 0).unwrap();
-        memory.store_u32(4096, 1).unwrap();
-        assert!(memory.is_gone() && !other.is_gone());
-        other.store_u32(0, 5).unwrap();
-        assert_eq!(other.load_u32(0), Some(5));
-        // A place that is used again knows nothing of who had it before.
-        drop(memory);
-        let (_file, again) = bar();
-        assert!(!again.is_gone());
-        assert_eq!(again.load_u32(0), Some(0));
-    }
-
-    #[test]
-    fn threads_that_lose_a_device_at_the_same_time_all_read_ones() {
-        let (file, memory) = bar();
-        memory.store_u32(0, 7).unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let seen = std::iter::repeat_with(|| memory.load_u32(0).unwrap());
-                    let other = seen.skip_while(|value| *value == 7).take(100);
-                    assert!({ other }.all(|value| value == u32::MAX));
-                });
-            }
-            ftruncate(&file, 0).unwrap();
-        });
-    }
-
-    /// Run again by itself, in a process that is to die.
-    #[test]
-    fn a_bus_error_elsewhere_still_ends_the_process() {
-        const NAME: &str = "sys::bus_error::tests::a_bus_error_elsewhere_still_ends_the_process";
-        if std::env::var_os(CHILD).is_some() {
-            let (_file, _memory) = bar();
-            let file = memfd_create("other", MemfdFlags::CLOEXEC).unwrap();
-            ftruncate(&file, BYTES).unwrap();
-            let other = Memory::of_file(file.as_fd(), 0, BYTES).unwrap();
-            ftruncate(&file, 0).unwrap();
-            other.load_u32(0);
-            return;
-        }
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args([NAME, "--exact", "--nocapture"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert_eq!(status.signal(), Some(libc::SIGBUS), "{status}");
-    }
-
-    #[test]
-    fn an_address_of_nobody_is_left_to_others() {
-        assert!(!take(0));
-        assert!(!take(usize::MAX));
-    }
-}
+mod tests;

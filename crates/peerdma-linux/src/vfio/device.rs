@@ -182,7 +182,8 @@ impl Device {
         self.config().read(offset, into)
     }
 
-    /// Writes configuration space. A program that takes the memory enable bit away gets SIGBUS where it touches BARs.
+    /// Writes configuration space. A program that takes the memory enable bit away loses the mappings that it then touches: they read as all ones, and are
+    /// to be mapped anew ([`crate::sys::bus_error`]).
     ///
     /// # Errors
     /// [`VfioError::Gone`], [`VfioError::System`]

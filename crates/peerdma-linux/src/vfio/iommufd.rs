@@ -114,14 +114,18 @@ impl Backend for Iommufd {
                     size: uapi::size_of_argument::<bindings::iommu_ioas_map>(),
                     flags,
                     ioas_id: self.ioas,
-                    user_va: super::backend::address_within(memory, offset_bytes, len_bytes)?,
                     length: len_bytes,
                     iova: iova.to_u64(),
                     ..Default::default()
                 };
-                // SAFETY: takes this structure, and writes its numbers back. Devices then reach `memory`, which is only ever accessed as memory that devices change; its pages stay as
-                // long as they are mapped, even where it is unmapped from this process first.
-                unsafe { ioctl::with(&self.fd, uapi::IOAS_MAP, &mut argument) }.map(drop)
+                let map = |user_va| {
+                    argument.user_va = user_va;
+                    // SAFETY: takes this structure, and writes its numbers back. Devices then reach `memory`, which is only ever accessed as memory that devices change; its pages stay as
+                    // long as they are mapped, even where it is unmapped from this process first.
+                    unsafe { ioctl::with(&self.fd, uapi::IOAS_MAP, &mut argument) }.map(drop)
+                };
+                let unmap = || self.unmap(iova, len_bytes);
+                super::backend::while_there(memory, (offset_bytes, len_bytes), map, unmap)
             }
             Source::DmaBuf { fd, offset_bytes } => {
                 let mut argument = bindings::iommu_ioas_map_file {

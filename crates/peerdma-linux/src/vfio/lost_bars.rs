@@ -3,7 +3,8 @@
 //! Somebody resets a device (`reset` in sysfs) while VFIO opens or closes it. Both save its configuration space before and put it back afterwards, and only a part
 //! of that is under one lock (`vfio_pci_core_enable` and `vfio_pci_core_disable` in drivers/vfio/pci/vfio_pci_core.c): what is put back may be what was read in
 //! the middle of the other's reset, with BARs of zeros. From then on each closing puts the zeros back, and the device answers nobody. The kernel
-//! still knows where the BARs are to be (`resource`), and root may write them. That has to be before the device is opened, since VFIO keeps what it finds then.
+//! still knows where the BARs are to be (`resource`), and root may write them. That has to be while the device is closed, since VFIO keeps what it finds when it
+//! opens it. But it is opened first: what another process has open is left alone, and what has its addresses is not written to.
 //!
 //! Called by [`super::device`].
 
@@ -36,11 +37,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// [`VfioError::LostBars`], and all of [`Space::open_device`]
 pub(super) fn open(places: &Places, space: &Arc<dyn Space>, bdf: Bdf) -> Result<OwnedFd, VfioError> {
     for _ in 0..TRIES {
-        restore(places, bdf)?;
         match space.open_device(places, bdf) {
             Ok(fd) if find(places, bdf).is_empty() => return Ok(fd),
-            // They were lost while it was opened. Closed, it can be mended.
-            Ok(fd) => drop(fd),
+            // Nobody else has it. Closed, it can be mended.
+            Ok(fd) => {
+                drop(fd);
+                restore(places, bdf)?;
+            }
             // Somebody resets it at this moment.
             Err(VfioError::System {
                 errno: Errno::AGAIN, ..
@@ -115,9 +118,13 @@ fn awake(places: &Places, bdf: Bdf, inside: impl FnOnce() -> io::Result<()>) -> 
     let Ok(before) = fs::read(&control) else {
         return inside();
     };
-    fs::write(&control, "on")?;
+    // Where it may not be kept awake, it may be awake all the same: the next opening tells whether it was mended.
+    let is_kept_awake = fs::write(&control, "on").is_ok();
     let done = inside();
-    fs::write(&control, before)?;
+    if is_kept_awake {
+        // It only costs power where it stays awake.
+        let _ = fs::write(&control, before);
+    }
     done
 }
 
@@ -146,7 +153,58 @@ fn write(places: &Places, bdf: Bdf, lost: &[Lost]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backend::{Api, Backend, Source};
     use super::*;
+    use peerdma::addr::{Iova, Span};
+    use peerdma::iommu::Rights;
+
+    /// Lets a device be opened, unless another process has it.
+    #[derive(Debug)]
+    struct Fake {
+        refusal: Option<Errno>,
+    }
+
+    impl Backend for Fake {
+        fn api(&self) -> Api {
+            Api::Type1
+        }
+
+        fn page_bytes(&self) -> u64 {
+            4096
+        }
+
+        fn apertures(&self) -> Vec<Span<Iova>> {
+            Vec::new()
+        }
+
+        fn map(&self, _: Iova, _: Source<'_>, _: u64, _: Rights) -> Result<(), Errno> {
+            Err(Errno::OPNOTSUPP)
+        }
+
+        fn unmap(&self, _: Iova, _: u64) -> Result<(), Errno> {
+            Err(Errno::NOENT)
+        }
+    }
+
+    impl Space for Fake {
+        fn group(&self) -> u32 {
+            1
+        }
+
+        fn open_device(&self, _: &Places, bdf: Bdf) -> Result<OwnedFd, VfioError> {
+            match self.refusal {
+                Some(errno) => Err(VfioError::System {
+                    doing: format!("open {bdf}"),
+                    errno,
+                }),
+                None => Ok(tempfile::tempfile().unwrap().into()),
+            }
+        }
+    }
+
+    fn space(refusal: Option<Errno>) -> Arc<dyn Space> {
+        Arc::new(Fake { refusal })
+    }
 
     const RESOURCE: &str = "0x00000001fe200000 0x00000001fe203fff 0x0000000000140204\n\
         0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
@@ -194,11 +252,38 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_another_process_has_open_is_not_written_to() {
+        let (_folder, places, bdf) = machine([4, 0, 0]);
+        let path = places.function(bdf).join("config");
+        let before = fs::read(&path).unwrap();
+        let refused = open(&places, &space(Some(Errno::BUSY)), bdf);
+        assert!(matches!(
+            refused,
+            Err(VfioError::System {
+                errno: Errno::BUSY,
+                ..
+            })
+        ));
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    #[test]
+    fn a_device_is_opened_with_its_addresses_also_where_it_may_not_be_kept_awake() {
+        let (_folder, places, bdf) = machine([4, 0, 0]);
+        fs::create_dir(places.function(bdf).join("power")).unwrap();
+        // It can be read, and not written, by root neither.
+        std::os::unix::fs::symlink("/proc/version", places.function(bdf).join("power/control")).unwrap();
+        open(&places, &space(None), bdf).unwrap();
+        assert_eq!(bars(&places, bdf), [0xfe20_0004, 1, 0xfb00_0000]);
+    }
+
+    #[test]
     fn a_device_that_has_its_addresses_is_not_written_to() {
         let (_folder, places, bdf) = machine([0xfe20_0004, 1, 0xfb00_0000]);
         let path = places.function(bdf).join("config");
         let before = fs::read(&path).unwrap();
-        restore(&places, bdf).unwrap();
+        open(&places, &space(None), bdf).unwrap();
         assert_eq!(fs::read(&path).unwrap(), before);
     }
 

@@ -99,13 +99,18 @@ impl Backend for Type1 {
                 Rights::Write => vfio::VFIO_DMA_MAP_FLAG_WRITE,
                 Rights::ReadWrite => vfio::VFIO_DMA_MAP_FLAG_READ | vfio::VFIO_DMA_MAP_FLAG_WRITE,
             },
-            vaddr: super::backend::address_within(memory, offset_bytes, len_bytes)?,
             iova: iova.to_u64(),
             size: len_bytes,
+            vaddr: 0,
         };
-        // SAFETY: takes this structure. Devices then reach `memory`, which is only ever accessed as memory that devices change; pages of RAM stay as
-        // long as they are mapped, even where it is unmapped from this process first, and pages of a BAR are no memory that anybody else is given.
-        unsafe { ioctl::with(&self.container, uapi::IOMMU_MAP_DMA, &mut argument) }.map(drop)
+        let map = |vaddr| {
+            argument.vaddr = vaddr;
+            // SAFETY: takes this structure. Devices then reach `memory`, which is only ever accessed as memory that devices change; pages of RAM stay as
+            // long as they are mapped, even where it is unmapped from this process first, and pages of a BAR are no memory that anybody else is given.
+            unsafe { ioctl::with(&self.container, uapi::IOMMU_MAP_DMA, &mut argument) }.map(drop)
+        };
+        let unmap = || self.unmap(iova, len_bytes);
+        super::backend::while_there(memory, (offset_bytes, len_bytes), map, unmap)
     }
 
     fn unmap(&self, iova: Iova, len_bytes: u64) -> Result<(), Errno> {
