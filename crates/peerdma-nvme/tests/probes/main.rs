@@ -2,5 +2,6 @@
 
 mod broken;
 mod random;
+mod refused;
 mod rig;
 mod shipped;

@@ -73,6 +73,15 @@ impl Window {
     }
 }
 
+/// How often something is put back that fails: what failed once (a mapping for want of memory, a command) may succeed, and nobody else will do it.
+const TRIES: u32 = 3;
+
+/// Tries until it succeeds; its last failure.
+fn insist<E>(mut put: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    let first = put();
+    (1..TRIES).fold(first, |result, _| result.or_else(|_| put()))
+}
+
 /// The address of an offset into the memory.
 pub(super) fn at(site: &Site<'_>, offset_bytes: u64) -> PhysAddr {
     let first = site.memory.first();
@@ -143,18 +152,19 @@ impl Kept {
         })
     }
 
-    /// Puts everything back; goes on where something fails.
+    /// Puts everything back; tries again, and then goes on, where something fails.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first of what did not succeed at all.
     pub(super) fn put_back(self, site: &mut Site<'_>) -> Result<(), ProbeError> {
         let mut result = Ok(());
         for stretch in &self.memory {
             let at = at(site, stretch.offset_bytes);
-            let written = site.witness.write(at, &stretch.saved);
+            let written = insist(|| site.witness.write(at, &stretch.saved));
             result = result.and(written.map_err(ProbeError::Witness));
         }
-        let written = Ferry::new(site.host, &mut *site.volume, site.ram).store(self.lba, &self.blocks);
+        let mut ferry = Ferry::new(site.host, &mut *site.volume, site.ram);
+        let written = insist(|| ferry.store(self.lba, &self.blocks));
         result.and(written.map_err(|error| ProbeError::scratch_write(self.lba, error)))
     }
 }
