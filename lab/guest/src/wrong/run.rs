@@ -206,6 +206,15 @@ impl Ended {
         }
     }
 
+    /// What a probe says that it has verified, direction by direction.
+    pub(super) fn verified(&self) -> Vec<String> {
+        let said = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let each = said.split("every byte arrived: ").skip(1);
+        let each = each.filter_map(|rest| rest.split_once(" bytes verified"));
+        each.map(|(verified, _)| format!("{verified} bytes verified"))
+            .collect()
+    }
+
     /// What it says of what went wrong, in short.
     pub(super) fn word(&self) -> String {
         const MOST: usize = 220;
