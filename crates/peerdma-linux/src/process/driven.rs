@@ -7,10 +7,10 @@
 
 use super::Process;
 use super::sync::lock;
-use peerdma::addr::Bdf;
+use peerdma::addr::{Address, Bdf};
 use peerdma::dma::{KernelRoutes, PeerRoute, Refused, Routes, SpecRoutes};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::Command;
+use peerdma::pci::{Bar, Command, Config, ConfigView, Extent};
 use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::route::{Access, TlpClass, linux, spec};
 use peerdma::snapshot::Warnings;
@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+
+/// The part of configuration space that every user may read, with the BAR registers in it (PCI Local Bus 3.0, 6.1).
+const HEADER_BYTES: usize = 64;
 
 /// A machine as it is while this process drives what it took.
 #[derive(Debug, Clone)]
@@ -34,6 +37,7 @@ impl Process {
     ///
     /// - a function that was taken answers for its memory and may issue requests, as its driver will let it
     ///   ([`peerdma::device::Function::set_bus_master`]);
+    /// - BARs of one that had lost their addresses (somebody reset it) and were given them back when it was opened have them;
     /// - what is above one is as its command register says now, which every user may read; unknown where it cannot be read;
     /// - what a host bridge forwards is taken from the list by which `kernel` trusts host bridges, where the machine does not tell. That is somebody's
     ///   word and no fact: show [`Driven::beliefs`]. A bridge that is not listed stays unknown, and what hangs on it is refused.
@@ -55,8 +59,17 @@ impl Process {
             if let Some(now) = now.get(&function.bdf) {
                 *command = *now;
             }
-            if let (true, Fact::Known(command)) = (taken.contains(&function.bdf), command) {
+            if !taken.contains(&function.bdf) {
+                return;
+            }
+            if let Fact::Known(command) = command {
                 *command = command.once_driven();
+            }
+            if let Fact::Known(then) = &mut function.config.bars
+                && let Some(now) = bars(&folder.join(function.bdf.to_string()).join("config"))
+                && with_address(&now) > with_address(then)
+            {
+                *then = now;
             }
         });
         let roots = nodes().filter_map(|node| seen.roots().get(seen.root(node)?.index()));
@@ -146,4 +159,19 @@ fn command(config: &Path) -> Fact<Command> {
             _ => Unread::Unreadable,
         }),
     }
+}
+
+/// What a function's BAR registers hold now, which every user may read.
+fn bars(config: &Path) -> Option<Vec<Bar>> {
+    let mut header = [0; HEADER_BYTES];
+    File::open(config)
+        .and_then(|mut file| file.read_exact(&mut header))
+        .ok()?;
+    Config::parse(ConfigView::new(&header, Extent::MayGoOn), &mut Vec::new())
+        .bars
+        .known()
+}
+
+fn with_address(bars: &[Bar]) -> usize {
+    bars.iter().filter(|bar| bar.address.to_u64() != 0).count()
 }

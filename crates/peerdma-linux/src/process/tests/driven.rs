@@ -6,10 +6,10 @@ use crate::process::devices::Member;
 use crate::process::{Process, ProcessOptions};
 use crate::source;
 use crate::vfio::Api;
-use peerdma::addr::Bdf;
+use peerdma::addr::{Address, Bdf};
 use peerdma::dma::{PeerRoute, Refused, Routes, SpecRoutes};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::Command;
+use peerdma::pci::{Command, Config, ConfigView, Extent};
 use peerdma::route::linux::{Kernel, believed};
 use peerdma::route::spec::{Judge, Refusal};
 use peerdma::route::{Access, TlpClass};
@@ -64,11 +64,15 @@ fn write_header(sys: &Path, bdf: Bdf, vendor: u16, command: u16) {
 
 /// A process on a server where nothing was switched on when it was looked at, with some functions taken.
 fn process(sys: &Path, taken: &[Bdf]) -> Process {
+    process_on(server(0), sys, taken)
+}
+
+fn process_on(seen: Snapshot, sys: &Path, taken: &[Bdf]) -> Process {
     let options = ProcessOptions {
         ram_bytes: 1 << 20,
         api: None,
     };
-    let process = Process::with_sys(topology(server(0)), options, sys).unwrap();
+    let process = Process::with_sys(topology(seen), options, sys).unwrap();
     let member = |bdf: &Bdf| {
         let backend = Fake::new(Api::Type1, &[(0, (1 << 48) - 1)]);
         (*bdf, Member::of(None, backend), Vec::new())
@@ -169,4 +173,44 @@ fn what_nobody_took_is_as_it_was_seen_and_nothing_is_believed_above_it() {
     }
     assert_eq!(driven.beliefs().len(), 1);
     assert_eq!(driven.taken().len(), 2);
+}
+
+/// Somebody reset it, and its registers were mended when it was opened: after the machine was looked at.
+#[test]
+fn bars_that_had_lost_their_addresses_when_the_machine_was_looked_at_are_where_they_are_now() {
+    let sys = sysfs(ON);
+    let lost = TAKEN[1];
+    let mut header = [0; 64];
+    header[..4].copy_from_slice(&[0xde, 0x10, 0xf9, 0x15]);
+    header[4..6].copy_from_slice(&ON.to_le_bytes());
+    // BAR 0: 32 bits; BAR 1: 64 bits, prefetchable.
+    header[0x10..0x14].copy_from_slice(&0xc800_0000_u32.to_le_bytes());
+    header[0x14..0x18].copy_from_slice(&0x1000_000c_u32.to_le_bytes());
+    header[0x18..0x1c].copy_from_slice(&0x38_u32.to_le_bytes());
+    let config = sys
+        .path()
+        .join("bus/pci/devices")
+        .join(lost.to_string())
+        .join("config");
+    std::fs::write(config, header).unwrap();
+    // Of registers of zeros only the prefetchable one shows that it is there.
+    let mut without = header;
+    without[0x10..0x1c].fill(0);
+    without[0x14] = 0x0c;
+    let bars = |header: &[u8]| {
+        let config = Config::parse(ConfigView::new(header, Extent::MayGoOn), &mut Vec::new());
+        config.bars.known().unwrap()
+    };
+    let mut seen = server(0);
+    seen.edit(|function| {
+        if function.bdf == lost {
+            function.config.bars = Fact::Known(bars(&without));
+        }
+    });
+    let driven = process_on(seen, sys.path(), &TAKEN).driven(KERNEL);
+    let topology = driven.topology();
+    let now = &topology.function(topology.find(lost).unwrap()).config.bars;
+    let at: Vec<_> = bars(&header).iter().map(|bar| bar.address.to_u64()).collect();
+    assert_eq!(at, [0xc800_0000, 0x38_1000_0000]);
+    assert_eq!(now.clone().known(), Some(bars(&header)));
 }
