@@ -16,7 +16,7 @@ use crate::say;
 use crate::user_path::blocks;
 use crate::verdicts::peerdma;
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
@@ -54,7 +54,7 @@ pub(crate) fn run(scope: &str, expected: &str) -> Result<(), String> {
     let controllers = kernel_path::controllers()?;
     kernel_path::are_so_many("controllers", controllers.len(), expected)?;
     for controller in &controllers {
-        write(controller, 0, &content(controller))?;
+        blocks::write(controller, 0, &content(controller))?;
     }
     let named: Vec<&str> = controllers.iter().map(|one| one.address.as_str()).collect();
     peerdma(&[&["bind", "--yes"], &named[..]].concat())?;
@@ -220,14 +220,4 @@ fn content(controller: &Controller) -> Vec<u8> {
         .bytes()
         .fold(7, |all: u64, byte| all << 8 | u64::from(byte));
     pattern(seed, SOURCE_BYTES)
-}
-
-fn write(controller: &Controller, at: u64, bytes: &[u8]) -> Result<(), String> {
-    let failed = |error| format!("{}: {error}", controller.block);
-    let disk: File = OpenOptions::new()
-        .write(true)
-        .open(&controller.block)
-        .map_err(failed)?;
-    disk.write_all_at(bytes, at).map_err(failed)?;
-    disk.sync_all().map_err(failed)
 }

@@ -7,10 +7,11 @@
 
 use super::Process;
 use super::sync::lock;
+use crate::sysfs::registers;
 use peerdma::addr::{Address, Bdf};
 use peerdma::dma::{KernelRoutes, PeerRoute, Refused, Routes, SpecRoutes};
 use peerdma::fact::{Fact, Unread};
-use peerdma::pci::{Bar, Command, Config, ConfigView, Extent};
+use peerdma::pci::{Bar, Command};
 use peerdma::route::linux::{Belief, Kernel, believed};
 use peerdma::route::{Access, TlpClass, linux, spec};
 use peerdma::snapshot::Warnings;
@@ -19,9 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-
-/// The part of configuration space that every user may read, with the BAR registers in it (PCI Local Bus 3.0, 6.1).
-const HEADER_BYTES: usize = 64;
 
 /// A machine as it is while this process drives what it took.
 #[derive(Debug, Clone)]
@@ -65,11 +63,11 @@ impl Process {
             if let Fact::Known(command) = command {
                 *command = command.once_driven();
             }
-            if let Fact::Known(then) = &mut function.config.bars
-                && let Some(now) = bars(&folder.join(function.bdf.to_string()).join("config"))
-                && with_address(&now) > with_address(then)
-            {
-                *then = now;
+            if let Fact::Known(then) = &mut function.config.bars {
+                let now = registers::bars(&folder.join(function.bdf.to_string()));
+                if with_address(&now) > with_address(then) {
+                    *then = now;
+                }
             }
         });
         let roots = nodes().filter_map(|node| seen.roots().get(seen.root(node)?.index()));
@@ -159,17 +157,6 @@ fn command(config: &Path) -> Fact<Command> {
             _ => Unread::Unreadable,
         }),
     }
-}
-
-/// What a function's BAR registers hold now, which every user may read.
-fn bars(config: &Path) -> Option<Vec<Bar>> {
-    let mut header = [0; HEADER_BYTES];
-    File::open(config)
-        .and_then(|mut file| file.read_exact(&mut header))
-        .ok()?;
-    Config::parse(ConfigView::new(&header, Extent::MayGoOn), &mut Vec::new())
-        .bars
-        .known()
 }
 
 fn with_address(bars: &[Bar]) -> usize {

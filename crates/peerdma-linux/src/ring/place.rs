@@ -126,44 +126,36 @@ impl Place {
 
     /// What the blocks of the disk are known by, on all ways to them: several paths to one namespace or logical unit have several folders.
     pub(super) fn wwid(&self) -> Option<String> {
-        let names = ["wwid", "device/wwid"].into_iter();
-        let mut texts = names.filter_map(|name| std::fs::read_to_string(self.disk.join(name)).ok());
-        let text = texts.next()?.trim().to_owned();
-        (!text.is_empty()).then_some(text)
+        self.said("wwid").or_else(|| self.said("device/wwid"))
     }
 
     /// What tells the disk from all others, under whatever name: what its blocks are known by, what was given to a device that is built on others
     /// (dm, md), or a serial number.
     pub(super) fn told_name(&self) -> Option<String> {
-        let read = |name: &str| {
-            let text = std::fs::read_to_string(self.disk.join(name)).ok()?;
-            let text = text.trim();
-            (!text.is_empty()).then(|| text.to_owned())
-        };
-        let serial = || {
-            Some(format!(
-                "serial {}",
-                read("serial").or_else(|| read("device/serial"))?
-            ))
-        };
-        let made = || read("dm/uuid").or_else(|| read("md/uuid"));
-        self.wwid().or_else(made).or_else(serial)
+        let serial = || self.said("serial").or_else(|| self.said("device/serial"));
+        let made = || self.said("dm/uuid").or_else(|| self.said("md/uuid"));
+        let numbered = || Some(format!("serial {}", serial()?));
+        self.wwid().or_else(made).or_else(numbered)
+    }
+
+    /// What a file of the disk's folder says, if anything.
+    fn said(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.disk.join(name)).ok()?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// The subsystem whose namespace the disk is, and the namespace's number in it. Linux gives a controller to a subsystem by this name, and keeps
     /// from it what cannot be of one (`nvme_init_subsystem`, drivers/nvme/host/core.c).
     pub(super) fn namespace(&self) -> Option<(String, u64)> {
-        let subsystem = std::fs::read_to_string(self.disk.join("device/subsysnqn")).ok()?;
-        let subsystem = subsystem.trim();
-        let nsid = number(&self.disk.join("nsid"))?;
-        (!subsystem.is_empty()).then(|| (subsystem.to_owned(), nsid))
+        Some((self.said("device/subsysnqn")?, number(&self.disk.join("nsid"))?))
     }
 
     /// The volume group whose logical volume the disk is: LVM gives every piece of a physical volume to one volume alone.
     pub(super) fn volume_group(&self) -> Option<String> {
         const GROUP_LETTERS: usize = 32;
-        let uuid = std::fs::read_to_string(self.disk.join("dm/uuid")).ok()?;
-        Some(uuid.trim().strip_prefix("LVM-")?.get(..GROUP_LETTERS)?.to_owned())
+        let uuid = self.said("dm/uuid")?;
+        Some(uuid.strip_prefix("LVM-")?.get(..GROUP_LETTERS)?.to_owned())
     }
 
     /// How long it is.

@@ -17,6 +17,7 @@ mod number;
 mod path;
 mod place;
 mod port;
+pub(crate) mod registers;
 mod reserved;
 pub(crate) mod resource;
 mod survey;

@@ -1,9 +1,9 @@
 //! Where the kernel shows a device to VFIO: what sysfs says of it, and the files below `/dev`.
 
-use crate::sysfs::resource;
+use crate::sysfs::{registers, resource};
 use peerdma::addr::Bdf;
 use peerdma::fact::Fact;
-use peerdma::pci::{Bar, Config, ConfigView, Extent};
+use peerdma::pci::Bar;
 use peerdma::snapshot::Resource;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,10 +104,7 @@ impl Places {
 
     /// What a function's BAR registers hold: the kernel shows them to everybody.
     pub(super) fn registers(&self, bdf: Bdf) -> Vec<Bar> {
-        let bytes = fs::read(self.function(bdf).join("config")).unwrap_or_default();
-        let header = bytes.get(..64).unwrap_or(&bytes);
-        let config = Config::parse(ConfigView::new(header, Extent::MayGoOn), &mut Vec::new());
-        config.bars.known().unwrap_or_default()
+        registers::bars(&self.function(bdf))
     }
 
     /// `/dev/vfio/vfio`: where containers come from.

@@ -154,7 +154,8 @@ pub(super) fn check_copy(
     compare(&what, &expected, &seen)
 }
 
-fn write(controller: &Controller, at: u64, bytes: &[u8]) -> Result<(), String> {
+/// Writes by the kernel's driver.
+pub(crate) fn write(controller: &Controller, at: u64, bytes: &[u8]) -> Result<(), String> {
     let failed = |error| format!("{}: {error}", controller.block);
     let disk: File = OpenOptions::new()
         .write(true)
